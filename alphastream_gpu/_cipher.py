@@ -1,0 +1,185 @@
+"""
+The ASVR cipher: scrypt for the key, ChaCha20 for header, table and blocks. No I/O.
+
+Both come from `cryptography`, imported at first use: a program that reads only plain streams never loads it.
+ASVR carries no authentication tag, so a wrong key shows only as a sizes table that does not inflate, and a
+tampered block only as far as zlib's checksum sees it.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from collections.abc import Mapping
+from typing import Final
+
+from ._exceptions import DecodeError, KeyMismatchError
+
+__all__ = ["PASSPHRASE_VARIABLE", "AsvrKey", "StreamCipher"]
+
+PASSPHRASE_VARIABLE: Final = "ALPHASTREAM_PASSPHRASE"
+"""Environment variable that holds the caller's passphrase as 64 hex digits."""
+
+PASSPHRASE_BYTES: Final = 32
+_SCRYPT_N: Final = 16384
+_SCRYPT_R: Final = 8
+_SCRYPT_P: Final = 1
+_KEY_BYTES: Final = 32
+_TABLE_KEY_ID: Final = 0xFFFFFFFF
+"""Header and sizes table are one keystream under this key id; block i uses i."""
+
+_TABLE_CUTOFF: Final = _TABLE_KEY_ID
+"""Frames from this index on would share the table's keystream; far above any frame limit, refused all the same."""
+
+
+class AsvrKey:
+    """
+    What an ASVR file's key is made from.
+
+    The key itself is derived (scrypt, some 50 ms) once per resource name, at first use, and kept. Neither the
+    passphrase nor the key appears in ``repr``, messages or pickles; the object cannot be pickled.
+
+    Args:
+        passphrase: the 32 bytes that belong to whoever made the files. None is built in.
+        scene_id: 0..2^32 - 1.
+        version: the version text the files were made for, such as ``"1.5.0"``; ASCII.
+        resource_name: the file's name as it was when encrypted, such as ``"pov_mask.asvr"``; ASCII. When omitted it is
+            taken from the path or URL that is opened: what follows the last ``/`` or ``\\``, before any ``?``.
+
+    Raises:
+        ValueError: the passphrase is not 32 bytes, or another argument is outside its range.
+    """
+
+    __slots__ = ("_keys", "_lock", "_passphrase", "resource_name", "scene_id", "version")
+
+    def __init__(
+        self, passphrase: bytes, *, scene_id: int, version: str = "1.5.0", resource_name: str | None = None
+    ) -> None:
+        if not isinstance(passphrase, (bytes, bytearray, memoryview)):
+            raise TypeError(f"passphrase: expected {PASSPHRASE_BYTES} bytes, found {type(passphrase).__name__}")
+        passphrase = bytes(passphrase)
+        if len(passphrase) != PASSPHRASE_BYTES:
+            raise ValueError(f"passphrase: expected {PASSPHRASE_BYTES} bytes, found {len(passphrase)}")
+        if not 0 <= scene_id <= 0xFFFFFFFF:
+            raise ValueError(f"scene_id: expected 0..4294967295, found {scene_id}")
+        for name, text in (("version", version), ("resource_name", resource_name)):
+            if text is not None and not text.isascii():
+                raise ValueError(f"{name}: expected ASCII, found {text!r}")
+        self._passphrase = passphrase
+        self.scene_id = scene_id
+        self.version = version
+        self.resource_name = resource_name
+        self._keys: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_environment(
+        cls,
+        *,
+        scene_id: int,
+        version: str = "1.5.0",
+        resource_name: str | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> AsvrKey:
+        """
+        Take the passphrase from ``ALPHASTREAM_PASSPHRASE`` (64 hex digits).
+
+        Raises:
+            KeyMismatchError: the variable is not set, or does not hold 64 hex digits. Its value is never shown.
+        """
+        text = (os.environ if environ is None else environ).get(PASSPHRASE_VARIABLE, "").strip()
+        if not text:
+            raise KeyMismatchError(
+                f"an ASVR stream needs its owner's passphrase: set {PASSPHRASE_VARIABLE} to its 64 hex digits"
+                " (none is built in)"
+            )
+        try:
+            passphrase = bytes.fromhex(text)
+        except ValueError:
+            passphrase = b""
+        if len(passphrase) != PASSPHRASE_BYTES:
+            # No `from`: bytes.fromhex quotes a position only, but nothing about a secret belongs in a chain.
+            raise KeyMismatchError(
+                f"{PASSPHRASE_VARIABLE}: expected 64 hex digits, found {len(text)} characters that are not"
+            ) from None
+        return cls(passphrase, scene_id=scene_id, version=version, resource_name=resource_name)
+
+    def cipher(self, resource_name: str) -> StreamCipher:
+        """
+        The cipher of one resource; the key's own `resource_name` wins over the argument.
+
+        Takes some 50 ms of CPU for a name's first call: call it off the hot path.
+
+        Raises:
+            ValueError: the name is not ASCII.
+        """
+        name = self.resource_name if self.resource_name is not None else resource_name
+        if not name.isascii():
+            raise ValueError(
+                f"resource name: expected ASCII, found {name!r}; give the name the file was encrypted under as"
+                " AsvrKey(..., resource_name=)"
+            )
+        with self._lock:
+            key = self._keys.get(name)
+            if key is None:
+                key = self._keys[name] = self._derive(name)
+        return StreamCipher(key)
+
+    def _derive(self, resource_name: str) -> bytes:
+        from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+        salt = struct.pack("<I", self.scene_id) + self.version.encode("ascii") + resource_name.encode("ascii")
+        return Scrypt(salt=salt, length=_KEY_BYTES, n=_SCRYPT_N, r=_SCRYPT_R, p=_SCRYPT_P).derive(self._passphrase)
+
+    def mismatch(self, resource_name: str, reason: str) -> KeyMismatchError:
+        """The error for a table that does not open, listing the four things the key depends on."""
+        name = self.resource_name if self.resource_name is not None else resource_name
+        return KeyMismatchError(
+            f"sizes table: does not open with this key ({reason}). The key depends on four things: the passphrase (not"
+            f" shown), scene_id={self.scene_id}, version={self.version!r} and resource_name={name!r}; one of them"
+            " is not what the file was made with, or the file is not an ASVR or is damaged"
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"<AsvrKey scene_id={self.scene_id} version={self.version!r} resource_name={self.resource_name!r}"
+            " passphrase=hidden>"
+        )
+
+    def __reduce__(self) -> str:
+        raise TypeError("an AsvrKey holds a secret and cannot be pickled")
+
+
+class StreamCipher:
+    """
+    ChaCha20 under one derived key. Encrypting and decrypting are the same operation.
+    """
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def header_and_table(self, data: bytes | memoryview) -> bytes:
+        """Apply the keystream to header and table, which are one run: `data` starts at the file's byte 0."""
+        return self._apply(_TABLE_KEY_ID, data)
+
+    def block(self, index: int, data: bytes | memoryview) -> bytes:
+        """Apply the keystream to the whole block `index`, 0..2^32 - 2."""
+        if not 0 <= index < _TABLE_CUTOFF:
+            raise DecodeError(f"frame {index}: an ASVR cannot hold this many frames", frame_index=index)
+        return self._apply(index, data)
+
+    def _apply(self, key_id: int, data: bytes | memoryview) -> bytes:
+        from cryptography.hazmat.primitives.ciphers import Cipher
+        from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
+
+        nonce = bytes(12) + struct.pack("<I", key_id)
+        return Cipher(ChaCha20(self._key, nonce), mode=None).encryptor().update(data)
+
+    def __repr__(self) -> str:
+        return "<StreamCipher key=hidden>"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a StreamCipher holds a secret and cannot be pickled")

@@ -1,0 +1,365 @@
+"""
+The command line, on click and rich. Each command is a thin shell over the library; the exit codes are fixed.
+
+0 done, 1 the check failed, 2 wrong usage, 3 the input is bad or unreachable (or a GL was demanded and there is none).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict
+from fractions import Fraction
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final, ParamSpec, TypeVar
+
+import click
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from . import __version__
+from ._cipher import AsvrKey
+from ._config import Config
+from ._convert import convert_blocks
+from ._doctor import examine
+from ._exceptions import AlphaStreamError, GLUnavailableError
+from ._geometry import FrameGeometry
+from ._gl import MaskRenderer, create_headless_context
+from ._metadata import Metadata
+from ._raster import rasterize
+from ._reader import StreamReader
+from ._sources import as_source
+from ._sources._base import resource_name_of
+from ._stream import open_async
+from ._writer import AsvpWriter, AsvrWriter
+
+__all__ = ["cli"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+EXIT_CHECK_FAILED: Final = 1
+EXIT_BAD_INPUT: Final = 3
+
+
+class SizeParameter(click.ParamType[tuple[int, int]]):
+    """``WxH``, such as 1024x512."""
+
+    name = "WxH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)
+        if match is None:
+            self.fail(f"expected WIDTHxHEIGHT such as 1024x512, found {value!r}", param, ctx)
+        size = int(match[1]), int(match[2])
+        if not all(1 <= edge <= 16384 for edge in size):
+            self.fail(f"expected edges of 1..16384, found {value!r}", param, ctx)
+        return size
+
+
+class RateParameter(click.ParamType[Fraction]):
+    """A frame rate: ``60``, ``59.94`` or ``60000/1001``."""
+
+    name = "FPS"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
+        try:
+            return Fraction(value)
+        except (ValueError, ZeroDivisionError):
+            self.fail(f"expected a rate such as 60, 59.94 or 60000/1001, found {value!r}", param, ctx)
+
+
+def command(function: Callable[P, Coroutine[Any, Any, int]]) -> Callable[P, None]:
+    """Run an async command; turn our errors into one line on standard error and the exit code."""
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            code = asyncio.run(function(*args, **kwargs))
+        except AlphaStreamError as exc:
+            click.echo(f"alphastream: {_one_line(exc)}", err=True)
+            sys.exit(EXIT_BAD_INPUT)
+        except ValueError as exc:  # an option that click could not judge
+            raise click.UsageError(_one_line(exc)) from exc
+        except KeyboardInterrupt:
+            click.echo("alphastream: interrupted", err=True)
+            sys.exit(130)
+        sys.exit(code)
+
+    return run
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())
+
+
+def stream_options(function: Callable[P, T]) -> Callable[P, T]:
+    """What the file does not say: grid, rate, and an ASVR's key."""
+    for option in reversed(
+        (
+            click.option("--native-size", type=SizeParameter(), default="2048x1024", show_default=True),
+            click.option("--fps", type=RateParameter(), default="60", show_default=True),
+            click.option("--scene-id", type=click.IntRange(0, 0xFFFFFFFF), help="ASVR: the scene it was made for."),
+            click.option("--stream-version", default="1.5.0", show_default=True, help="ASVR: the version likewise."),
+            click.option("--resource-name", help="ASVR: the file's original name, if it was renamed."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def _config(native_size: tuple[int, int], fps: Fraction) -> Config:
+    return Config(native_size=native_size, fps=fps)
+
+
+def _key(file: str, scene_id: int | None, stream_version: str, resource_name: str | None) -> AsvrKey | None:
+    """The key of an ASVR (the passphrase is taken from the environment alone); None for an ASVP."""
+    if not _is_asvr(file):
+        if scene_id is not None:
+            raise click.UsageError(f"--scene-id is for .asvr files, found {resource_name_of(file)!r}")
+        return None
+    if scene_id is None:
+        raise click.UsageError("an .asvr file needs --scene-id")
+    return AsvrKey.from_environment(scene_id=scene_id, version=stream_version, resource_name=resource_name)
+
+
+def _is_asvr(file: str) -> bool:
+    return resource_name_of(file).lower().endswith(".asvr")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="alphastream")
+def cli() -> None:
+    """Exact alpha masks from ASVP and ASVR streams.
+
+    An ASVR's passphrase is read from ALPHASTREAM_PASSPHRASE (64 hex digits).
+    """
+
+
+@cli.command()
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@stream_options
+@command
+async def info(
+    file: str,
+    as_json: bool,
+    native_size: tuple[int, int],
+    fps: Fraction,
+    scene_id: int | None,
+    stream_version: str,
+    resource_name: str | None,
+) -> int:
+    """Tell what a stream's header and table say."""
+    key = _key(file, scene_id, stream_version, resource_name)
+    async with await open_async(file, key=key, config=_config(native_size, fps)) as stream:
+        facts = _facts(stream.metadata)
+    if as_json:
+        click.echo(json.dumps(facts))
+        return 0
+    table = Table(show_header=False, box=None)
+    for name, value in facts.items():
+        table.add_row(name.replace("_", " "), "unknown" if value is None else escape(_shown(value)))
+    Console().print(table)
+    return 0
+
+
+def _facts(metadata: Metadata) -> dict[str, Any]:
+    facts = asdict(metadata)
+    facts["fps"] = str(metadata.fps)
+    facts["duration"] = metadata.duration
+    facts["trailing_bytes"] = metadata.trailing_bytes
+    return facts
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return " x ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+@cli.command()
+@click.argument("file")
+@click.option("--frame", "index", type=click.IntRange(0), required=True, help="Frame, from 0.")
+@click.option("--size", type=SizeParameter(), help="Size of the picture; native when omitted.")
+@click.option("--backend", type=click.Choice(["auto", "gl", "cpu"]), default="auto", show_default=True)
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="PNG to write.")
+@stream_options
+@command
+async def render(
+    file: str,
+    index: int,
+    size: tuple[int, int] | None,
+    backend: str,
+    output: Path,
+    native_size: tuple[int, int],
+    fps: Fraction,
+    scene_id: int | None,
+    stream_version: str,
+    resource_name: str | None,
+) -> int:
+    """Render a frame's mask to a PNG."""
+    key = _key(file, scene_id, stream_version, resource_name)
+    async with await open_async(file, key=key, config=_config(native_size, fps)) as stream:
+        geometry = await stream.frame(index)
+    mask, rendered_by = _mask(geometry, size or native_size, native_size, backend)
+    _save_png(mask, output)
+    covered = np.count_nonzero(mask) / mask.size
+    click.echo(f"{output}: frame {index}, {mask.shape[1]} x {mask.shape[0]}, {covered:.1%} covered, {rendered_by}")
+    return 0
+
+
+def _mask(
+    geometry: FrameGeometry, size: tuple[int, int], native_size: tuple[int, int], backend: str
+) -> tuple[npt.NDArray[np.uint8], str]:
+    """The mask, and who made it."""
+    if backend != "cpu":
+        try:
+            return _mask_by_gl(geometry, size, native_size)
+        except GLUnavailableError as exc:
+            if backend == "gl":
+                raise
+            click.echo(f"alphastream: rendering on the CPU: {_one_line(exc)}", err=True)
+    return rasterize(geometry, size, native_size=native_size), "CPU (numpy)"
+
+
+def _mask_by_gl(
+    geometry: FrameGeometry, size: tuple[int, int], native_size: tuple[int, int]
+) -> tuple[npt.NDArray[np.uint8], str]:
+    context = create_headless_context()
+    try:
+        with MaskRenderer(context, native_size=native_size) as renderer:
+            texture = context.texture(size, 1)
+            mask = renderer.read(renderer.render(geometry, into=texture))
+            texture.release()
+        return mask, f"GL ({context.info['GL_RENDERER']})"
+    finally:
+        context.release()
+
+
+def _save_png(mask: npt.NDArray[np.uint8], output: Path) -> None:
+    try:
+        Image.fromarray(mask).save(output, format="PNG")
+    except OSError as exc:
+        raise click.UsageError(f"cannot write {str(output)!r}: {exc.strerror or exc}") from exc
+
+
+@cli.command()
+@click.argument("file")
+@stream_options
+@command
+async def verify(
+    file: str,
+    native_size: tuple[int, int],
+    fps: Fraction,
+    scene_id: int | None,
+    stream_version: str,
+    resource_name: str | None,
+) -> int:
+    """Compare GPU and CPU on every frame, bit by bit; exit 1 at the first difference."""
+    key = _key(file, scene_id, stream_version, resource_name)
+    context = create_headless_context()
+    try:
+        async with await open_async(file, key=key, config=_config(native_size, fps)) as stream:
+            with MaskRenderer(context, native_size=native_size) as renderer, _progress() as progress:
+                task = progress.add_task("verify", total=stream.metadata.frame_count)
+                index = 0
+                async for geometry in stream.frames():
+                    n_wrong = _difference(geometry, renderer)
+                    if n_wrong:
+                        progress.stop()
+                        click.echo(f"alphastream: frame {index}: {n_wrong} pixels differ between GPU and CPU", err=True)
+                        return EXIT_CHECK_FAILED
+                    index += 1
+                    progress.advance(task)
+                stats = renderer.stats
+        by_cpu = f"; {stats.cpu_fallbacks} of them made by the CPU in both" if stats.cpu_fallbacks else ""
+        click.echo(f"{index} frames: GPU equals CPU, bit for bit{by_cpu} ({context.info['GL_RENDERER']})")
+        return 0
+    finally:
+        context.release()
+
+
+def _difference(geometry: FrameGeometry, renderer: MaskRenderer) -> int:
+    """Pixels that differ between GPU and CPU."""
+    by_gpu = renderer.read(renderer.render(geometry))
+    by_cpu = rasterize(geometry, native_size=renderer.native_size)
+    return 0 if np.array_equal(by_gpu, by_cpu) else int((by_gpu != by_cpu).sum())
+
+
+@cli.command()
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--target-name", help="ASVR output: encrypt under this name instead of OUT's own.")
+@stream_options
+@command
+async def convert(
+    source: str,
+    target: Path,
+    target_name: str | None,
+    native_size: tuple[int, int],
+    fps: Fraction,
+    scene_id: int | None,
+    stream_version: str,
+    resource_name: str | None,
+) -> int:
+    """Convert between .asvp and .asvr; compressed frames are kept as they are.
+
+    The same passphrase, scene and version serve both sides of an ASVR to ASVR conversion, which changes the name.
+    """
+    if target.suffix.lower() not in (".asvp", ".asvr"):
+        raise click.UsageError(f"OUT: expected a name ending in .asvp or .asvr, found {target.name!r}")
+    if not _is_asvr(source) and not _is_asvr(target.name):
+        _key(source, scene_id, stream_version, resource_name)
+    config = _config(native_size, fps)
+    read_key = _key(source, scene_id, stream_version, resource_name) if _is_asvr(source) else None
+    write_key = _key(target.name, scene_id, stream_version, target_name) if _is_asvr(target.name) else None
+    opened = as_source(source, config)
+    try:
+        reader = await StreamReader.open(opened, key=read_key, config=config)
+        writer = AsvpWriter(target) if write_key is None else AsvrWriter(target, key=write_key)
+        with writer, _progress() as progress:
+            task = progress.add_task("convert", total=len(reader.index))
+            async for done in convert_blocks(reader, writer):
+                progress.update(task, completed=done)
+    finally:
+        await opened.aclose()
+    click.echo(f"{target}: {writer.frame_count} frames, {target.stat().st_size:,} bytes")
+    return 0
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(as_json: bool) -> None:
+    """Tell what OpenGL this machine has, and what to install; exit 1 if masks cannot be rendered with GL."""
+    report = examine()
+    if as_json:
+        click.echo(json.dumps(report.as_dict(), indent=2))
+    else:
+        for finding in report.findings:
+            click.echo(f"{'ok     ' if finding.ok else 'MISSING'} {finding.name}: {_one_line(finding.detail)}")
+            if finding.cure:
+                click.echo(f"        cure: {finding.cure}")
+    sys.exit(0 if report.ok else EXIT_CHECK_FAILED)
+
+
+def _progress() -> Progress:
+    """A progress bar on standard error, so that standard output stays the command's answer."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )

@@ -1,0 +1,104 @@
+"""
+Options of a stream, each with its default and its range named once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from fractions import Fraction
+from typing import Any, Final
+
+from ._polystream import MAX_PAYLOAD_BYTES
+
+__all__ = ["Config"]
+
+KIB: Final = 1024
+MIB: Final = 1024 * 1024
+
+MAX_NATIVE_EDGE: Final = 16384
+"""Largest native width or height: the largest 2D texture that desktop GL hardware of today guarantees to offer."""
+
+
+def _option(default: Any, low: Any, high: Any, unit: str, doc: str, convert: Callable[[Any], Any] = int) -> Any:
+    """A field whose range, unit and description travel with it; the docs' table is generated from these."""
+    meta = {"low": low, "high": high, "unit": unit, "doc": doc, "convert": convert}
+    if callable(default):
+        return field(default_factory=default, metadata=meta)
+    return field(default=default, metadata=meta)
+
+
+def _whole(value: Any) -> int:
+    """An int, but never by silently cutting a fraction off or by reading a string."""
+    if isinstance(value, bool) or int(value) != value:
+        raise ValueError("not a whole number")
+    return int(value)
+
+
+def _fraction(value: Any) -> Fraction:
+    return Fraction(value) if not isinstance(value, float) else Fraction(value).limit_denominator(1_000_000)
+
+
+def _size(value: Any) -> tuple[int, int]:
+    width, height = value
+    return _whole(width), _whole(height)
+
+
+def _cpu_count() -> int:
+    return min(64, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """
+    Options of a stream: immutable, compared by value, checked when made.
+
+    Raises:
+        ValueError: an option outside its range; the message names the option, the value and the range.
+    """
+
+    native_size: tuple[int, int] = _option(
+        (2048, 1024),
+        (1, 1),
+        (MAX_NATIVE_EDGE, MAX_NATIVE_EDGE),
+        "pixels",
+        "Width and height of the grid that the polygons are drawn on; the files do not store it.",
+        _size,
+    )
+    fps: Fraction = _option(
+        Fraction(60), Fraction(1), Fraction(1000), "frames/s", "Frame rate; the files do not store it.", _fraction
+    )
+    init_timeout: float = _option(10.0, 0.1, 300.0, "s", "Deadline for opening: header and table read.", float)
+    decode_workers: int = _option(_cpu_count, 1, 64, "threads", "Threads that inflate and decode.", _whole)
+    file_buffer: int = _option(
+        128 * KIB, 4 * KIB, 64 * MIB, "bytes", "Buffer of a file that cannot be mapped into memory.", _whole
+    )
+    max_frame_bytes: int = _option(
+        16 * MIB, 64, MAX_PAYLOAD_BYTES, "bytes", "Largest payload accepted, inflated.", _whole
+    )
+    max_frames: int = _option(16_777_216, 1, 1 << 28, "frames", "Most frames accepted in one stream.", _whole)
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            meta = option.metadata
+            given = getattr(self, option.name)
+            try:
+                value = meta["convert"](given)
+                if isinstance(value, tuple):
+                    fits = all(a <= b <= c for a, b, c in zip(meta["low"], value, meta["high"], strict=True))
+                else:
+                    fits = meta["low"] <= value <= meta["high"]
+            except (TypeError, ValueError, OverflowError, ZeroDivisionError):
+                fits = False
+                value = given
+            if not fits:
+                raise ValueError(
+                    f"{option.name}: expected {_show(meta['low'])}..{_show(meta['high'])} {meta['unit']},"
+                    f" found {given!r}"
+                )
+            object.__setattr__(self, option.name, value)
+
+
+def _show(bound: Any) -> str:
+    return "x".join(map(str, bound)) if isinstance(bound, tuple) else f"{bound}"

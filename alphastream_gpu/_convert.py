@@ -1,0 +1,35 @@
+"""
+Convert: every block of one stream into a writer, compressed bytes kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+from ._ranges import plan_reads
+from ._reader import StreamReader
+from ._writer import AsvpWriter, AsvrWriter
+
+__all__ = ["convert_blocks"]
+
+_BATCH_FRAMES: Final = 256
+_BATCH_BYTES: Final = 1024 * 1024
+
+
+async def convert_blocks(reader: StreamReader, writer: AsvpWriter | AsvrWriter) -> AsyncIterator[int]:
+    """
+    Copy all blocks, each decoded once to make sure of it.
+
+    Yields:
+        The number of frames copied so far, after every batch; closing the writer is the caller's.
+
+    Raises:
+        DecodeError, TransportError: the input is bad; the caller aborts the writer.
+    """
+    frames = range(len(reader.index))
+    for span in plan_reads(reader.index.offsets.tolist(), frames, max_bytes=_BATCH_BYTES, max_frames=_BATCH_FRAMES):
+        for index, stored in enumerate(await reader.read_blocks(span), span.first):
+            reader.decode(index, stored)  # names the frame in its error, which the writer could not
+            writer.add_block(reader.decrypt_block(index, stored))
+        yield span.stop

@@ -1,0 +1,171 @@
+"""
+Every error this package raises, and the one table that maps foreign errors to them.
+
+::
+
+    AlphaStreamError
+    ├── DecodeError (also ValueError)        the bytes are not what the format says, or break a limit
+    │   └── KeyMismatchError                 the sizes table of an ASVR does not open with this key
+    ├── TransportError (also OSError)        a file, a network or a server failed
+    ├── FrameNotFoundError (also IndexError) the frame index lies outside the stream
+    ├── NotReadyError (also RuntimeError)    nothing is loaded yet, or the request could not be queued
+    ├── FrameTimeoutError (also TimeoutError) a deadline passed; the work may still complete
+    ├── GLUnavailableError (also RuntimeError) no usable OpenGL here; the message names the cure
+    └── ClosedError (also RuntimeError)      the object was closed or released before the call
+
+Each class also inherits the builtin that people already catch for that kind of failure. A bad *argument*
+(an option outside its range, a size of zero) is a plain ``ValueError`` or ``TypeError``, as in numpy.
+Anything else that escapes from this package, on any input, is a bug.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import ClassVar
+
+__all__ = [
+    "AlphaStreamError",
+    "ClosedError",
+    "DecodeError",
+    "ErrorCode",
+    "FrameNotFoundError",
+    "FrameTimeoutError",
+    "GLUnavailableError",
+    "KeyMismatchError",
+    "NotReadyError",
+    "TransportError",
+]
+
+
+class ErrorCode(IntEnum):
+    """
+    The number of an error, as C callers see it.
+    """
+
+    NONE = 0
+    """Nothing went wrong."""
+    NOT_FOUND = 3
+    """The frame index lies outside the stream."""
+    INVALID = -1
+    """A null or misused handle, or a bad argument."""
+    NOT_READY = -2
+    """Nothing is loaded yet, or the request could not be queued."""
+    TIMEOUT = -3
+    """Asked for, not there within the time box (it is still coming), or an I/O deadline passed."""
+    DECODE = -4
+    """Malformed bytes, a wrong key, or something over a limit."""
+    TRANSPORT = -5
+    """A network, file or server failure."""
+
+
+class AlphaStreamError(Exception):
+    """
+    Base of every error of this package.
+
+    Args:
+        message: what failed, where, what was expected and found, and what to do about it.
+        frame_index: the frame the error belongs to, or None when it belongs to the whole stream.
+    """
+
+    code: ClassVar[ErrorCode] = ErrorCode.INVALID
+
+    def __init__(self, message: str, *, frame_index: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.frame_index = frame_index
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The default would drop the keyword, and OSError's own __reduce__ would guess at an errno.
+        return _rebuild, (type(self), self.message, self.frame_index)
+
+
+def _rebuild(cls: type[AlphaStreamError], message: str, frame_index: int | None) -> AlphaStreamError:
+    return cls(message, frame_index=frame_index)
+
+
+class DecodeError(AlphaStreamError, ValueError):
+    """The bytes are not what the format says, or something in them is over a configured limit."""
+
+    code = ErrorCode.DECODE
+
+
+class KeyMismatchError(DecodeError):
+    """The sizes table of an ASVR file does not open with this key."""
+
+
+class TransportError(AlphaStreamError, OSError):
+    """A file, a network or a server failed to deliver bytes."""
+
+    code = ErrorCode.TRANSPORT
+
+
+class FrameNotFoundError(AlphaStreamError, IndexError):
+    """The frame index lies outside the stream."""
+
+    code = ErrorCode.NOT_FOUND
+
+
+class NotReadyError(AlphaStreamError, RuntimeError):
+    """Nothing is loaded yet, or the request could not be queued."""
+
+    code = ErrorCode.NOT_READY
+
+
+class FrameTimeoutError(AlphaStreamError, TimeoutError):
+    """A deadline passed before the answer was there."""
+
+    code = ErrorCode.TIMEOUT
+
+
+class GLUnavailableError(AlphaStreamError, RuntimeError):
+    """No usable OpenGL on this machine or in this context; the message names the cure."""
+
+    code = ErrorCode.NOT_READY
+
+
+class ClosedError(AlphaStreamError, RuntimeError):
+    """The stream, writer or renderer was closed before or during the call."""
+
+    code = ErrorCode.INVALID
+
+
+# The one table. The first row whose type matches wins, so a subclass stands before its base
+# (TimeoutError is an OSError). Everything here is an *expected* foreign failure; what is not listed is a
+# bug and is left to surface as itself.
+ERROR_MAP: tuple[tuple[type[Exception], type[AlphaStreamError]], ...] = (
+    (zlib.error, DecodeError),
+    (TimeoutError, FrameTimeoutError),
+    (OSError, TransportError),
+)
+
+
+@contextmanager
+def mapped_errors(doing: str) -> Iterator[None]:
+    """
+    Turn the foreign errors of :data:`ERROR_MAP` into ours, with the cause attached.
+
+    Args:
+        doing: what was being done, for the message: ``"reading person.asvp"``. No secrets, no query strings.
+    """
+    try:
+        yield
+    except AlphaStreamError:
+        raise
+    except Exception as exc:
+        for foreign, ours in ERROR_MAP:
+            if isinstance(exc, foreign):
+                raise ours(f"{doing}: {_reason(exc)}") from exc
+        raise
+
+
+def _reason(exc: Exception) -> str:
+    """The shortest honest description of a foreign error (an OSError's own text repeats the path)."""
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror
+    return str(exc) or type(exc).__name__

@@ -1,0 +1,79 @@
+"""
+Byte ranges, and the pure plans made of them. No I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["ByteRange", "FrameSpan", "plan_reads"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ByteRange:
+    """A half-open range of bytes."""
+
+    start: int
+    """First byte, inclusive."""
+    stop: int
+    """Last byte, exclusive."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start <= self.stop:
+            raise ValueError(f"byte range: expected 0 <= start <= stop, found {self.start}..{self.stop}")
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __str__(self) -> str:
+        return f"bytes {self.start}..{self.stop - 1}" if self else f"no bytes at {self.start}"
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSpan:
+    """Neighbouring frames that one read fetches."""
+
+    first: int
+    """First frame, inclusive."""
+    stop: int
+    """Last frame, exclusive."""
+    bytes: ByteRange
+    """Where their blocks lie, without a gap."""
+
+    def __len__(self) -> int:
+        return self.stop - self.first
+
+
+def plan_reads(offsets: Sequence[int], frames: Sequence[int], *, max_bytes: int, max_frames: int) -> list[FrameSpan]:
+    """
+    Group wanted frames into as few reads as allowed.
+
+    Only frames that stand next to each other, in the file and in `frames`, are joined: blocks are contiguous, so a
+    joined read fetches no byte that nobody asked for. Descending runs (backward play) are joined as well.
+
+    Args:
+        offsets: block offsets, ``offsets[i]`` to ``offsets[i + 1]`` for frame i.
+        frames: wanted frame indices in order of urgency, without repeats.
+        max_bytes: the most bytes of a joined read; one larger block is still read whole.
+        max_frames: the most frames of a joined read.
+
+    Returns:
+        Spans in the order of `frames`, covering each wanted frame exactly once.
+    """
+    spans: list[FrameSpan] = []
+    first = stop = -1
+    for frame in frames:
+        if first <= frame < stop:
+            continue
+        grown_first, grown_stop = min(first, frame), max(stop, frame + 1)
+        joins = first >= 0 and frame in (first - 1, stop)
+        if joins and grown_stop - grown_first <= max_frames and offsets[grown_stop] - offsets[grown_first] <= max_bytes:
+            first, stop = grown_first, grown_stop
+            continue
+        if first >= 0:
+            spans.append(FrameSpan(first, stop, ByteRange(offsets[first], offsets[stop])))
+        first, stop = frame, frame + 1
+    if first >= 0:
+        spans.append(FrameSpan(first, stop, ByteRange(offsets[first], offsets[stop])))
+    return spans

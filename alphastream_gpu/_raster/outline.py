@@ -1,0 +1,175 @@
+"""
+Outline: the pixels of every segment, by the closed form of Bresenham's line (docs/coverage.md, "Lines").
+
+Strategy
+--------
+Along the major axis a segment has one pixel per step i = 0..M; across it, q = (2 i m + M - 1) // (2 M) steps. All
+pixels of all segments are laid out in one flat array (`np.repeat` by step counts), and q is computed as
+``floor(i * (m / M) + (M - 0.5) / (2 M))``: the half added to the numerator keeps the true value at least 1 / (4 M) away
+from every integer, and for M <= 2^17 float64's error is 2^-29 at most, so the floor is exact. Longer segments, or ones
+far from the origin, are rare (a hostile or an unusual closing segment) and go through exact 64-bit integers.
+
+Only steps whose major coordinate the grid samples are laid out. That is the crop to the window, the
+cheap small output, and the bound on memory, all in one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from .grid import Grid
+from .segments import Segments
+
+__all__ = ["outline_pixels"]
+
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+
+_FLOAT_EXTENT: Final = 1 << 17
+"""Longest segment whose q float64 gives exactly (see Strategy)."""
+_FLOAT_COORDINATE: Final = 1 << 24
+"""Largest coordinate for the same."""
+_CHUNK_PIXELS: Final = 1 << 20
+"""Pixels laid out at a time: some 100 MB of temporaries at most, where a hostile frame asks for a billion pixels."""
+_CHUNK_SEGMENTS: Final = 1 << 18
+
+
+def outline_pixels(segments: Segments, grid: Grid) -> Iterator[Int64]:
+    """
+    The pixels of the segments that the grid samples.
+
+    Yields:
+        int64 (k,): indices into the flattened raster, ``row * grid.x.size + column``, with repeats. One array for a
+        real
+        frame, more for a huge one.
+    """
+    for at in range(0, segments.n_segments, _CHUNK_SEGMENTS):
+        runs = _Runs(segments, slice(at, at + _CHUNK_SEGMENTS), grid)
+        behind = np.add.accumulate(runs.count)
+        total = int(behind[-1])
+        if 0 < total <= _CHUNK_PIXELS:
+            yield runs.pixels(slice(None), behind)
+        elif total:
+            bounds = np.searchsorted(behind, np.arange(0, total, _CHUNK_PIXELS), side="right").tolist()
+            bounds.append(len(behind))
+            for low, high in pairwise(bounds):
+                part = slice(low, high)
+                if runs.count[part].any():
+                    yield runs.pixels(part, np.add.accumulate(runs.count[part]))
+
+
+class _Runs:
+    """
+    Per segment: where its sampled steps lie and how a step becomes a pixel.
+    """
+
+    def __init__(self, segments: Segments, part: slice, grid: Grid) -> None:
+        self.grid = grid
+        ax, ay, dx, dy = segments.ax[part], segments.ay[part], segments.dx[part], segments.dy[part]
+        extent_x, extent_y = np.abs(dx), np.abs(dy)
+        self.steep = steep = extent_y > extent_x
+        self.extent = np.maximum(extent_x, extent_y)
+        self.minor_extent = np.minimum(extent_x, extent_y)
+        self.major_start = np.where(steep, ay, ax)
+        self.minor_start = np.where(steep, ax, ay)
+        self.major_sign = np.sign(np.where(steep, dy, dx))
+        self.minor_sign = np.sign(np.where(steep, dx, dy))
+        low = self.major_start + np.minimum(self.major_sign * self.extent, 0)
+        self.inside = segments.box.is_inside(grid.x.native, grid.y.native)
+        self.is_plain = self.inside and grid.is_identity
+        if self.is_plain:
+            self.low = low
+            self.count = self.extent + 1
+        else:
+            axis = steep * (grid.x.native + 1)  # where the major axis's part of `first_place` begins
+            stop = low + self.extent + 1
+            if not self.inside:
+                native = np.where(steep, grid.y.native, grid.x.native)
+                low, stop = np.clip(low, 0, native), np.clip(stop, 0, native)
+            self.low = grid.first_place[axis + low]
+            self.count = np.maximum(grid.first_place[axis + stop] - self.low, 0)
+        self.is_exact = segments.box.reach > _FLOAT_COORDINATE or bool((self.extent > _FLOAT_EXTENT).any())
+
+    def pixels(self, part: slice, behind: Int64) -> Int64:
+        """Lay out the pixels of some of the segments; `behind` is the running sum of their counts."""
+        count = self.count[part]
+        step = np.arange(int(behind[-1]))
+        shift = self.low[part] - behind + count  # from the place in the flat layout to the raster's major coordinate
+        return self._plain(part, count, step, shift) if self.is_plain else self._sampled(part, count, step, shift)
+
+    def _slopes(self, part: slice) -> tuple[Float64, Float64]:
+        """m / M, signed along the major axis, and (M - 0.5) / (2 M); a segment without length takes no step at all."""
+        extent = np.maximum(self.extent[part], 1)
+        slope = self.minor_extent[part] / extent
+        slope *= self.major_sign[part]
+        return slope, (extent - 0.5) / (extent + extent)
+
+    def _plain(self, part: slice, count: Int64, step: Int64, shift: Int64) -> Int64:
+        """All inside and at native size: pixel indices are linear in the step and in q."""
+        steep, columns = self.steep[part], self.grid.x.size
+        slope, offset = self._slopes(part)
+        offset += slope * (shift - self.major_start[part])
+        q = slope.repeat(count)
+        q *= step
+        q += offset.repeat(count)
+        pixels = q.astype(np.int64)  # q is never negative, so cutting off is the floor
+        major_stride, minor_stride = np.where(steep, columns, 1), np.where(steep, 1, columns)
+        pixels *= (self.minor_sign[part] * minor_stride).repeat(count)
+        pixels += (self.minor_start[part] * minor_stride + shift * major_stride).repeat(count)
+        step *= major_stride.repeat(count)
+        pixels += step
+        return pixels
+
+    def _sampled(self, part: slice, count: Int64, step: Int64, shift: Int64) -> Int64:
+        """The general layout: clipped, sampled, or both."""
+        grid, steep = self.grid, self.steep[part]
+        place = shift.repeat(count)
+        place += step
+        coordinate = grid.samples[place]
+        minor = (
+            self._across_exactly(part, count, coordinate) if self.is_exact else self._across(part, count, coordinate)
+        )
+        minor *= self.minor_sign[part].repeat(count)
+        minor += self.minor_start[part].repeat(count)
+        # The minor coordinate's part of `slot_pixel`: y of shallow segments, x of steep ones.
+        axis = np.where(steep, 0, grid.x.native).repeat(count)
+        if not self.inside:
+            edge = np.where(steep, grid.x.native, grid.y.native).repeat(count)
+            shown = (minor >= 0) & (minor < edge)
+            minor, axis, place = minor[shown], axis[shown], place[shown]
+        minor += axis
+        slot = grid.slot_pixel[minor]
+        if not grid.is_identity:
+            shown = slot >= 0
+            slot, place = slot[shown], place[shown]
+        slot += grid.place_pixel[place]
+        return slot
+
+    def _across(self, part: slice, count: Int64, coordinate: Int64) -> Int64:
+        """q at native major coordinates."""
+        slope, offset = self._slopes(part)
+        offset -= slope * self.major_start[part]
+        q = slope.repeat(count)
+        q *= coordinate
+        q += offset.repeat(count)
+        return q.astype(np.int64)
+
+    def _across_exactly(self, part: slice, count: Int64, coordinate: Int64) -> Int64:
+        """
+        q in unsigned 64-bit integers, for any int32 points.
+
+        (2 i m + M - 1) // (2 M) equals (i m + (M - 1) // 2) // M, because i m is an integer; with i <= M < 2^32 and
+        m <= M the numerator is below 2^64.
+        """
+        extent = np.maximum(self.extent[part], 1).repeat(count).astype(np.uint64)
+        i = (self.major_sign[part].repeat(count) * (coordinate - self.major_start[part].repeat(count))).astype(
+            np.uint64
+        )
+        m = self.minor_extent[part].repeat(count).astype(np.uint64)
+        half = (extent - np.uint64(1)) // np.uint64(2)
+        return ((i * m + half) // extent).astype(np.int64)

@@ -1,0 +1,58 @@
+"""
+The interface every byte source has.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from .._ranges import ByteRange
+
+__all__ = ["Source", "resource_name_of"]
+
+
+class Source(ABC):
+    """
+    Bytes that can be read by range. Write your own for storage that this package does not know.
+
+    All methods run on the stream's own event loop thread, several reads at once; they must not block it for long.
+    A stream closes its source, once.
+
+    An implementation raises :class:`~alphastream_gpu.TransportError` for failures of the storage. ``OSError`` and
+    ``TimeoutError`` are mapped to our errors by the stream.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """
+        The resource name: the last part of the path or URL, without a query.
+
+        Part of an ASVR's key, and shown in messages: no secrets.
+        """
+
+    @property
+    @abstractmethod
+    def length(self) -> int | None:
+        """Length in bytes, or None as long as it is not known. May become known with the first read."""
+
+    @abstractmethod
+    async def read(self, span: ByteRange) -> bytes | memoryview:
+        """
+        Read a range.
+
+        Returns:
+            The bytes of `span` that exist: exactly ``len(span)`` of them, fewer only where the source ends. They
+            must stay valid and unchanged for as long as the caller holds them.
+
+        Raises:
+            TransportError: the storage failed.
+        """
+
+    async def aclose(self) -> None:  # noqa: B027 - a source that holds nothing has nothing to close
+        """Release what the source holds. Called once, after the last read has ended."""
+
+
+def resource_name_of(path: str) -> str:
+    """What follows the last ``/`` or ``\\``, before any ``?`` (docs/format.md, "Encryption")."""
+    return path.partition("?")[0].replace("\\", "/").rpartition("/")[2]

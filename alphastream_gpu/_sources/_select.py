@@ -1,0 +1,52 @@
+"""
+Which source a caller's argument means. The only place that knows the list.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TypeAlias
+from urllib.parse import unquote, urlsplit
+
+from .._config import Config
+from ._base import Source
+from ._file import FileSource
+from ._memory import MemorySource
+
+__all__ = ["SourceLike", "as_source"]
+
+SourceLike: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | Source"
+"""A path, a URL, a bytes-like object, or a :class:`Source`."""
+
+
+def as_source(source: SourceLike, config: Config) -> Source:
+    """
+    The source that an argument means.
+
+    Raises:
+        TransportError: the file cannot be opened.
+        TypeError: none of the accepted kinds.
+        ValueError: a URL of an unknown scheme.
+    """
+    if isinstance(source, Source):
+        return source
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return MemorySource(source)
+    if isinstance(source, (str, os.PathLike)):
+        return _from_text(os.fspath(source), config)
+    raise TypeError(f"source: expected a path, a URL, bytes or a Source, found {type(source).__name__}")
+
+
+def _from_text(text: str, config: Config) -> Source:
+    scheme, separator, _ = text.partition("://")
+    scheme = scheme.lower()
+    if not separator and text[:5].lower() == "file:":
+        scheme, separator = "file", ":"
+    if not separator:
+        return FileSource(text, buffer_bytes=config.file_buffer)
+    if scheme == "file":
+        parts = urlsplit(text)
+        if parts.netloc not in ("", "localhost"):
+            raise ValueError(f"file URL: expected no host or localhost, found {parts.netloc!r}")
+        return FileSource(unquote(parts.path), buffer_bytes=config.file_buffer)
+    raise ValueError(f"source: expected a path or a file: URL, found the scheme {scheme!r}")

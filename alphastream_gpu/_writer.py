@@ -1,0 +1,203 @@
+"""
+Writers: frames in, an ASVP or ASVR file out, whole or not at all.
+
+The sizes table stands before the blocks but is known only after them. So blocks are spooled to an unnamed
+temporary file beside the target, and ``close`` assembles a second, named one, which it syncs and renames over
+the target. Nothing ever stands under the target's name but a complete file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from array import array
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final
+
+import numpy as np
+
+from ._block import inflate_block, pack_block
+from ._cipher import AsvrKey, StreamCipher
+from ._container import asvp_header, asvr_header, sizes_table
+from ._exceptions import ClosedError, mapped_errors
+from ._geometry import FrameGeometry
+from ._polystream import MAX_PAYLOAD_BYTES
+from ._sources._base import resource_name_of
+
+__all__ = ["AsvpWriter", "AsvrWriter"]
+
+_COPY_BYTES: Final = 1024 * 1024
+
+
+class _Writer(ABC):
+    """What both containers share: spooling, assembling, renaming."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = Path(path)
+        self._sizes = array("Q")
+        self._spool: IO[bytes] | None = None
+        with mapped_errors(f"creating {str(self._path)!r}"):
+            self._spool = tempfile.TemporaryFile(dir=self._path.parent)  # noqa: SIM115 - closed by close() or abort()
+
+    @property
+    def frame_count(self) -> int:
+        """Frames added so far."""
+        return len(self._sizes)
+
+    def add_frame(self, frame: FrameGeometry | bytes | bytearray | memoryview) -> None:
+        """
+        Append a frame.
+
+        Args:
+            frame: its geometry, or its inflated payload, which is checked first.
+
+        Raises:
+            DecodeError: the payload breaks the format.
+            ValueError: the format cannot hold this geometry.
+            TransportError: the disk failed.
+            ClosedError: the writer is closed.
+        """
+        if isinstance(frame, FrameGeometry):
+            payload = frame.to_payload()
+        else:
+            payload = bytes(frame)
+            FrameGeometry.from_payload(payload)
+        self._append(pack_block(payload))
+
+    def add_block(self, block: bytes | memoryview) -> None:
+        """
+        Append a frame as another file stores it (decrypted): its compressed bytes are kept as they are.
+
+        Raises:
+            DecodeError: the block breaks the format.
+        """
+        FrameGeometry.from_payload(inflate_block(block, max_frame_bytes=MAX_PAYLOAD_BYTES))
+        self._append(bytes(block))
+
+    def close(self) -> None:
+        """
+        Write header and table, sync, and put the file in place. May be called again.
+
+        Raises:
+            TransportError: the disk failed; no file, or the one that stood there before, is under the target's name.
+        """
+        spool, self._spool = self._spool, None
+        if spool is None:
+            return
+        with spool, mapped_errors(f"writing {str(self._path)!r}"):
+            spool.seek(0)
+            table = sizes_table(np.frombuffer(self._sizes, dtype=np.uint64))
+            _write_whole(self._path, self._head(table), spool)
+
+    def abort(self) -> None:
+        """Throw away what was added; the target is not touched. May be called again, and after :meth:`close`."""
+        spool, self._spool = self._spool, None
+        if spool is not None:
+            spool.close()
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if exc_type is None:
+            self.close()
+        else:
+            self.abort()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._spool is None else "open"
+        return f"<{type(self).__name__} {str(self._path)!r} {self.frame_count} frames {state}>"
+
+    def _append(self, block: bytes) -> None:
+        if self._spool is None:
+            raise ClosedError(f"{str(self._path)!r}: the writer is closed; frames come before close()")
+        with mapped_errors(f"writing {str(self._path)!r}"):
+            self._spool.write(self._stored(self.frame_count, block))
+        self._sizes.append(len(block))
+
+    @abstractmethod
+    def _stored(self, index: int, block: bytes) -> bytes:
+        """The block as it stands in the file; of the same length."""
+
+    @abstractmethod
+    def _head(self, table: bytes) -> bytes:
+        """Header and table as they stand in the file."""
+
+
+class AsvpWriter(_Writer):
+    """
+    Write a plain ASVP. A context manager: an exception inside leaves no file.
+
+    Args:
+        path: the target; it appears, or is replaced, when :meth:`close` returns.
+
+    Raises:
+        TransportError: the folder cannot be written to.
+    """
+
+    def _stored(self, index: int, block: bytes) -> bytes:
+        return block
+
+    def _head(self, table: bytes) -> bytes:
+        return asvp_header(self.frame_count, len(table)) + table
+
+
+class AsvrWriter(_Writer):
+    """
+    Write an encrypted ASVR. A context manager: an exception inside leaves no file.
+
+    Args:
+        path: the target; it appears, or is replaced, when :meth:`close` returns.
+        key: the caller's key. Without a `resource_name` of its own, the target's file name is part of it, so a renamed
+            file no longer opens unless the reader is told the old name.
+
+    Raises:
+        TransportError: the folder cannot be written to.
+        ValueError: the resource name is not ASCII.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, key: AsvrKey) -> None:
+        self._cipher: StreamCipher = key.cipher(resource_name_of(os.fspath(path)))
+        super().__init__(path)
+
+    def _stored(self, index: int, block: bytes) -> bytes:
+        return self._cipher.block(index, block)
+
+    def _head(self, table: bytes) -> bytes:
+        return self._cipher.header_and_table(asvr_header(len(table)) + table)
+
+
+def _write_whole(path: Path, head: bytes, blocks: IO[bytes]) -> None:
+    """Write to a temporary file in the same folder, sync it, rename it over `path`, sync the folder."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        # Not mkstemp: its mode 0600 would stick to the finished file; "x" honours the caller's umask.
+        with open(temporary, "xb") as file:
+            file.write(head)
+            shutil.copyfileobj(blocks, file, _COPY_BYTES)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable. Windows cannot open folders, and needs no such step."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

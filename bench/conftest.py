@@ -1,0 +1,84 @@
+"""
+What the benchmarks share: the sample's frames, a GL context, and a table of ratios at the end.
+
+Every figure is a ratio to a yardstick measured in the same run, on the same frames, so that it means the same on any
+machine. A benchmark's one round is a pass over all sample frames; its median over the rounds is divided by the frames.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import moderngl
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from support import sample_geometries
+
+import alphastream_gpu
+from alphastream_gpu import FrameGeometry
+
+
+@pytest.fixture(scope="session")
+def geometries() -> list[FrameGeometry]:
+    return sample_geometries()
+
+
+@pytest.fixture(scope="session")
+def ctx() -> Iterator[moderngl.Context]:
+    context = alphastream_gpu.create_headless_context()
+    yield context
+    context.release()
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A figure: one benchmark's median over another's, and the bar it must stay under."""
+
+    work: str
+    measured: str
+    yardstick: str
+    at_most: float
+
+
+BARS = (
+    Bar("CPU twin, native 2048 x 1024", "cpu_native", "fillpoly", 8),
+    Bar("CPU twin, 512 x 256", "cpu_small", "cpu_native", 0.5),
+    Bar("CPU twin, 6720 x 3360", "cpu_large", "cv2_resize_large", 2),
+    Bar("FrameGeometry.from_payload", "from_payload", "inflate", 4),
+    Bar("MaskRenderer.render + finish, native", "gl_native", "fillpoly", 30),
+)
+BESIDE = ("pillow", "skia")
+"""Other rasterizers, shown for comparison."""
+
+facts: dict[str, str] = {}
+"""Counted figures and remarks that benchmarks leave for the table."""
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
+    medians = {
+        bench.name.removeprefix("test_"): bench.stats.median / bench.extra_info.get("frames", 1)
+        for bench in config._benchmarksession.benchmarks
+        if bench.stats.rounds
+    }
+    write = terminalreporter.write_line
+    terminalreporter.section("figures: medians a frame, and their ratios")
+    for bar in BARS:
+        if bar.measured in medians and bar.yardstick in medians:
+            mine, yard = medians[bar.measured], medians[bar.yardstick]
+            verdict = "met" if mine / yard <= bar.at_most else "MISSED"
+            write(
+                f"{bar.work:<40} {mine * 1e6:9.1f} us = {mine / yard:6.2f} x {bar.yardstick} ({yard * 1e6:.1f} us),"
+                f" bar {bar.at_most:g}: {verdict}"
+            )
+    for name in BESIDE:
+        if name in medians and "fillpoly" in medians:
+            ratio = medians[name] / medians["fillpoly"]
+            write(f"{name:<40} {medians[name] * 1e6:9.1f} us = {ratio:6.2f} x fillpoly")
+    for name, text in facts.items():
+        write(f"{name:<40} {text}")

@@ -1,0 +1,136 @@
+"""
+Draw the documentation's figures from the sample and from the rules themselves: ``python docs/figures/draw.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+import alphastream_gpu
+from alphastream_gpu import FrameGeometry, rasterize
+from alphastream_gpu._gl.mesh import triangles
+
+HERE = Path(__file__).resolve().parent
+SAMPLE = HERE.parents[1] / "examples" / "person_sbs.asvp"
+
+PAPER, INK, GRID = (255, 255, 255), (34, 40, 49), (224, 228, 232)
+INTERIOR, OUTLINE, HALFWAY, LINE = (190, 214, 238), (74, 124, 178), (222, 110, 60), (34, 40, 49)
+
+
+def sample_frame(index: int) -> FrameGeometry:
+    async def read() -> FrameGeometry:
+        async with await alphastream_gpu.open_async(SAMPLE) as stream:
+            return await stream.frame(index)
+
+    return asyncio.run(read())
+
+
+def passthrough() -> Image.Image:
+    """What it is for: a frame's polygons, its mask, and the person cut out over a room; one eye of the two."""
+    geometry = sample_frame(60)
+    size = (760, 380)
+    mask = Image.fromarray(rasterize(geometry, size))
+    polygons = Image.new("RGB", size, PAPER)
+    pen = ImageDraw.Draw(polygons)
+    points = (geometry.points * np.array(size) / (2048, 1024)).tolist()
+    offsets = geometry.channel_offsets.tolist()
+    for first, stop in itertools.pairwise(offsets):
+        ring = [tuple(point) for point in points[first:stop]]
+        pen.line([*ring, ring[0]], fill=OUTLINE, width=2)
+        for x, y in ring:
+            pen.ellipse((x - 2, y - 2, x + 2, y + 2), fill=HALFWAY)
+    room = Image.new("RGB", size, (236, 233, 226))
+    pen = ImageDraw.Draw(room)
+    for left in (0, 380):
+        pen.rectangle((left, 250, left + 380, 380), fill=(196, 182, 160))
+        pen.rectangle((left + 40, 50, left + 150, 170), fill=(168, 203, 224), outline=(120, 110, 100), width=4)
+    shade = np.linspace(0.75, 1.05, size[1])[:, None, None] * np.array((88, 112, 150))
+    person = Image.fromarray(np.broadcast_to(shade, (size[1], size[0], 3)).astype(np.uint8))
+    room.paste(person, mask=mask)
+    return side_by_side([picture.crop((0, 0, 380, 380)) for picture in (polygons, mask.convert("RGB"), room)])
+
+
+def side_by_side(pictures: list[Image.Image], gap: int = 12) -> Image.Image:
+    width = sum(picture.width for picture in pictures) + gap * (len(pictures) - 1)
+    sheet = Image.new("RGB", (width, pictures[0].height), PAPER)
+    left = 0
+    for picture in pictures:
+        sheet.paste(picture, (left, 0))
+        left += picture.width + gap
+    return sheet
+
+
+def pixel_classes() -> Image.Image:
+    """The three kinds of pixels of one polygon, and the lattice its points are on."""
+    channel = [(3, 2), (25, 4), (20, 9), (22, 17), (12, 13), (7, 18), (5, 10)]
+    native, cell = (29, 21), 28
+    mask = rasterize(FrameGeometry(channel), native_size=native)
+    lines = np.zeros_like(mask)
+    for a, b in zip(channel, channel[1:] + channel[:1], strict=True):
+        lines |= rasterize(FrameGeometry([a, b]), native_size=native)
+    sheet = Image.new("RGB", (native[0] * cell + 1, native[1] * cell + 1), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    interior = strict_interior(channel, native)
+    for y in range(native[1]):
+        for x in range(native[0]):
+            fill = PAPER
+            if lines[y, x]:
+                fill = OUTLINE
+            elif interior[y, x]:
+                fill = INTERIOR
+            elif mask[y, x]:
+                fill = HALFWAY
+            pen.rectangle((x * cell, y * cell, (x + 1) * cell, (y + 1) * cell), fill=fill, outline=GRID)
+    centre = [((x + 0.5) * cell, (y + 0.5) * cell) for x, y in channel]
+    pen.line([*centre, centre[0]], fill=LINE, width=2)
+    for x, y in centre:
+        pen.ellipse((x - 4, y - 4, x + 4, y + 4), fill=LINE)
+    return sheet
+
+
+def strict_interior(channel: list[tuple[int, int]], native: tuple[int, int]) -> np.ndarray:
+    """Lattice points inside by the even-odd rule, in integers."""
+    y, x = np.mgrid[: native[1], : native[0]]
+    inside = np.zeros(y.shape, bool)
+    for (ax, ay), (bx, by) in zip(channel, channel[1:] + channel[:1], strict=True):
+        cross = (bx - ax) * (y - ay) - (by - ay) * (x - ax)
+        inside ^= ((ay > y) != (by > y)) & ((cross > 0) == (by > ay)) & (cross != 0)
+    return inside
+
+
+def flipping() -> Image.Image:
+    """The triangles that flip a polygon's interior, from the large to the small."""
+    turn = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    radius = 1 + 0.38 * np.sin(3 * turn) + 0.1 * np.cos(5 * turn)
+    ring = (np.stack((np.cos(turn), np.sin(turn)), 1) * radius[:, None] * 115 + 190).tolist()
+    corners = triangles(np.array([0]), np.array([len(ring)])).reshape(-1, 3)
+    reach = corners[:, 1] - corners[:, 0]
+    panels = []
+    flipped = np.zeros((380, 380), bool)
+    for level in (16, 8, 4, 2, 1):
+        for corner in corners[reach == level].tolist():
+            cover = Image.new("1", (380, 380))
+            ImageDraw.Draw(cover).polygon([tuple(ring[k]) for k in corner], fill=1)
+            flipped ^= np.asarray(cover)
+        panel = Image.fromarray(np.where(flipped[..., None], INTERIOR, PAPER).astype(np.uint8))
+        pen = ImageDraw.Draw(panel)
+        for corner in corners[reach == level].tolist():
+            pen.polygon([tuple(ring[k]) for k in corner], outline=HALFWAY)
+        outline = [tuple(point) for point in ring]
+        pen.line([*outline, outline[0]], fill=INK, width=2)
+        panels.append(panel.resize((190, 190), Image.Resampling.LANCZOS))
+    return side_by_side(panels, gap=0)
+
+
+def main() -> None:
+    for name, draw in {"passthrough": passthrough, "pixel_classes": pixel_classes, "flipping": flipping}.items():
+        draw().save(HERE / f"{name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+#version 330 core
+// Outline, fragment stage: keep the pixels of the line, and the half-way crossings of segments that bound an interior.
+#include "shared/segment.glsl"
+
+flat in ivec4 segment;
+flat in int is_closed;
+
+out vec4 covered;
+
+void main() {
+    ivec2 pixel = ivec2(gl_FragCoord.xy);
+    bool is_covered = is_on_line(pixel, segment.xy, segment.zw);
+    if (!is_covered && is_closed != 0) {
+        is_covered = is_halfway_crossing(pixel, segment.xy, segment.zw);
+    }
+    if (!is_covered) {
+        discard;
+    }
+    covered = vec4(1.0);
+}

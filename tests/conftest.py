@@ -1,0 +1,123 @@
+"""
+Fixtures: the GL context at three grades of cleanliness, the sample, both rasterizers, a passphrase of the test's own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import moderngl
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from support import sample_geometries
+
+import alphastream_gpu
+from alphastream_gpu import FrameGeometry, GLUnavailableError, MaskRenderer
+
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+settings.load_profile("default")
+
+_gl: list[moderngl.Context | str] = []
+
+
+def gl_context() -> moderngl.Context | str:
+    """The session's context, or why there is none."""
+    if not _gl:
+        try:
+            _gl.append(alphastream_gpu.create_headless_context())
+        except GLUnavailableError as exc:
+            _gl.append(str(exc))
+    return _gl[0]
+
+
+def pytest_report_header() -> str:
+    context = gl_context()
+    return f"GL: {context if isinstance(context, str) else context.info['GL_RENDERER']}"
+
+
+@pytest.fixture(scope="session")
+def ctx_session() -> Iterator[moderngl.Context]:
+    """One context for the whole run. Without a driver: skip, or fail where ALPHASTREAM_REQUIRE_GL is set, as in CI."""
+    context = gl_context()
+    if isinstance(context, str):
+        if os.environ.get("ALPHASTREAM_REQUIRE_GL"):
+            pytest.fail(f"ALPHASTREAM_REQUIRE_GL is set, and there is no GL: {context}")
+        pytest.skip(context)
+    return context
+
+
+@pytest.fixture
+def ctx(ctx_session: moderngl.Context) -> Iterator[moderngl.Context]:
+    """The session's context; asserts that a test neither finds nor leaves a GL error."""
+    assert ctx_session.error == "GL_NO_ERROR"
+    yield ctx_session
+    assert ctx_session.error == "GL_NO_ERROR"
+
+
+@pytest.fixture
+def ctx_new(ctx_session: moderngl.Context) -> Iterator[moderngl.Context]:
+    """A context of the test's own, in its first state. The session's one is current again afterwards."""
+    context = alphastream_gpu.create_headless_context()
+    try:
+        yield context
+        assert context.error == "GL_NO_ERROR"
+    finally:
+        context.release()
+        ctx_session.__enter__()
+
+
+@pytest.fixture(scope="session")
+def geometries() -> list[FrameGeometry]:
+    """All frames of the sample."""
+    return sample_geometries()
+
+
+@pytest.fixture
+def passphrase() -> bytes:
+    """A new one for each test: none is ever built in."""
+    return os.urandom(32)
+
+
+class GLRasterizer:
+    """A renderer and its read-back, with the face of ``rasterize``; renderers are kept per native size."""
+
+    def __init__(self, ctx: moderngl.Context) -> None:
+        self.ctx = ctx
+        self.renderers: dict[tuple[int, int], MaskRenderer] = {}
+
+    def renderer(self, native_size: tuple[int, int]) -> MaskRenderer:
+        if native_size not in self.renderers:
+            self.renderers[native_size] = MaskRenderer(self.ctx, native_size=native_size)
+        return self.renderers[native_size]
+
+    def __call__(
+        self, geometry: FrameGeometry, size: tuple[int, int] | None = None, *, native_size: tuple[int, int]
+    ) -> np.ndarray:
+        renderer = self.renderer(native_size)
+        if size is None:
+            return renderer.read(renderer.render(geometry))
+        texture = self.ctx.texture(size, 1)
+        texture.write(b"\x7f" * (size[0] * size[1]), alignment=1)  # neither 0 nor 255: every pixel must be written
+        mask = renderer.read(renderer.render(geometry, into=texture))
+        texture.release()
+        return mask
+
+
+@pytest.fixture(scope="session")
+def _gl_rasterizer(ctx_session: moderngl.Context) -> Iterator[GLRasterizer]:
+    rasterizer = GLRasterizer(ctx_session)
+    yield rasterizer
+    for renderer in rasterizer.renderers.values():
+        renderer.release()
+
+
+@pytest.fixture(params=["cpu", "gl"])
+def rasterizer(request: pytest.FixtureRequest) -> Any:
+    """Both paths, one after the other: whatever a test says of masks, it says of both."""
+    if request.param == "cpu":
+        return alphastream_gpu.rasterize
+    request.getfixturevalue("ctx")
+    return request.getfixturevalue("_gl_rasterizer")

@@ -1,0 +1,216 @@
+"""
+The command line: what it prints, where, and with which exit code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click.testing
+import moderngl
+import numpy as np
+import pytest
+from PIL import Image
+from support import GOLDEN, ROOT, SAMPLE, SQUARE, asvp_of, block_of, golden_frames, sha256
+
+import alphastream_gpu
+from alphastream_gpu import AsvrKey, GLUnavailableError, _cli
+
+
+def run(*arguments: object, env: dict[str, str] | None = None) -> click.testing.Result:
+    """In this process; an escaping exception is a failure."""
+    done = click.testing.CliRunner().invoke(_cli.cli, [str(argument) for argument in arguments], env=env)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
+
+
+def test_info() -> None:
+    done = run("info", SAMPLE)
+    assert done.exit_code == 0
+    assert "ASVP" in done.stdout
+    assert "2048 x 1024" in done.stdout
+
+
+def test_info_as_json() -> None:
+    facts = json.loads(run("info", SAMPLE, "--json", "--fps", "60000/1001").stdout)
+    assert facts["frame_count"] == 120
+    assert facts["fps"] == "60000/1001"
+    assert facts["duration"] == pytest.approx(2.002)
+    assert facts["source_bytes"] == SAMPLE.stat().st_size
+
+
+@pytest.mark.parametrize("backend", ["cpu", "gl", "auto"])
+@pytest.mark.parametrize(("size", "golden"), [(None, "sha256"), ("512x256", "sha256_512x256")])
+def test_render(ctx: moderngl.Context, tmp_path: Path, backend: str, size: str | None, golden: str) -> None:
+    sized = [] if size is None else ["--size", size]
+    done = run("render", SAMPLE, "--frame", 60, *sized, "--backend", backend, "-o", tmp_path / "mask.png")
+    ctx.__enter__()
+    assert done.exit_code == 0, done.stderr
+    assert ("CPU" in done.stdout) == (backend == "cpu")
+    with Image.open(tmp_path / "mask.png") as picture:
+        assert picture.mode == "L"
+        assert sha256(np.asarray(picture)) == golden_frames()[60][golden]
+
+
+@pytest.fixture
+def no_gl(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise GLUnavailableError("no driver here\non two lines; on Debian: apt-get install libegl1")
+
+    monkeypatch.setattr(_cli, "create_headless_context", refuse)
+
+
+@pytest.mark.usefixtures("no_gl")
+def test_render_without_gl(tmp_path: Path) -> None:
+    done = run("render", SAMPLE, "--frame", 0, "-o", tmp_path / "mask.png")
+    assert done.exit_code == 0
+    assert done.stderr.count("\n") == 1
+    assert "rendering on the CPU: no driver here on two lines" in done.stderr
+    done = run("render", SAMPLE, "--frame", 0, "--backend", "gl", "-o", tmp_path / "other.png")
+    assert done.exit_code == 3
+    assert "apt-get install" in done.stderr
+    assert not (tmp_path / "other.png").exists()
+    assert run("verify", SAMPLE).exit_code == 3
+
+
+def test_verify(ctx: moderngl.Context) -> None:
+    done = run("verify", SAMPLE)
+    ctx.__enter__()
+    assert done.exit_code == 0
+    assert "120 frames: GPU equals CPU, bit for bit" in done.stdout
+    assert "verify" in done.stderr
+
+
+def test_verify_stops_at_the_first_difference(ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = _cli.rasterize
+    calls = []
+
+    def wrong(geometry: alphastream_gpu.FrameGeometry, **options: tuple[int, int]) -> np.ndarray:
+        mask = real(geometry, **options)
+        calls.append(geometry)
+        if len(calls) == 6:
+            mask[100, 100] ^= 255
+        return mask
+
+    monkeypatch.setattr(_cli, "rasterize", wrong)
+    done = run("verify", SAMPLE)
+    ctx.__enter__()
+    assert done.exit_code == 1
+    assert "frame 5: 1 pixels differ" in done.stderr
+    assert len(calls) == 6
+
+
+def test_convert_there_and_back(tmp_path: Path, passphrase: bytes) -> None:
+    env = {"ALPHASTREAM_PASSPHRASE": passphrase.hex()}
+    done = run("convert", SAMPLE, tmp_path / "a.asvr", "--scene-id", 7, env=env)
+    assert done.exit_code == 0, done.stderr
+    assert "120 frames" in done.stdout
+    assert "convert" in done.stderr
+    done = run("convert", tmp_path / "a.asvr", tmp_path / "b.asvp", "--scene-id", 7, env=env)
+    assert done.exit_code == 0, done.stderr
+    n_block_bytes = json.loads(run("info", SAMPLE, "--json").stdout)["block_bytes"]
+    assert (tmp_path / "b.asvp").read_bytes()[-n_block_bytes:] == SAMPLE.read_bytes()[-n_block_bytes:]
+    done = run("info", tmp_path / "a.asvr", "--scene-id", 7, "--json", env=env)
+    assert json.loads(done.stdout)["container"] == "ASVR"
+    done = run("info", tmp_path / "a.asvr", "--scene-id", 8, env=env)
+    assert done.exit_code == 3
+    assert done.stderr.startswith("alphastream: sizes table: does not open with this key")
+    assert passphrase.hex() not in done.stderr
+    done = run("info", tmp_path / "a.asvr", "--scene-id", 7, env={"ALPHASTREAM_PASSPHRASE": ""})
+    assert done.exit_code == 3
+    assert "none is built in" in done.stderr
+
+
+def test_convert_under_another_name(tmp_path: Path, passphrase: bytes) -> None:
+    env = {"ALPHASTREAM_PASSPHRASE": passphrase.hex()}
+    done = run("convert", SAMPLE, tmp_path / "a.asvr", "--scene-id", 7, "--target-name", "b.asvr", env=env)
+    assert done.exit_code == 0, done.stderr
+    key = AsvrKey(passphrase, scene_id=7, resource_name="b.asvr")
+    with alphastream_gpu.open(tmp_path / "a.asvr", key=key) as stream:
+        assert stream.metadata.frame_count == 120
+
+
+def test_a_failed_conversion_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "bad.asvp").write_bytes(asvp_of([block_of(SQUARE), b"junk"]))
+    done = run("convert", tmp_path / "bad.asvp", tmp_path / "out.asvp")
+    assert done.exit_code == 3
+    assert "frame 1" in done.stderr
+    assert os.listdir(tmp_path) == ["bad.asvp"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["info", "no/such.asvp"], 3, "opening 'no/such.asvp': No such file"),
+        (["info", GOLDEN], 3, "expected the magic"),
+        (["render", SAMPLE, "--frame", "120", "-o", "x.png"], 3, "expected 0..119"),
+        (["render", SAMPLE, "--frame", "-1", "-o", "x.png"], 2, "-1 is not in the range"),
+        (["render", SAMPLE, "--frame", "1", "--size", "5", "-o", "x.png"], 2, "expected WIDTHxHEIGHT"),
+        (["render", SAMPLE, "--frame", "1", "--size", "0x5", "-o", "x.png"], 2, "edges of 1..16384"),
+        (["render", SAMPLE, "--frame", "1", "--backend", "cpu", "-o", "no/such/x.png"], 2, "cannot write"),
+        (["info", SAMPLE, "--fps", "1/0"], 2, "expected a rate"),
+        (["info", SAMPLE, "--fps", "5000"], 2, "fps: expected 1..1000"),
+        (["info", SAMPLE, "--scene-id", "4"], 2, "--scene-id is for .asvr files"),
+        (["info", "x.asvr"], 2, "an .asvr file needs --scene-id"),
+        (["convert", SAMPLE, "x.txt"], 2, "ending in .asvp or .asvr"),
+        (["info", "ftp://host/x.asvp"], 2, "scheme 'ftp'"),
+        (["nonsense"], 2, "No such command"),
+    ],
+)
+def test_mistakes(arguments: list[object], code: int, message: str) -> None:
+    done = run(*arguments)
+    assert done.exit_code == code
+    assert message in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_doctor(ctx: moderngl.Context) -> None:
+    done = run("doctor", "--json")
+    ctx.__enter__()
+    report = json.loads(done.stdout)
+    assert done.exit_code == 0
+    assert report["ok"] is True
+    found = {finding["name"]: finding for finding in report["findings"]}
+    assert found["exact masks"]["detail"] == "GPU equals CPU, bit for bit"
+    assert ctx.info["GL_RENDERER"] in found["OpenGL context"]["detail"]
+    done = run("doctor")
+    ctx.__enter__()
+    assert "ok      exact masks" in done.stdout
+
+
+def test_doctor_without_gl() -> None:
+    """In a process that cannot see any EGL vendor."""
+    env = {**os.environ, "__EGL_VENDOR_LIBRARY_FILENAMES": os.devnull}
+    done = subprocess.run(
+        [sys.executable, "-m", "alphastream_gpu", "doctor"],
+        capture_output=True,
+        text=True,
+        env=env,
+        cwd=ROOT,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout
+    assert "MISSING OpenGL context" in done.stdout
+    assert "cure: on Debian or Ubuntu: apt-get install" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_the_module_and_its_version() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "alphastream_gpu", "--version"], capture_output=True, text=True, check=True
+    )
+    assert alphastream_gpu.__version__ in done.stdout
+
+
+def test_without_its_packages_the_cli_says_how_to_get_them() -> None:
+    script = "import sys; sys.modules['click'] = None; from alphastream_gpu.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        "alphastream: the command line needs click; install it with: pip install 'alphastream-gpu[cli]'"
+    )

@@ -1,0 +1,88 @@
+"""
+The error tree and its one mapping table.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zlib
+
+import pytest
+
+import alphastream_gpu
+from alphastream_gpu import AlphaStreamError, ErrorCode
+from alphastream_gpu._exceptions import ERROR_MAP, mapped_errors
+
+CODES = {
+    "AlphaStreamError": ErrorCode.INVALID,
+    "ClosedError": ErrorCode.INVALID,
+    "DecodeError": ErrorCode.DECODE,
+    "FrameNotFoundError": ErrorCode.NOT_FOUND,
+    "FrameTimeoutError": ErrorCode.TIMEOUT,
+    "GLUnavailableError": ErrorCode.NOT_READY,
+    "KeyMismatchError": ErrorCode.DECODE,
+    "NotReadyError": ErrorCode.NOT_READY,
+    "TransportError": ErrorCode.TRANSPORT,
+}
+
+
+def test_every_error_is_in_the_tree_and_has_its_code() -> None:
+    errors = {name for name in alphastream_gpu.__all__ if name.endswith("Error")}
+    assert errors == set(CODES)
+    for name, code in CODES.items():
+        error = getattr(alphastream_gpu, name)
+        assert issubclass(error, AlphaStreamError)
+        assert error.code is code
+
+
+def test_codes_are_what_c_callers_were_promised() -> None:
+    assert {code.name: int(code) for code in ErrorCode} == {
+        "NONE": 0,
+        "NOT_FOUND": 3,
+        "INVALID": -1,
+        "NOT_READY": -2,
+        "TIMEOUT": -3,
+        "DECODE": -4,
+        "TRANSPORT": -5,
+    }
+
+
+@pytest.mark.parametrize("name", CODES)
+def test_errors_survive_pickling(name: str) -> None:
+    error = getattr(alphastream_gpu, name)("what, where", frame_index=4)
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert (str(again), again.frame_index) == ("what, where", 4)
+
+
+@pytest.mark.parametrize("builtin", [ValueError, OSError, IndexError, TimeoutError, RuntimeError])
+def test_the_builtins_that_people_catch(builtin: type[Exception]) -> None:
+    assert any(issubclass(getattr(alphastream_gpu, name), builtin) for name in CODES)
+
+
+@pytest.mark.parametrize(
+    ("foreign", "ours"),
+    [
+        (zlib.error("bad"), alphastream_gpu.DecodeError),
+        (TimeoutError(), alphastream_gpu.FrameTimeoutError),
+        (FileNotFoundError(2, "No such file", "secret/path"), alphastream_gpu.TransportError),
+        (ConnectionResetError(), alphastream_gpu.TransportError),
+    ],
+)
+def test_the_mapping_table(foreign: Exception, ours: type[AlphaStreamError]) -> None:
+    with pytest.raises(ours, match=r"^doing this: ") as caught, mapped_errors("doing this"):
+        raise foreign
+    assert caught.value.__cause__ is foreign
+    assert "secret" not in str(caught.value)
+
+
+def test_the_table_puts_subclasses_first() -> None:
+    for number, (foreign, _) in enumerate(ERROR_MAP):
+        assert not any(issubclass(foreign, earlier) for earlier, _ in ERROR_MAP[:number])
+
+
+def test_our_errors_and_bugs_pass_through() -> None:
+    for error in (alphastream_gpu.ClosedError("x"), KeyError("a bug")):
+        with pytest.raises(type(error)) as caught, mapped_errors("doing this"):
+            raise error
+        assert caught.value is error

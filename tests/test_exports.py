@@ -1,0 +1,85 @@
+"""
+The public surface: names, their paths, docstrings, the version.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+
+from support import ROOT
+
+import alphastream_gpu
+
+
+def test_all_is_exactly_the_public_names() -> None:
+    public = {name for name in vars(alphastream_gpu) if not name.startswith("_")}
+    modules = {name for name in public if inspect.ismodule(getattr(alphastream_gpu, name))}
+    assert sorted((public - modules) | {"__version__"}) == alphastream_gpu.__all__
+
+
+def test_everything_shows_its_public_path_and_has_a_docstring() -> None:
+    for name in alphastream_gpu.__all__:
+        thing = getattr(alphastream_gpu, name)
+        if inspect.isclass(thing) or inspect.isfunction(thing):
+            assert thing.__module__ == "alphastream_gpu", name
+            assert inspect.getdoc(thing), name
+            for member_name, member in vars(thing).items() if inspect.isclass(thing) else ():
+                if not member_name.startswith("_") and (inspect.isfunction(member) or isinstance(member, property)):
+                    assert inspect.getdoc(getattr(thing, member_name)), f"{name}.{member_name}"
+
+
+def test_the_changelog_knows_the_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert re.search(rf"^## \[({re.escape(alphastream_gpu.__version__)}|Unreleased)\]", changelog, re.M)
+
+
+def test_modules_declare_what_they_export() -> None:
+    for path in (ROOT / "alphastream_gpu").rglob("*.py"):
+        assert "\n__all__ = [" in path.read_text(), path
+
+
+LAYERS = [
+    ["_exceptions"],
+    ["_deflate", "_polystream", "_ranges"],
+    ["_block", "_cipher", "_config", "_container", "_geometry"],
+    ["_raster", "_sources"],
+    ["_gl", "_reader"],
+    ["_loop", "_metadata", "_writer"],
+    ["_convert", "_doctor", "_stream"],
+    ["_cli"],
+    ["__init__", "__main__"],
+]
+
+
+def test_imports_point_one_way() -> None:
+    rank = {name: number for number, names in enumerate(LAYERS) for name in names}
+    for path in sorted((ROOT / "alphastream_gpu").rglob("*.py")):
+        relative = path.relative_to(ROOT / "alphastream_gpu")
+        home = relative.parts[0].removesuffix(".py")
+        depth = len(relative.parts)
+        for dots, module in re.findall(r"^\s*from (\.+)([\w.]*) import", path.read_text(), re.M):
+            if len(dots) < depth:
+                continue  # within a subpackage
+            target = module.split(".")[0] or "__init__"
+            if home == "_cli" and target == "__init__":
+                continue  # the version
+            assert rank[target] < rank[home] or target == home, f"{relative} imports {target}"
+
+
+def test_the_format_layer_does_no_io() -> None:
+    for name in ("_deflate", "_polystream", "_block", "_cipher", "_container", "_geometry", "_ranges"):
+        source = (ROOT / "alphastream_gpu" / f"{name}.py").read_text()
+        assert not re.search(r"\bopen\(|\bawait\b|\basync\b|import (socket|mmap|httpx|asyncio)", source), name
+
+
+def test_importing_starts_nothing_and_loads_no_crypto_or_http() -> None:
+    script = (
+        "import sys, threading, alphastream_gpu;"
+        "print([m for m in ('cryptography', 'httpx', 'anyio', 'click', 'rich', 'PIL') if m in sys.modules],"
+        " threading.active_count())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] 1"

@@ -1,0 +1,83 @@
+"""
+The fill stage: even-odd spans on the CPU, triangles that flip on GL.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import oracle
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import Rasterizer, frames, geometry_of
+
+from alphastream_gpu._gl.mesh import triangles
+from alphastream_gpu._raster import fill
+from alphastream_gpu._raster.grid import grid_of
+from alphastream_gpu._raster.segments import segments_of
+
+
+def _spans(channels: Any, native: tuple[int, int]) -> np.ndarray:
+    """Interior and crossings alone, by the oracle."""
+    covered = np.zeros((native[1], native[0]), np.uint8)
+    for channel in channels:
+        if len(channel) >= 3:
+            for y in range(native[1]):
+                across = oracle.crossings(channel, y)
+                for left, right in zip(across[0::2], across[1::2], strict=True):
+                    for x in range(max(left, 0), min(right, native[0] - 1) + 1):
+                        covered[y, x] = 1
+    return covered
+
+
+def _filled(channels: Any, native: tuple[int, int]) -> np.ndarray:
+    words = fill.fill_words(segments_of(geometry_of(channels)), grid_of(native, native))
+    bits = np.unpackbits(words.view(np.uint8).reshape(-1), bitorder="little").reshape(len(words), -1)
+    assert not bits[:, native[0] :].any()
+    return bits[:, : native[0]]
+
+
+@given(channels=frames(low=-80, high=200), width=st.sampled_from([1, 31, 64, 65, 130]), height=st.integers(1, 40))
+def test_spans_equal_the_oracle(channels: Any, width: int, height: int) -> None:
+    assert (_filled(channels, (width, height)) == _spans(channels, (width, height))).all()
+
+
+@given(channels=frames(low=-80, high=200))
+def test_bands_and_the_exact_path_change_nothing(channels: Any) -> None:
+    expected = _filled(channels, (130, 40))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fill, "_BAND_CROSSINGS", 7)
+        patch.setattr(fill, "_FLOAT_EXTENT", -1)
+        assert (_filled(channels, (130, 40)) == expected).all()
+
+
+def test_halves_go_to_the_even_pixel(rasterizer: Rasterizer) -> None:
+    """The half-way rule: steep edges whose crossings lie exactly between two pixels, on both sides and of both
+    parities."""
+    for shift in range(4):
+        channel = [(10 + shift, 2), (13 + shift, 8), (9 + shift, 16), (4 + shift, 6)]
+        expected = oracle.mask([channel], (33, 20))
+        assert (rasterizer(geometry_of([channel]), native_size=(33, 20)) == expected).all()
+
+
+def test_halves_matter() -> None:
+    """The scene above has half-way pixels that neither the outline nor the strict interior sets."""
+    channel = [(1, 0), (2, 2), (0, 2)]
+    outline = {pixel for a, b in oracle.segments(channel) for pixel in oracle.line(a, b)}
+    crossing = {(x, y) for y in range(3) for x in oracle.crossings(channel, y)}
+    assert crossing - outline
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 6, 7, 8, 9, 16, 17, 100])
+def test_triangles_cut_a_polygon_completely(n: int) -> None:
+    """Modulo two, the triangles' edges add up to the polygon's own: every inner edge is there twice."""
+    corners = triangles(np.array([0, 1000]), np.array([n, n])).reshape(-1, 3)
+    assert len(corners) == 2 * (n - 2)
+    odd: set[tuple[int, int]] = set()
+    for a, b, c in corners.tolist():
+        for edge in ((a, b), (b, c), (c, a)):
+            odd ^= {(min(edge), max(edge))}
+    ring = {(min(k, (k + 1) % n), max(k, (k + 1) % n)) for k in range(n)}
+    assert odd == ring | {(a + 1000, b + 1000) for a, b in ring}

@@ -1,0 +1,220 @@
+"""
+Files made to hurt: cut anywhere, flipped anywhere, lying, inflating. A typed error or the identical frame, in bounded
+memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from support import ROOT, SAMPLE, SQUARE, asvp_of, block_of
+
+import alphastream_gpu
+from alphastream_gpu import (
+    AsvpWriter,
+    AsvrKey,
+    AsvrWriter,
+    DecodeError,
+    FrameGeometry,
+    KeyMismatchError,
+    TransportError,
+)
+from alphastream_gpu._block import inflate_block
+
+BLOCKS = [block_of(SQUARE), block_of(SQUARE)]
+FILE = asvp_of(BLOCKS)
+
+
+def _frames(data: bytes, key: AsvrKey | None = None) -> list[FrameGeometry]:
+    async def read() -> list[FrameGeometry]:
+        async with await alphastream_gpu.open_async(data, key=key) as stream:
+            return [geometry async for geometry in stream.frames()]
+
+    return asyncio.run(read())
+
+
+def test_truncation_at_every_byte() -> None:
+    """The table tells where the last block ends, so a file that is cut anywhere is refused at once."""
+    for length in range(len(FILE)):
+        with pytest.raises(DecodeError, match=r"header|table"):
+            _frames(FILE[:length])
+
+
+class _Unbounded(alphastream_gpu.MemorySource):
+    """A source that does not know its length, as a server may not."""
+
+    @property
+    def length(self) -> None:  # type: ignore[override]
+        return None
+
+
+@pytest.mark.parametrize("cut", range(1, len(BLOCKS[0]) + 1))
+def test_truncation_where_the_length_is_unknown(cut: int) -> None:
+    async def read() -> None:
+        async with await alphastream_gpu.open_async(_Unbounded(FILE[:-cut])) as stream:
+            assert await stream.frame(0) == FrameGeometry.from_payload(SQUARE)
+            with pytest.raises(TransportError, match=r"frame 1: expected bytes .* truncated") as caught:
+                await stream.frame(1)
+            assert caught.value.frame_index == 1
+
+    asyncio.run(read())
+
+
+def test_every_single_bit_flip_in_a_block() -> None:
+    """zlib's checksum sees what its stream does not; the length field is checked against it."""
+    original = inflate_block(BLOCKS[0], max_frame_bytes=1 << 20)
+    for bit in range(8 * len(BLOCKS[0])):
+        flipped = bytearray(BLOCKS[0])
+        flipped[bit // 8] ^= 1 << bit % 8
+        try:
+            payload = inflate_block(bytes(flipped), max_frame_bytes=1 << 20)
+        except DecodeError:
+            continue
+        assert payload == original  # such as zlib's unused compression-level bits
+
+
+def test_every_single_bit_flip_in_header_and_table() -> None:
+    expected = _frames(FILE)
+    end = len(FILE) - sum(map(len, BLOCKS))
+    for bit in range(8 * end):
+        flipped = bytearray(FILE)
+        flipped[bit // 8] ^= 1 << bit % 8
+        try:
+            frames = _frames(bytes(flipped))
+        except DecodeError:
+            continue
+        assert frames == expected
+
+
+def test_every_single_bit_flip_in_a_payload_parses_or_is_refused() -> None:
+    for bit in range(8 * len(SQUARE)):
+        flipped = bytearray(SQUARE)
+        flipped[bit // 8] ^= 1 << bit % 8
+        try:
+            geometry = FrameGeometry.from_payload(bytes(flipped))
+        except DecodeError:
+            continue
+        assert geometry.to_payload() == bytes(flipped)
+
+
+def test_an_asvr_cut_or_flipped(tmp_path: Path, passphrase: bytes) -> None:
+    key = AsvrKey(passphrase, scene_id=7, resource_name="x.asvr")
+    with AsvrWriter(tmp_path / "x.asvr", key=key) as writer:
+        for block in BLOCKS:
+            writer.add_block(block)
+    data = (tmp_path / "x.asvr").read_bytes()
+    expected = _frames(data, key)
+    for length in range(0, len(data), 7):
+        with pytest.raises((KeyMismatchError, DecodeError)):
+            _frames(data[:length], key)
+    for bit in range(0, 8 * len(data), 5):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        try:
+            assert _frames(bytes(flipped), key) == expected
+        except DecodeError:
+            continue
+
+
+def test_one_bad_frame_spares_the_others(tmp_path: Path) -> None:
+    data = asvp_of([BLOCKS[0], b"\xff" * 30, BLOCKS[1]])
+
+    async def read() -> None:
+        async with await alphastream_gpu.open_async(data) as stream:
+            good = await stream.frame(0)
+            with pytest.raises(DecodeError, match="frame 1: block: announces a payload of 4294967295") as caught:
+                await stream.frame(1)
+            assert caught.value.frame_index == 1
+            assert await stream.frame(2) == good
+            seen = []
+            with pytest.raises(DecodeError, match="frame 1"):
+                async for geometry in stream.frames():
+                    seen.append(geometry)
+            assert seen == [good]
+
+    asyncio.run(read())
+
+
+def test_a_writer_refuses_what_a_reader_would(tmp_path: Path) -> None:
+    with AsvpWriter(tmp_path / "x.asvp") as writer:
+        with pytest.raises(DecodeError):
+            writer.add_frame(b"\1\0\0\0")
+        with pytest.raises(DecodeError):
+            writer.add_block(b"\1\0\0\0")
+        writer.add_frame(SQUARE)
+    assert len(_frames((tmp_path / "x.asvp").read_bytes())) == 1
+
+
+ATTACKS = {
+    "block bomb": "asvp_of([struct.pack('<I', 100) + zlib.compress(bytes(1 << 30), 9)])",
+    "honest bomb": "asvp_of([struct.pack('<I', 1 << 30) + zlib.compress(bytes(1 << 30), 9)])",
+    "table bomb": "b'ASVPPLN1' + struct.pack('<II', 0, len(BOMB)) + BOMB",
+    "huge channel count": "asvp_of([block_of(struct.pack('<I', 0xFFFFFFFF) + bytes(16))])",
+    "huge channel": "asvp_of([block_of(struct.pack('<II', 1, 0xFFFFFFFC) + bytes(16))])",
+    "huge table": "b'ASVPPLN1' + struct.pack('<II', 0xFFFFFFFF, 0xFFFFFFFF)",
+    "frames near 2^64": "b'ASVPPLN1' + struct.pack('<II', 0, len(NEAR)) + NEAR",
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no address-space limit to set")
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_memory_stays_bounded(attack: str) -> None:
+    """A child process that may take 256 MB more than what the interpreter has by then must still raise the typed
+    error."""
+    script = f"""
+        import resource, struct, sys, zlib
+        sys.path.insert(0, {str(ROOT / "tests")!r})
+        import asyncio
+        import alphastream_gpu
+        from support import asvp_of, block_of
+        BOMB = zlib.compress(bytes(1 << 30), 9)
+        NEAR = zlib.compress(struct.pack('<4Q', *[(1 << 64) - 2] * 4))
+        data = {ATTACKS[attack]}
+        async def read():
+            async with await alphastream_gpu.open_async({str(SAMPLE)!r}) as stream:  # everything imported and warm
+                await stream.frame(0)
+            pages = int(open('/proc/self/statm').read().split()[0]) if sys.platform == 'linux' else 1 << 18
+            limit = pages * resource.getpagesize() + (256 << 20)
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+            async with await alphastream_gpu.open_async(data) as stream:
+                await stream.frame(0)
+        try:
+            asyncio.run(read())
+        except alphastream_gpu.DecodeError as exc:
+            print('refused:', exc)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.startswith("refused:"), done.stderr
+    assert done.returncode == 0
+
+
+def test_the_largest_frame_of_many_points_stays_bounded() -> None:
+    """A valid frame at the payload limit: eight million points, decoded and rasterized in a few hundred bytes a
+    point."""
+    script = f"""
+        import resource, struct, sys
+        sys.path.insert(0, {str(ROOT / "tests")!r})
+        import numpy as np
+        import alphastream_gpu
+        n = (4 << 20) - 8
+        deltas = np.tile(np.array([[127, 3], [-127, -3]], np.int8), (n // 4, 1))
+        payload = struct.pack('<IIHH', 1, 4 + deltas.size, 900, 500) + deltas.tobytes()
+        geometry = alphastream_gpu.FrameGeometry.from_payload(payload)
+        mask = alphastream_gpu.rasterize(geometry)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        print(len(geometry.points), int(mask.astype(bool).sum()), peak)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=300, check=True
+    )
+    n_points, covered, peak = map(int, done.stdout.split())
+    assert n_points > 2_000_000
+    assert covered > 100
+    assert peak < 300 * n_points + (300 << 20)

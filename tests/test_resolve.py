@@ -1,0 +1,49 @@
+"""
+The resolve stage: nearest-neighbour scaling.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alphastream_gpu._raster.grid import Axis, sampled
+from alphastream_gpu._raster.resolve import resolve, unpack
+
+
+@given(native=st.integers(1, 300), output=st.integers(1, 700))
+def test_an_axis_samples_what_the_rule_says(native: int, output: int) -> None:
+    axis = Axis(native, output)
+    shown = [x * native // axis.size for x in range(axis.size)]
+    assert axis.samples.tolist() == shown
+    assert axis.size == min(native, output)
+    for coordinate in range(native):
+        assert axis.slot[coordinate] == (shown.index(coordinate) if coordinate in shown else -1)
+    for coordinate in range(native + 1):
+        assert axis.first[coordinate] == sum(x < coordinate for x in shown)
+
+
+@given(native=st.integers(1, 64), output=st.integers(1, 200))
+def test_raster_grid_and_repetition_compose(native: int, output: int) -> None:
+    """Sampling to the raster grid and repeating from there is the rule applied once."""
+    axis = Axis(native, output)
+    assert axis.samples[sampled(axis.size, output)].tolist() == [x * native // output for x in range(output)]
+
+
+@pytest.mark.parametrize("columns", [1, 8, 63, 64, 65, 200])
+def test_unpacking(columns: int) -> None:
+    rng = np.random.default_rng(columns)
+    pixels = rng.integers(0, 2, (5, columns), dtype=np.uint8)
+    padded = np.zeros((5, (columns + 63) // 64 * 64), np.uint8)
+    padded[:, :columns] = pixels
+    words = np.packbits(padded, axis=1, bitorder="little").view(np.uint64)
+    mask = unpack(words, columns)
+    assert mask.flags.c_contiguous
+    assert np.array_equal(mask, pixels * 255)
+
+
+def test_resolve_does_nothing_at_the_same_size() -> None:
+    mask = np.zeros((4, 6), np.uint8)
+    assert resolve(mask, (6, 4)) is mask

@@ -1,0 +1,241 @@
+"""
+Sources: ranges of bytes from memory and from disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support import SAMPLE, SQUARE, asvp_of, block_of
+
+import alphastream_gpu
+from alphastream_gpu import ByteRange, ClosedError, Config, FileSource, MemorySource, Source, TransportError
+from alphastream_gpu._ranges import FrameSpan, plan_reads
+from alphastream_gpu._sources import _file, as_source
+from alphastream_gpu._sources._base import resource_name_of
+
+DATA = bytes(range(256)) * 4
+
+
+def _read(source: Source, start: int, stop: int) -> bytes:
+    return bytes(asyncio.run(source.read(ByteRange(start, stop))))
+
+
+class SourceConformance:
+    """What every source must do. Subclasses seed the data behind the source's back."""
+
+    def make(self, data: bytes, tmp_path: Path) -> Source:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Iterator[Source]:
+        source = self.make(DATA, tmp_path)
+        yield source
+        asyncio.run(source.aclose())
+
+    def test_its_length(self, source: Source) -> None:
+        assert source.length == len(DATA)
+
+    @pytest.mark.parametrize(("start", "stop"), [(0, 1), (0, 1024), (5, 9), (1023, 1024), (7, 7), (1024, 1024)])
+    def test_ranges_inside(self, source: Source, start: int, stop: int) -> None:
+        assert _read(source, start, stop) == DATA[start:stop]
+
+    @pytest.mark.parametrize(("start", "stop"), [(1000, 2000), (1024, 1030), (5000, 6000)])
+    def test_ranges_past_the_end_are_short(self, source: Source, start: int, stop: int) -> None:
+        assert _read(source, start, stop) == DATA[start:stop]
+
+    def test_reads_at_once(self, source: Source) -> None:
+        async def read() -> list[bytes]:
+            spans = [ByteRange(k, k + 50) for k in range(0, 900, 3)]
+            return [bytes(part) for part in await asyncio.gather(*map(source.read, spans))]
+
+        assert asyncio.run(read()) == [DATA[k : k + 50] for k in range(0, 900, 3)]
+
+    def test_bytes_outlive_the_source(self, source: Source) -> None:
+        async def read() -> bytes:
+            part = await source.read(ByteRange(3, 8))
+            await source.aclose()
+            return bytes(part)
+
+        assert asyncio.run(read()) == DATA[3:8]
+
+    def test_nothing_to_read(self, tmp_path: Path) -> None:
+        source = self.make(b"", tmp_path)
+        assert source.length == 0
+        assert _read(source, 0, 10) == b""
+        asyncio.run(source.aclose())
+
+
+class TestMemory(SourceConformance):
+    def make(self, data: bytes, tmp_path: Path) -> Source:
+        return MemorySource(bytearray(data), name="x")
+
+    def test_slices_are_not_copies(self) -> None:
+        data = bytearray(DATA)
+        view = asyncio.run(MemorySource(data).read(ByteRange(2, 4)))
+        data[2] = 99
+        assert view[0] == 99
+        assert view.readonly
+
+
+class TestMappedFile(SourceConformance):
+    def make(self, data: bytes, tmp_path: Path) -> Source:
+        path = tmp_path / "data.bin"
+        path.write_bytes(data)
+        source = FileSource(path)
+        assert source.is_mapped == bool(data)
+        return source
+
+
+class TestBufferedFile(SourceConformance):
+    @pytest.fixture(autouse=True)
+    def _no_mmap(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*args: object, **kwargs: object) -> None:
+            raise OSError("no mmap on this file system")
+
+        monkeypatch.setattr(_file.mmap, "mmap", refuse)
+
+    def make(self, data: bytes, tmp_path: Path) -> Source:
+        path = tmp_path / "data.bin"
+        path.write_bytes(data)
+        source = FileSource(path)
+        assert not source.is_mapped
+        return source
+
+    def test_a_stream_reads_from_it(self) -> None:
+        async def read() -> int:
+            async with await alphastream_gpu.open_async(SAMPLE) as stream:
+                return len([geometry async for geometry in stream.frames()])
+
+        assert asyncio.run(read()) == 120
+
+
+@pytest.mark.parametrize("is_mapped", [True, False])
+def test_a_file_truncated_while_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_mapped: bool) -> None:
+    """Not a crash of the process: touching a mapping's lost pages would be one."""
+    if not is_mapped:
+        monkeypatch.setattr(_file, "_map", lambda file, length: None)
+    path = tmp_path / "cut.asvp"
+    path.write_bytes(asvp_of([block_of(SQUARE)] * 1000))
+
+    async def read() -> None:
+        async with await alphastream_gpu.open_async(path) as stream:
+            await stream.frame(999)
+            os.truncate(path, 100)
+            with pytest.raises(TransportError, match=r"shrank from \d+ to 100 bytes"):
+                await stream.frame(998)
+
+    asyncio.run(read())
+
+
+def test_a_closed_file(tmp_path: Path) -> None:
+    path = tmp_path / "data.bin"
+    path.write_bytes(DATA)
+    source = FileSource(path)
+
+    async def close_and_read() -> None:
+        await source.aclose()
+        await source.aclose()
+        await source.read(ByteRange(0, 1))
+
+    with pytest.raises(ClosedError, match="closed before bytes 0..0"):
+        asyncio.run(close_and_read())
+
+
+def test_a_missing_file() -> None:
+    with pytest.raises(TransportError, match=r"opening 'no/such\.asvp': No such file") as caught:
+        alphastream_gpu.open("no/such.asvp")
+    assert isinstance(caught.value, OSError)
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(TransportError, match="found a directory"):
+        FileSource(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in the file system")
+def test_pipes_and_sockets_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TransportError, match="found a pipe; frames are read by position"):
+        FileSource(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        with pytest.raises(TransportError, match="device or socket"):
+            FileSource(tmp_path / "socket")
+
+
+def test_what_an_argument_means(tmp_path: Path) -> None:
+    config = Config()
+    path = tmp_path / "a b.asvp"
+    path.write_bytes(DATA)
+    own = MemorySource(DATA)
+    assert as_source(own, config) is own
+    makers: list[Callable[[], object]] = [lambda: DATA, lambda: bytearray(DATA), lambda: memoryview(DATA)]
+    for make in makers:
+        assert isinstance(as_source(make(), config), MemorySource)  # type: ignore[arg-type]
+    for given in (path, str(path), path.as_uri(), f"file:{path.as_posix().replace(' ', '%20')}"):
+        source = as_source(given, config)
+        assert source.name == "a b.asvp"
+        assert source.length == len(DATA)
+        asyncio.run(source.aclose())
+    with pytest.raises(TypeError, match="expected a path, a URL, bytes or a Source, found int"):
+        as_source(5, config)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="scheme 'ftp'"):
+        as_source("ftp://host/x.asvp", config)
+    with pytest.raises(ValueError, match="no host"):
+        as_source("file://elsewhere/x.asvp", config)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("pov_mask.asvr", "pov_mask.asvr"),
+        ("/a/b/pov_mask.asvr", "pov_mask.asvr"),
+        ("https://h/a/pov_mask.asvr?token=a/b.c", "pov_mask.asvr"),
+        (r"C:\films\pov_mask.asvr", "pov_mask.asvr"),
+        ("a/", ""),
+    ],
+)
+def test_resource_names(path: str, name: str) -> None:
+    assert resource_name_of(path) == name
+
+
+def test_byte_ranges() -> None:
+    assert len(ByteRange(3, 10)) == 7
+    assert str(ByteRange(3, 10)) == "bytes 3..9"
+    assert str(ByteRange(3, 3)) == "no bytes at 3"
+    for start, stop in ((-1, 5), (6, 5)):
+        with pytest.raises(ValueError, match="0 <= start <= stop"):
+            ByteRange(start, stop)
+
+
+OFFSETS = [100, 110, 130, 160, 200, 250]
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [
+        ([], []),
+        ([0, 1, 2, 3, 4], [(0, 3), (3, 5)]),
+        ([4, 3, 2, 1, 0], [(3, 5), (0, 3)]),
+        ([0, 2, 4], [(0, 1), (2, 3), (4, 5)]),
+        ([1, 2, 0], [(0, 3)]),
+        ([2, 3, 1], [(1, 4)]),
+        ([3, 4, 2], [(3, 5), (2, 3)]),
+    ],
+)
+def test_planning_reads(frames: list[int], expected: list[tuple[int, int]]) -> None:
+    plan = plan_reads(OFFSETS, frames, max_bytes=90, max_frames=3)
+    assert plan == [FrameSpan(a, b, ByteRange(OFFSETS[a], OFFSETS[b])) for a, b in expected]
+    assert sorted(frame for span in plan for frame in range(span.first, span.stop)) == sorted(frames)
+
+
+def test_a_block_larger_than_a_read_is_read_whole() -> None:
+    assert [len(span) for span in plan_reads(OFFSETS, range(5), max_bytes=1, max_frames=9)] == [1] * 5

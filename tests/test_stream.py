@@ -1,0 +1,284 @@
+"""
+AlphaStream: opening, reading, closing; from asyncio and from plain code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import numpy as np
+import pytest
+from support import SAMPLE, SQUARE, asvp_of, block_of, golden_frames, sha256
+
+import alphastream_gpu
+from alphastream_gpu import (
+    AlphaStream,
+    ByteRange,
+    ClosedError,
+    Config,
+    FrameGeometry,
+    FrameNotFoundError,
+    FrameTimeoutError,
+    MemorySource,
+    NotReadyError,
+    TransportError,
+)
+
+
+class RecordingSource(MemorySource):
+    """Records reads; can be made to hang or to fail."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data, name="recorded")
+        self.spans: list[ByteRange] = []
+        self.closed = 0
+        self.hang = False
+        self.failure: Exception | None = None
+
+    async def read(self, span: ByteRange) -> memoryview:
+        self.spans.append(span)
+        if self.hang:
+            await asyncio.sleep(3600)
+        if self.failure is not None:
+            raise self.failure
+        return await super().read(span)
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+def _threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate()}
+
+
+def test_from_plain_code() -> None:
+    with alphastream_gpu.open(SAMPLE) as stream:
+        assert stream.metadata.frame_count == 120
+        assert repr(stream) == "<AlphaStream ASVP 120 frames>"
+        geometry = asyncio.run(stream.frame(60))
+    assert sha256(alphastream_gpu.rasterize(geometry)) == golden_frames()[60]["sha256"]
+    assert repr(stream) == "<AlphaStream closed>"
+
+
+def test_opening_reads_the_table_and_a_frame_its_block() -> None:
+    data = SAMPLE.read_bytes() + bytes(200_000)
+    source = RecordingSource(data)
+
+    async def read() -> None:
+        async with await alphastream_gpu.open_async(source) as stream:
+            assert source.spans == [ByteRange(0, 65536)]
+            await stream.frame(7)
+            assert len(source.spans) == 2
+            assert len(source.spans[1]) < 600
+
+    asyncio.run(read())
+    assert source.closed == 1
+
+
+def test_a_long_table_costs_one_more_read() -> None:
+    rng = np.random.default_rng(0)
+    data = asvp_of([bytes(n) for n in rng.integers(0, 250, 60_000).tolist()])
+    source = RecordingSource(data)
+    with alphastream_gpu.open(source) as stream:
+        assert stream.metadata.frame_count == 60_000
+    assert len(source.spans) == 2
+    assert source.spans[1].start == 65536
+
+
+def test_frames_in_a_range_and_in_few_reads() -> None:
+    source = RecordingSource(SAMPLE.read_bytes())
+
+    async def read() -> tuple[list[FrameGeometry], list[FrameGeometry]]:
+        async with await alphastream_gpu.open_async(source) as stream:
+            some = [geometry async for geometry in stream.frames(10, 100)]
+            one_by_one = [await stream.frame(index) for index in range(10, 100)]
+            assert [geometry async for geometry in stream.frames(5, 5)] == []
+            return some, one_by_one
+
+    some, one_by_one = asyncio.run(read())
+    assert some == one_by_one
+    assert len(source.spans) == 1 + 2 + 90
+
+
+@pytest.mark.parametrize("index", [-1, 120, 1 << 40])
+def test_frames_outside_the_stream(index: int) -> None:
+    async def read() -> None:
+        async with await alphastream_gpu.open_async(SAMPLE) as stream:
+            with pytest.raises(FrameNotFoundError, match=r"expected 0\.\.119") as caught:
+                await stream.frame(index)
+            assert caught.value.frame_index == index
+            with pytest.raises(IndexError):
+                async for _ in stream.frames(0, 121):
+                    pass
+
+    asyncio.run(read())
+
+
+def test_an_empty_stream_has_no_frame() -> None:
+    async def read() -> None:
+        async with await alphastream_gpu.open_async(asvp_of([])) as stream:
+            with pytest.raises(FrameNotFoundError, match="the stream is empty"):
+                await stream.frame(0)
+
+    asyncio.run(read())
+
+
+def test_nothing_loaded() -> None:
+    with AlphaStream() as stream:
+        assert repr(stream) == "<AlphaStream empty>"
+        with pytest.raises(NotReadyError, match="open a source first"):
+            _ = stream.metadata
+        with pytest.raises(NotReadyError):
+            asyncio.run(stream.frame(0))
+        stream.load_source(SAMPLE)
+        assert stream.metadata.frame_count == 120
+
+
+def test_loading_another_source() -> None:
+    first, second = RecordingSource(SAMPLE.read_bytes()), RecordingSource(asvp_of([block_of(SQUARE)]))
+    with alphastream_gpu.open(first) as stream:
+        with pytest.raises(TransportError):
+            stream.load_source("no/such/file")
+        assert stream.metadata.frame_count == 120
+        stream.load_source(second)
+        assert stream.metadata.frame_count == 1
+        assert (first.closed, second.closed) == (1, 0)
+    assert (first.closed, second.closed) == (1, 1)
+
+
+def test_a_failed_open_leaves_nothing() -> None:
+    before = _threads()
+    source = RecordingSource(b"not a stream")
+    with pytest.raises(alphastream_gpu.DecodeError):
+        alphastream_gpu.open(source)
+    assert source.closed == 1
+    assert _threads() == before
+
+
+def test_a_hanging_source_times_out() -> None:
+    source = RecordingSource(SAMPLE.read_bytes())
+    source.hang = True
+    with pytest.raises(FrameTimeoutError, match="not read within 0.1 s") as caught:
+        alphastream_gpu.open(source, config=Config(init_timeout=0.1))
+    assert isinstance(caught.value, TimeoutError)
+    assert source.closed == 1
+
+
+def test_foreign_errors_of_a_source_are_mapped() -> None:
+    source = RecordingSource(SAMPLE.read_bytes())
+
+    async def read() -> None:
+        async with await alphastream_gpu.open_async(source) as stream:
+            source.failure = ConnectionResetError(104, "Connection reset by peer")
+            with pytest.raises(
+                TransportError, match="frame 3: reading bytes .* of 'recorded': Connection reset"
+            ) as caught:
+                await stream.frame(3)
+            assert caught.value.__cause__ is source.failure
+            source.failure = None
+            await stream.frame(3)
+
+    asyncio.run(read())
+
+
+def test_closing_ends_a_wait() -> None:
+    source = RecordingSource(SAMPLE.read_bytes())
+
+    async def read() -> None:
+        stream = await alphastream_gpu.open_async(source)
+        source.hang = True
+        waiting = asyncio.create_task(stream.frame(0))
+        await asyncio.sleep(0.05)
+        await stream.aclose()
+        with pytest.raises(ClosedError, match="closed during the call"):
+            await waiting
+        with pytest.raises(ClosedError, match="the stream is closed"):
+            await stream.frame(0)
+        await stream.aclose()
+        stream.close()
+
+    asyncio.run(read())
+    assert source.closed == 1
+
+
+def test_a_cancelled_await_is_cancelled() -> None:
+    source = RecordingSource(SAMPLE.read_bytes())
+
+    async def read() -> None:
+        async with await alphastream_gpu.open_async(source) as stream:
+            source.hang = True
+            waiting = asyncio.create_task(stream.frame(0))
+            await asyncio.sleep(0.05)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            source.hang = False
+            await stream.frame(0)
+
+    asyncio.run(read())
+
+
+def test_the_callers_loop_is_not_blocked() -> None:
+    async def read() -> int:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0.001)
+                ticks += 1
+
+        ticking = asyncio.create_task(tick())
+        source = RecordingSource(SAMPLE.read_bytes())
+        source.hang = True
+        with pytest.raises(FrameTimeoutError):
+            await alphastream_gpu.open_async(source, config=Config(init_timeout=0.3))
+        ticking.cancel()
+        return ticks
+
+    assert asyncio.run(read()) > 50
+
+
+def test_no_thread_is_left() -> None:
+    before = _threads()
+    streams = [alphastream_gpu.open(SAMPLE) for _ in range(3)]
+    for stream in streams:
+        asyncio.run(stream.frame(0))
+    assert _threads() - before
+    for stream in streams:
+        stream.close()
+    deadline = time.monotonic() + 5
+    while _threads() - before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert _threads() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"native_size": (0, 5)}, r"native_size: expected 1x1\.\.16384x16384 pixels, found \(0, 5\)"),
+        ({"native_size": 5}, "native_size: expected"),
+        ({"fps": 0}, r"fps: expected 1\.\.1000 frames/s, found 0"),
+        ({"fps": "fast"}, "fps: expected"),
+        ({"fps": float("nan")}, "fps: expected"),
+        ({"init_timeout": 0.05}, r"init_timeout: expected 0\.1\.\.300\.0 s, found 0\.05"),
+        ({"decode_workers": 65}, r"decode_workers: expected 1\.\.64 threads, found 65"),
+        ({"decode_workers": 1.5}, "decode_workers: expected"),
+        ({"decode_workers": True}, "decode_workers: expected"),
+        ({"max_frame_bytes": 1 << 30}, "max_frame_bytes: expected"),
+        ({"max_frames": 0}, "max_frames: expected"),
+    ],
+)
+def test_options_outside_their_range(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Config(**options)  # type: ignore[arg-type]
+
+
+def test_config_is_a_value() -> None:
+    assert Config() == Config(fps=60)
+    assert Config(fps=59.94).fps == alphastream_gpu.Config(fps="59.94").fps  # type: ignore[arg-type]
+    assert hash(Config()) == hash(Config())
+    with pytest.raises(AttributeError):
+        Config().fps = 3  # type: ignore[misc, assignment]

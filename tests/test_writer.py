@@ -1,0 +1,162 @@
+"""
+Writers and conversion: byte-exact payloads, kept blocks, whole files or none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support import SAMPLE, SQUARE, payload_frames, sample_geometries
+
+import alphastream_gpu
+from alphastream_gpu import (
+    AsvpWriter,
+    AsvrKey,
+    AsvrWriter,
+    ClosedError,
+    Config,
+    FileSource,
+    FrameGeometry,
+    TransportError,
+)
+from alphastream_gpu import _writer as writer_module
+from alphastream_gpu._convert import convert_blocks
+from alphastream_gpu._reader import StreamReader
+
+
+def _payloads(path: Path, key: AsvrKey | None = None) -> list[bytes]:
+    async def read() -> list[bytes]:
+        async with await alphastream_gpu.open_async(path, key=key) as stream:
+            return [geometry.to_payload() async for geometry in stream.frames()]
+
+    return asyncio.run(read())
+
+
+def _blocks(path: Path, key: AsvrKey | None = None) -> list[bytes]:
+    """Every block as stored, less its cipher."""
+
+    async def read() -> list[bytes]:
+        source = FileSource(path)
+        reader = await StreamReader.open(source, key=key, config=Config())
+        blocks = await reader.read_blocks(reader.span(0, len(reader.index)))
+        await source.aclose()
+        return [bytes(reader.decrypt_block(index, block)) for index, block in enumerate(blocks)]
+
+    return asyncio.run(read())
+
+
+def _convert(source: Path, writer: AsvpWriter | AsvrWriter, key: AsvrKey | None = None) -> list[int]:
+    async def run() -> list[int]:
+        opened = FileSource(source)
+        reader = await StreamReader.open(opened, key=key, config=Config())
+        with writer:
+            done = [n async for n in convert_blocks(reader, writer)]
+        await opened.aclose()
+        return done
+
+    return asyncio.run(run())
+
+
+@given(payloads=st.lists(payload_frames(), max_size=4))
+def test_round_trips_are_byte_exact(tmp_path: Path, payloads: list[bytes]) -> None:
+    key = AsvrKey(os.urandom(32), scene_id=3)
+    key._keys["a.asvr"] = bytes(32)  # scrypt a thousand times would only warm the room
+    for path, writer in (
+        (tmp_path / "a.asvp", AsvpWriter(tmp_path / "a.asvp")),
+        (tmp_path / "a.asvr", AsvrWriter(tmp_path / "a.asvr", key=key)),
+    ):
+        with writer:
+            for number, payload in enumerate(payloads):
+                writer.add_frame(FrameGeometry.from_payload(payload) if number % 2 else payload)
+        assert _payloads(path, key if path.suffix == ".asvr" else None) == payloads
+
+
+def test_the_sample_through_both_formats(tmp_path: Path, passphrase: bytes) -> None:
+    key = AsvrKey(passphrase, scene_id=85342)
+    encrypted, plain = tmp_path / "person.asvr", tmp_path / "person.asvp"
+    assert _convert(SAMPLE, AsvrWriter(encrypted, key=key))[-1] == 120
+    _convert(encrypted, AsvpWriter(plain), key)
+    assert _blocks(SAMPLE) == _blocks(encrypted, key) == _blocks(plain)
+    assert _payloads(plain) == [geometry.to_payload() for geometry in sample_geometries()]
+    assert encrypted.read_bytes()[16:] != plain.read_bytes()[16:]
+    with pytest.raises(alphastream_gpu.DecodeError):
+        alphastream_gpu.open(encrypted)
+
+
+def test_a_written_header(tmp_path: Path) -> None:
+    with AsvpWriter(tmp_path / "x.asvp") as writer:
+        assert writer.frame_count == 0
+        writer.add_frame(SQUARE)
+        assert repr(writer).endswith("1 frames open>")
+    data = (tmp_path / "x.asvp").read_bytes()
+    assert data[:12] == b"ASVPPLN1\x01\0\0\0"
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    AsvpWriter(tmp_path / "x.asvp").close()
+    assert _payloads(tmp_path / "x.asvp") == []
+
+
+def test_nothing_appears_before_close(tmp_path: Path) -> None:
+    writer = AsvpWriter(tmp_path / "x.asvp")
+    writer.add_frame(SQUARE)
+    assert not (tmp_path / "x.asvp").exists()
+    writer.close()
+    writer.close()
+    writer.abort()
+    assert os.listdir(tmp_path) == ["x.asvp"]
+    with pytest.raises(ClosedError, match="frames come before close"):
+        writer.add_frame(SQUARE)
+
+
+def test_an_exception_leaves_no_file(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="stop"), AsvpWriter(tmp_path / "x.asvp") as writer:
+        writer.add_frame(SQUARE)
+        raise RuntimeError("stop")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_failing_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    path = tmp_path / "x.asvp"
+    path.write_bytes(b"old")
+    writer = AsvpWriter(path)
+    writer.add_frame(SQUARE)
+
+    def fail(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer_module.os, failing, fail)
+    with pytest.raises(TransportError, match="writing .*: No space left on device"):
+        writer.close()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["x.asvp"]
+
+
+def test_a_missing_folder(tmp_path: Path, passphrase: bytes) -> None:
+    with pytest.raises(TransportError, match="creating .*: No such file or directory"):
+        AsvpWriter(tmp_path / "no" / "x.asvp")
+    with pytest.raises(TransportError, match="creating"):
+        AsvrWriter(tmp_path / "no" / "x.asvr", key=AsvrKey(passphrase, scene_id=1))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no umask")
+def test_a_file_has_the_callers_mode(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        AsvpWriter(tmp_path / "x.asvp").close()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "x.asvp").stat().st_mode) == 0o640
+
+
+def test_a_name_that_is_not_ascii(tmp_path: Path, passphrase: bytes) -> None:
+    with pytest.raises(ValueError, match="resource_name="):
+        AsvrWriter(tmp_path / "maß.asvr", key=AsvrKey(passphrase, scene_id=1))
