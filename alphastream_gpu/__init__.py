@@ -23,7 +23,7 @@ from ._gl import MaskRenderer, RenderStats, create_headless_context
 from ._metadata import Metadata
 from ._ranges import ByteRange
 from ._raster import rasterize, rasterize_packed
-from ._sources import FileSource, MemorySource, Source
+from ._sources import FileSource, HttpSource, MemorySource, Source
 from ._stream import AlphaStream, open, open_async
 from ._writer import AsvpWriter, AsvrWriter
 
@@ -45,6 +45,7 @@ __all__ = [
     "FrameNotFoundError",
     "FrameTimeoutError",
     "GLUnavailableError",
+    "HttpSource",
     "KeyMismatchError",
     "MaskRenderer",
     "MemorySource",

@@ -74,6 +74,20 @@ class Config:
     file_buffer: int = _option(
         128 * KIB, 4 * KIB, 64 * MIB, "bytes", "Buffer of a file that cannot be mapped into memory.", _whole
     )
+    http_timeout: float = _option(10.0, 1.0, 300.0, "s", "One HTTP request, from connecting to the last byte.", float)
+    http_deadline: float = _option(
+        30.0, 1.0, 3600.0, "s", "One read over HTTP with all its retries, redirects and waits.", float
+    )
+    http_retries: int = _option(3, 0, 10, "retries", "How often a failed request is repeated.", _whole)
+    http_backoff: float = _option(
+        0.25, 0.0, 60.0, "s", "Pause before the first repetition; doubles, with jitter on top.", float
+    )
+    http_chunk: int = _option(1 * MIB, 4 * KIB, 64 * MIB, "bytes", "Most bytes of one request.", _whole)
+    http_concurrency: int = _option(4, 1, 64, "requests", "Most requests at a time.", _whole)
+    http_whole_file_cap: int = _option(
+        64 * MIB, 0, 1024 * MIB, "bytes", "Most bytes taken whole from a server that ignores ranges; 0 refuses.", _whole
+    )
+    http2: bool = _option(False, False, True, "", "Whether to offer HTTP/2; needs the h2 package.", bool)
     max_frame_bytes: int = _option(
         16 * MIB, 64, MAX_PAYLOAD_BYTES, "bytes", "Largest payload accepted, inflated.", _whole
     )

@@ -49,6 +49,16 @@ class Source(ABC):
             TransportError: the storage failed.
         """
 
+    @property
+    def requests(self) -> int:
+        """Requests made to a server so far, retries and redirects included; 0 where there is no server."""
+        return 0
+
+    @property
+    def bytes_received(self) -> int:
+        """Body bytes that came from a server so far, those of failed replies included."""
+        return 0
+
     async def aclose(self) -> None:  # noqa: B027 - a source that holds nothing has nothing to close
         """Release what the source holds. Called once, after the last read has ended."""
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from .._config import Config
 from ._base import Source
 from ._file import FileSource
+from ._http import HttpSource
 from ._memory import MemorySource
 
 __all__ = ["SourceLike", "as_source"]
@@ -49,4 +50,16 @@ def _from_text(text: str, config: Config) -> Source:
         if parts.netloc not in ("", "localhost"):
             raise ValueError(f"file URL: expected no host or localhost, found {parts.netloc!r}")
         return FileSource(unquote(parts.path), buffer_bytes=config.file_buffer)
-    raise ValueError(f"source: expected a path or a file: URL, found the scheme {scheme!r}")
+    if scheme in ("http", "https"):
+        return HttpSource(
+            text,
+            timeout=config.http_timeout,
+            deadline=config.http_deadline,
+            retries=config.http_retries,
+            backoff=config.http_backoff,
+            chunk=config.http_chunk,
+            concurrency=config.http_concurrency,
+            whole_file_cap=config.http_whole_file_cap,
+            http2=config.http2,
+        )
+    raise ValueError(f"source: expected a path or a file:, http: or https: URL, found the scheme {scheme!r}")

@@ -1,0 +1,250 @@
+"""
+An HTTP server on loopback that misbehaves on demand. Written on bare sockets, so that nothing corrects it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+
+REASONS = {200: "OK", 206: "Partial Content"}
+
+
+@dataclass
+class Request:
+    """What a client asked for."""
+
+    number: int
+    """From 0, over the server's life."""
+    target: str
+    """Path and query as on the request line."""
+    headers: dict[str, str]
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """First byte, and one past the last."""
+        match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["range"])
+        assert match is not None
+        return int(match[1]), int(match[2]) + 1
+
+
+class Wire:
+    """The open connection, for a behaviour to write to."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+
+    async def head(self, status: int, **headers: object) -> None:
+        lines = [f"HTTP/1.1 {status} {REASONS.get(status, 'Whatever')}"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items() if value is not None]
+        self.writer.write("\r\n".join([*lines, "", ""]).encode())
+        await self.writer.drain()
+
+    async def body(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    def reset(self) -> None:
+        """End the connection with RST instead of FIN."""
+        self.writer.transport.abort()
+
+
+Behaviour = Callable[["Server", Request, Wire], Awaitable[None]]
+
+
+@dataclass
+class Server:
+    """
+    Serves one file. `script` picks a behaviour for each request; None is to behave well.
+    """
+
+    data: bytes
+    script: Callable[[Request], Behaviour | None] = lambda request: None
+    latency: float = 0.0
+    etag: str | None = '"v1"'
+    requests: list[Request] = field(default_factory=list)
+    body_bytes: int = 0
+
+    def __enter__(self) -> Server:
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), name="badserver")
+        self._thread.start()
+        self._ready.wait()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def url(self, path: str = "/person.asvp") -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        self._ready.set()
+        await self._stop.wait()
+        server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                while not writer.is_closing():
+                    await self._one(reader, writer)
+        except asyncio.CancelledError:
+            pass
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {
+            name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:] if line)
+        }
+        request = Request(len(self.requests), lines[0].split(" ")[1], headers)
+        self.requests.append(request)
+        if self.latency:
+            await asyncio.sleep(self.latency)
+        behaviour = self.script(request) or well
+        await behaviour(self, request, Wire(writer))
+
+
+async def well(server: Server, request: Request, wire: Wire) -> None:
+    """As a good server does."""
+    first, stop = request.range
+    if first >= len(server.data):
+        await wire.head(416, Content_Range=f"bytes */{len(server.data)}", Content_Length=0)
+        return
+    part = server.data[first:stop]
+    await wire.head(
+        206,
+        Content_Range=f"bytes {first}-{first + len(part) - 1}/{len(server.data)}",
+        Content_Length=len(part),
+        ETag=server.etag,
+    )
+    server.body_bytes += len(part)
+    await wire.body(part)
+
+
+def status(code: int, **headers: object) -> Behaviour:
+    """Just a status."""
+
+    async def behave(server: Server, request: Request, wire: Wire) -> None:
+        await wire.head(code, Content_Length=0, **headers)
+
+    return behave
+
+
+async def whole_file(server: Server, request: Request, wire: Wire) -> None:
+    """200 with everything, as if no range had been asked for."""
+    await wire.head(200, Content_Length=len(server.data), ETag=server.etag)
+    await wire.body(server.data)
+
+
+async def whole_file_of_unknown_length(server: Server, request: Request, wire: Wire) -> None:
+    await wire.head(200, Connection="close")
+    await wire.body(server.data)
+    wire.writer.close()
+
+
+def altered(**changes: object) -> Behaviour:
+    """A good reply with other headers or another body: `content_range`, `body`, `length`, `encoding`, `etag`."""
+
+    async def behave(server: Server, request: Request, wire: Wire) -> None:
+        first, stop = request.range
+        part = server.data[first:stop]
+        body = changes.get("body", part)
+        data = body(part) if callable(body) else body
+        assert isinstance(data, bytes)
+        await wire.head(
+            206,
+            Content_Range=changes.get("content_range", f"bytes {first}-{first + len(part) - 1}/{len(server.data)}"),
+            Content_Length=changes.get("length", len(data)),
+            Content_Encoding=changes.get("encoding"),
+            ETag=changes.get("etag", server.etag),
+        )
+        await wire.body(data)
+        if changes.get("close"):
+            wire.writer.close()
+
+    return behave
+
+
+async def reset_before_the_reply(server: Server, request: Request, wire: Wire) -> None:
+    wire.reset()
+
+
+async def reset_within_the_body(server: Server, request: Request, wire: Wire) -> None:
+    first, stop = request.range
+    part = server.data[first:stop]
+    await wire.head(206, Content_Range=f"bytes {first}-{stop - 1}/{len(server.data)}", Content_Length=len(part))
+    await wire.body(part[: len(part) // 2])
+    await asyncio.sleep(0.02)
+    wire.reset()
+
+
+async def close_within_the_body(server: Server, request: Request, wire: Wire) -> None:
+    first, stop = request.range
+    part = server.data[first:stop]
+    last = first + len(part) - 1
+    await wire.head(206, Content_Range=f"bytes {first}-{last}/{len(server.data)}", Content_Length=len(part))
+    await wire.body(part[: len(part) // 2])
+    wire.writer.close()
+
+
+async def a_byte_now_and_then(server: Server, request: Request, wire: Wire) -> None:
+    first, stop = request.range
+    part = server.data[first:stop]
+    last = first + len(part) - 1
+    await wire.head(206, Content_Range=f"bytes {first}-{last}/{len(server.data)}", Content_Length=len(part))
+    for k in range(len(part)):
+        await wire.body(part[k : k + 1])
+        await asyncio.sleep(0.2)
+
+
+async def never(server: Server, request: Request, wire: Wire) -> None:
+    await asyncio.sleep(3600)
+
+
+async def not_http(server: Server, request: Request, wire: Wire) -> None:
+    await wire.body(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
+    wire.writer.close()
+
+
+async def no_keep_alive(server: Server, request: Request, wire: Wire) -> None:
+    first, stop = request.range
+    part = server.data[first:stop]
+    last = first + len(part) - 1
+    await wire.head(
+        206,
+        Content_Range=f"bytes {first}-{last}/{len(server.data)}",
+        Content_Length=len(part),
+        ETag=server.etag,
+        Connection="close",
+    )
+    await wire.body(part)
+    wire.writer.close()
+
+
+async def close_when_idle(server: Server, request: Request, wire: Wire) -> None:
+    """A good reply that promises to keep the connection, and does not."""
+    await well(server, request, wire)
+    await asyncio.sleep(0.005)
+    wire.writer.close()

@@ -1,0 +1,468 @@
+"""
+HTTP sources against a server that misbehaves: the right bytes or the right typed error, in the time allowed; never
+wrong bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import badserver
+import httpx
+import pytest
+from badserver import Behaviour, Request, Server
+from support import SAMPLE
+
+import alphastream_gpu
+from alphastream_gpu import ByteRange, ClosedError, Config, FrameTimeoutError, HttpSource, TransportError
+from alphastream_gpu._sources import _http
+
+DATA = bytes((k * 37 + k // 251) % 256 for k in range(300_000))
+FAST = {"timeout": 0.3, "deadline": 2.0, "backoff": 0.01}
+
+
+def fetch(url: Any, *spans: tuple[int, int], **options: Any) -> list[bytes]:
+    """Read ranges one after the other from a new source."""
+
+    async def read() -> list[bytes]:
+        source = HttpSource(url, **{**FAST, **options})
+        try:
+            return [bytes(await source.read(ByteRange(*span))) for span in spans]
+        finally:
+            await source.aclose()
+
+    return asyncio.run(read())
+
+
+def only(number: int, behaviour: Behaviour) -> Callable[[Request], Behaviour | None]:
+    return lambda request: behaviour if request.number == number else None
+
+
+def always(behaviour: Behaviour) -> Callable[[Request], Behaviour | None]:
+    return lambda request: behaviour
+
+
+SPANS = [(0, 65536), (100_000, 100_500), (299_990, 300_010), (0, 300_000), (400_000, 400_010), (7, 7)]
+
+
+def test_ranges() -> None:
+    with Server(DATA) as server:
+        assert fetch(server.url(), *SPANS) == [DATA[a:b] for a, b in SPANS]
+        assert len(server.requests) == 4
+        assert all(request.headers["accept-encoding"] == "identity" for request in server.requests)
+
+
+def test_the_first_read_learns_the_length() -> None:
+    async def read() -> None:
+        source = HttpSource(server.url())
+        assert source.length is None
+        await source.read(ByteRange(0, 65536))
+        assert source.length == len(DATA)
+        assert (source.requests, source.bytes_received) == (1, 65536)
+        assert source.name == "person.asvp"
+        await source.aclose()
+        with pytest.raises(ClosedError):
+            await source.read(ByteRange(0, 1))
+
+    with Server(DATA) as server:
+        asyncio.run(read())
+
+
+def test_small_and_empty_files() -> None:
+    with Server(b"abc") as server:
+        assert fetch(server.url(), (0, 65536)) == [b"abc"]
+    with Server(b"") as server:
+        assert fetch(server.url(), (0, 65536), (0, 10)) == [b"", b""]
+
+
+def test_long_reads_are_cut_into_chunks_and_run_together() -> None:
+    with Server(DATA, latency=0.1) as server:
+        started = time.monotonic()
+        assert fetch(server.url(), (0, 10), (0, 300_000), chunk=40_000, concurrency=4) == [DATA[:10], DATA]
+        assert len(server.requests) == 1 + 8
+        assert max(b - a for a, b in (request.range for request in server.requests)) == 40_000
+        assert time.monotonic() - started < 0.1 * 9  # not one after the other
+
+
+def test_no_more_requests_at_a_time_than_allowed() -> None:
+    running = most = 0
+
+    async def counted(server: Server, request: Request, wire: badserver.Wire) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.02)
+        running -= 1
+        await badserver.well(server, request, wire)
+
+    with Server(DATA, always(counted)) as server:
+        assert fetch(server.url(), (0, 10), (0, 300_000), chunk=10_000, concurrency=3)[1] == DATA
+    assert most == 3
+
+
+RECOVERED: dict[str, Behaviour] = {
+    "short body": badserver.close_within_the_body,
+    "reset before the reply": badserver.reset_before_the_reply,
+    "reset within the body": badserver.reset_within_the_body,
+    "500": badserver.status(500),
+    "503": badserver.status(503, Retry_After="0"),
+    "408": badserver.status(408),
+    "429": badserver.status(429),
+    "not http": badserver.not_http,
+    "never answers": badserver.never,
+    "a byte now and then": badserver.a_byte_now_and_then,
+}
+
+
+@pytest.mark.parametrize("name", RECOVERED)
+@pytest.mark.parametrize("number", [0, 1])
+def test_what_is_retried(name: str, number: int) -> None:
+    with Server(DATA, only(number, RECOVERED[name])) as server:
+        assert fetch(server.url(), (0, 1000), (5000, 6000)) == [DATA[:1000], DATA[5000:6000]]
+        assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("name", RECOVERED)
+def test_what_is_retried_is_given_up_after_three(name: str) -> None:
+    with Server(DATA, always(RECOVERED[name])) as server:
+        with pytest.raises(TransportError) as caught:
+            fetch(server.url(), (0, 1000), timeout=0.1)
+        assert len(server.requests) == 4
+        assert server.url() in str(caught.value)
+
+
+def test_500_twice_then_good() -> None:
+    script = lambda request: badserver.status(500) if request.number < 2 else None  # noqa: E731
+    with Server(DATA, script) as server:
+        assert fetch(server.url(), (0, 1000)) == [DATA[:1000]]
+
+
+REFUSED: dict[str, tuple[Behaviour, str]] = {
+    "404": (badserver.status(404), "found 404; no such file"),
+    "401": (badserver.status(401), "found 401; it wants credentials"),
+    "403": (badserver.status(403), "found 403; access denied"),
+    "416": (badserver.status(416), "expected 206 for bytes 0..999, found 416"),
+    "204": (badserver.status(204), "expected 206 for bytes 0..999, found 204"),
+    "another range": (badserver.altered(content_range="bytes 1-1000/300000"), "expected Content-Range 0-999"),
+    "lying range": (badserver.altered(content_range="bytes 0-9/10"), "expected a body of 10 bytes, found more"),
+    "no range": (badserver.altered(content_range=None), "expected a Content-Range for bytes 0..999, found ''"),
+    "nonsense range": (badserver.altered(content_range="bytes ten-twenty/x"), "expected a Content-Range"),
+    "huge range": (badserver.altered(content_range=f"bytes 0-999/{'9' * 400}"), "expected a Content-Range"),
+    "unknown length": (badserver.altered(content_range="bytes 0-999/*"), "tells the file's length"),
+    "long body": (badserver.altered(body=lambda part: part + b"x"), "expected a body of 1000 bytes, found more"),
+    "gzip anyway": (badserver.altered(encoding="gzip"), "Content-Encoding 'gzip', which was not asked for"),
+    "unknown 200": (badserver.whole_file_of_unknown_length, "answered 200 with an unknown number of bytes"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused_at_once(name: str) -> None:
+    behaviour, message = REFUSED[name]
+    with Server(DATA, always(behaviour)) as server:
+        with pytest.raises(TransportError, match=message):
+            fetch(server.url(), (0, 1000))
+        assert len(server.requests) == 1
+
+
+def test_nobody_listens() -> None:
+    with Server(DATA) as server:
+        url = server.url()
+    with pytest.raises(TransportError, match="attempts|connect"):
+        fetch(url, (0, 10))
+
+
+def test_retry_after_is_honoured() -> None:
+    with Server(DATA, only(0, badserver.status(429, Retry_After="1"))) as server:
+        started = time.monotonic()
+        fetch(server.url(), (0, 10), deadline=5.0)
+        assert time.monotonic() - started >= 1
+
+
+def test_retry_after_past_the_deadline_ends_at_once() -> None:
+    with Server(DATA, only(0, badserver.status(429, Retry_After="3600"))) as server:
+        started = time.monotonic()
+        with pytest.raises(TransportError, match="asks to wait 3600 s, past the deadline"):
+            fetch(server.url(), (0, 10))
+        assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [(None, None), ("7", 7.0), (" 0 ", 0.0), ("-1", None), ("soon", None), ("9" * 40, None), ("٣", None)],
+)
+def test_retry_after_as_a_number(text: str | None, seconds: float | None) -> None:
+    assert _http._retry_after(text) == seconds
+
+
+def test_retry_after_as_a_date() -> None:
+    assert _http._retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+    later = _http._retry_after("Wed, 21 Oct 2095 07:28:00 GMT")
+    assert later is not None
+    assert later > 1e9
+
+
+def test_one_deadline_over_everything() -> None:
+    with Server(DATA, always(badserver.never)) as server:
+        started = time.monotonic()
+        with pytest.raises(FrameTimeoutError, match=r"not read within 0\.7 s"):
+            fetch(server.url(), (0, 10), timeout=0.3, deadline=0.7, retries=10)
+        assert time.monotonic() - started < 1.5
+
+
+def test_a_server_that_ignores_ranges() -> None:
+    with Server(DATA, always(badserver.whole_file)) as server:
+        assert fetch(server.url(), (0, 10), (100, 200), (0, 300_000)) == [DATA[:10], DATA[100:200], DATA]
+        assert len(server.requests) == 1
+        with pytest.raises(TransportError, match=r"taken up to 299999 bytes \(whole_file_cap\)"):
+            fetch(server.url(), (0, 10), whole_file_cap=299_999)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"etag": '"v2"'}, "changed while open: expected etag '\"v1\"', found '\"v2\"'"),
+        ({"content_range": "bytes 500-599/300001"}, "expected 300000 bytes, found 300001"),
+    ],
+)
+def test_a_file_that_changes_midway(change: dict[str, object], message: str) -> None:
+    with Server(DATA, only(1, badserver.altered(**change))) as server:
+        with pytest.raises(TransportError, match=message):
+            fetch(server.url(), (0, 100), (500, 600))
+        assert len(server.requests) == 2
+
+
+def test_a_changed_date_counts_where_there_is_no_strong_tag() -> None:
+    async def dated(server: Server, request: Request, wire: badserver.Wire) -> None:
+        first, stop = request.range
+        await wire.head(
+            206,
+            Content_Range=f"bytes {first}-{stop - 1}/{len(DATA)}",
+            Content_Length=stop - first,
+            ETag='W/"weak"' if request.number == 0 else 'W/"other"',
+            Last_Modified=f"Wed, 2{request.number // 2} Oct 2015 07:28:00 GMT",
+        )
+        await wire.body(DATA[first:stop])
+
+    with (
+        Server(DATA, always(dated)) as server,
+        pytest.raises(TransportError, match="changed while open: expected last-modified"),
+    ):
+        fetch(server.url(), (0, 10), (10, 20), (20, 30))
+
+
+@pytest.mark.parametrize("behaviour", [badserver.no_keep_alive, badserver.close_when_idle])
+def test_connections_that_end(behaviour: Behaviour) -> None:
+    spans = [(k, k + 10) for k in range(0, 200, 10)]
+    with Server(DATA, always(behaviour)) as server:
+        assert fetch(server.url(), *spans) == [DATA[a:b] for a, b in spans]
+
+
+def test_redirects_are_followed_and_remembered() -> None:
+    def script(request: Request) -> Behaviour | None:
+        return badserver.status(302, Location="/there.asvp?k=2") if request.target == "/person.asvp" else None
+
+    with Server(DATA, script) as server:
+        assert fetch(server.url(), (0, 10), (10, 20), (20, 30)) == [DATA[:10], DATA[10:20], DATA[20:30]]
+        targets = [request.target for request in server.requests]
+        assert targets == ["/person.asvp"] + ["/there.asvp?k=2"] * 3
+
+
+def test_a_remembered_redirect_that_expires() -> None:
+    """A short-lived signed address: ask the first one again, once."""
+    alive = {"n": 1}
+
+    def script(request: Request) -> Behaviour | None:
+        if request.target == "/person.asvp":
+            return badserver.status(307, Location=f"/signed{alive['n']}")
+        return None if request.target == f"/signed{alive['n']}" else badserver.status(403)
+
+    async def read() -> None:
+        source = HttpSource(server.url(), **FAST)
+        assert await source.read(ByteRange(0, 10)) == DATA[:10]
+        alive["n"] = 2
+        assert await source.read(ByteRange(10, 20)) == DATA[10:20]
+        alive["n"] = 3
+        server.script = lambda request: badserver.status(403)
+        with pytest.raises(TransportError, match="403"):
+            await source.read(ByteRange(20, 30))
+        await source.aclose()
+
+    with Server(DATA, script) as server:
+        asyncio.run(read())
+
+
+def test_redirects_in_a_circle() -> None:
+    with Server(DATA, always(badserver.status(302, Location="/person.asvp"))) as server:
+        with pytest.raises(TransportError, match="lead in a circle"):
+            fetch(server.url(), (0, 10))
+        assert len(server.requests) == 11
+
+
+@pytest.mark.parametrize("location", ["ftp://host/x", "http://[::1", "file:///etc/passwd"])
+def test_redirects_to_nowhere(location: str) -> None:
+    with (
+        Server(DATA, always(badserver.status(302, Location=location))) as server,
+        pytest.raises(TransportError, match="no http address|broke the HTTP protocol"),
+    ):
+        fetch(server.url(), (0, 10))
+
+
+def test_credentials_stay_with_their_host() -> None:
+    with Server(DATA) as other:
+        script = always(badserver.status(302, Location=other.url("/there")))
+        with Server(DATA, script) as server:
+
+            async def read() -> None:
+                async with httpx.AsyncClient(
+                    headers={"X-Api-Key": "k1"}, cookies={"session": "s1"}, auth=("user", "pass")
+                ) as client:
+                    source = HttpSource(server.url(), client=client, headers={"X-Token": "t1"}, **FAST)
+                    for start in (0, 10, 20):
+                        assert await source.read(ByteRange(start, start + 10)) == DATA[start : start + 10]
+                    await source.aclose()
+                    assert not client.is_closed
+
+            asyncio.run(read())
+            sent = server.requests[0].headers
+            assert (sent["x-api-key"], sent["x-token"]) == ("k1", "t1")
+            assert sent["authorization"].startswith("Basic")
+            assert "session" in sent["cookie"]
+        assert len(server.requests) == 1
+        assert len(other.requests) == 3
+        for request in other.requests:
+            assert not {"x-api-key", "x-token", "authorization", "cookie"} & set(request.headers)
+
+
+def test_a_callable_url_is_asked_again_once() -> None:
+    given: list[str] = []
+
+    def sign() -> str:
+        given.append(server.url(f"/person.asvp?sig={len(given)}"))
+        return given[-1]
+
+    def script(request: Request) -> Behaviour | None:
+        return None if request.target.endswith(("sig=0", "sig=1")) and request.number != 1 else badserver.status(403)
+
+    with Server(DATA, script) as server:
+        assert fetch(sign, (0, 10), (10, 20)) == [DATA[:10], DATA[10:20]]
+        assert len(given) == 2
+        server.script = always(badserver.status(401))
+        given.clear()
+        with pytest.raises(TransportError, match="401"):
+            fetch(sign, (0, 10))
+        assert len(given) == 2
+
+
+def test_an_asynchronous_callable_and_ones_that_fail() -> None:
+    async def give() -> str:
+        await asyncio.sleep(0)
+        return server.url()
+
+    def fail() -> str:
+        raise RuntimeError("could not sign https://host/x?secret=1")
+
+    with Server(DATA) as server:
+        assert fetch(give, (0, 10)) == [DATA[:10]]
+    with pytest.raises(TransportError, match="callable that gives the URL failed: RuntimeError") as caught:
+        fetch(fail, (0, 10))
+    assert "secret" not in str(caught.value)
+    for wrong in (lambda: 5, lambda: "ftp://x/y"):
+        with pytest.raises(TransportError, match="callable that gives the URL"):
+            fetch(wrong, (0, 10))
+
+
+QUERIES = ["?sig=a%2Fb%2fc+d&e=%7e~", "?a=[1]&b={2}|3^4`", "?x=%zz%", "?", "?a?b=c//d", "?u='%20'"]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_signed_query_is_kept_and_never_logged(query: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with Server(DATA, lambda request: badserver.status(404) if request.number else None) as server:
+        url = server.url("/dir/person.asvp" + query)
+        source = HttpSource(url)
+        assert query == "?" or query[1:] not in repr(source)
+        with pytest.raises(TransportError) as caught:
+            fetch(url, (0, 10), (10, 20))
+        assert [request.target for request in server.requests] == ["/dir/person.asvp" + query] * 2
+    if query != "?":
+        assert query[1:] not in str(caught.value)
+        assert query[1:] not in "".join(str(record.getMessage()) for record in caplog.records if "httpx" in record.name)
+    assert "/dir/person.asvp" in caplog.text
+
+
+def test_a_password_in_the_url_is_never_shown(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    with Server(DATA, always(badserver.status(404))) as server:
+        url = server.url().replace("http://", "http://user:hunter2@")
+        with pytest.raises(TransportError) as caught:
+            fetch(url, (0, 10))
+        assert server.requests[0].headers["authorization"].startswith("Basic ")
+    assert "hunter2" not in str(caught.value) + caplog.text + repr(HttpSource(url))
+
+
+@pytest.mark.parametrize("url", ["http://", "ftp://host/x", "http://host:port/x", "nonsense?secret=1"])
+def test_bad_urls(url: str) -> None:
+    with pytest.raises(ValueError, match="URL: ") as caught:
+        HttpSource(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_stream_from_a_url() -> None:
+    with Server(SAMPLE.read_bytes()) as server:
+
+        async def read() -> list[Any]:
+            async with await alphastream_gpu.open_async(server.url()) as stream:
+                assert len(server.requests) == 1
+                return [geometry async for geometry in stream.frames()]
+
+        async def from_disk() -> list[Any]:
+            async with await alphastream_gpu.open_async(SAMPLE) as stream:
+                return [geometry async for geometry in stream.frames()]
+
+        assert asyncio.run(read()) == asyncio.run(from_disk())
+
+
+def test_a_callers_client_and_config() -> None:
+    config = Config(http_timeout=1, http_retries=0, http_backoff=0)
+    with Server(SAMPLE.read_bytes(), only(0, badserver.status(500))) as server:
+        with pytest.raises(TransportError, match="answered 500"):
+            alphastream_gpu.open(server.url(), config=config)
+        with alphastream_gpu.open(server.url(), config=config) as stream:
+            assert stream.metadata.frame_count == 120
+
+
+def test_a_failure_is_not_remembered() -> None:
+    async def read() -> None:
+        source = HttpSource(server.url(), retries=0, **FAST)
+        for _ in range(3):
+            with pytest.raises(TransportError):
+                await source.read(ByteRange(0, 10))
+        server.script = lambda request: None
+        assert await source.read(ByteRange(0, 10)) == DATA[:10]
+        await source.aclose()
+
+    with Server(DATA, always(badserver.status(500))) as server:
+        asyncio.run(read())
+
+
+def test_a_cancelled_read_leaves_the_source_usable() -> None:
+    async def read() -> None:
+        source = HttpSource(server.url(), concurrency=1, **FAST)
+        await source.read(ByteRange(0, 10))
+        server.latency = 0.5
+        for _ in range(20):
+            task = asyncio.create_task(source.read(ByteRange(10, 20)))
+            await asyncio.sleep(0.005)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        server.latency = 0
+        assert await source.read(ByteRange(10, 20)) == DATA[10:20]
+        await source.aclose()
+
+    with Server(DATA) as server:
+        asyncio.run(read())
