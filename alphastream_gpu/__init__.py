@@ -4,7 +4,9 @@ Exact alpha masks from ASVP and ASVR streams: read them anywhere, rasterize them
 Start with :func:`open`; then :class:`MaskRenderer` makes GL textures, :func:`rasterize` numpy arrays.
 """
 
+from ._builder import AlphaStreamBuilder
 from ._cipher import AsvrKey
+from ._clock import PlaybackClock
 from ._config import Config
 from ._exceptions import (
     AlphaStreamError,
@@ -24,6 +26,7 @@ from ._metadata import Metadata
 from ._ranges import ByteRange
 from ._raster import rasterize, rasterize_packed
 from ._sources import FileSource, HttpSource, MemorySource, Source
+from ._stats import LastError, Stats
 from ._stream import AlphaStream, open, open_async
 from ._writer import AsvpWriter, AsvrWriter
 
@@ -31,6 +34,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AlphaStream",
+    "AlphaStreamBuilder",
     "AlphaStreamError",
     "AsvpWriter",
     "AsvrKey",
@@ -47,12 +51,15 @@ __all__ = [
     "GLUnavailableError",
     "HttpSource",
     "KeyMismatchError",
+    "LastError",
     "MaskRenderer",
     "MemorySource",
     "Metadata",
     "NotReadyError",
+    "PlaybackClock",
     "RenderStats",
     "Source",
+    "Stats",
     "TransportError",
     "__version__",
     "create_headless_context",

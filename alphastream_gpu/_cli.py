@@ -90,6 +90,9 @@ def command(function: Callable[P, Coroutine[Any, Any, int]]) -> Callable[P, None
         except AlphaStreamError as exc:
             click.echo(f"alphastream: {_one_line(exc)}", err=True)
             sys.exit(EXIT_BAD_INPUT)
+        except OSError as exc:  # standard output, or the picture's disk
+            click.echo(f"alphastream: cannot write: {exc.strerror or exc}", err=True)
+            sys.exit(EXIT_BAD_INPUT)
         except ValueError as exc:  # an option that click could not judge
             raise click.UsageError(_one_line(exc)) from exc
         except KeyboardInterrupt:
@@ -108,10 +111,24 @@ def stream_options(function: Callable[P, T]) -> Callable[P, T]:
     """What the file does not say: grid, rate, and an ASVR's key."""
     for option in reversed(
         (
-            click.option("--native-size", type=SizeParameter(), default="2048x1024", show_default=True),
-            click.option("--fps", type=RateParameter(), default="60", show_default=True),
+            click.option(
+                "--native-size",
+                type=SizeParameter(),
+                default="2048x1024",
+                show_default=True,
+                help="Grid that the polygons are on; the file does not say.",
+            ),
+            click.option(
+                "--fps",
+                type=RateParameter(),
+                default="60",
+                show_default=True,
+                help="Frame rate; the file does not say.",
+            ),
             click.option("--scene-id", type=click.IntRange(0, 0xFFFFFFFF), help="ASVR: the scene it was made for."),
-            click.option("--stream-version", default="1.5.0", show_default=True, help="ASVR: the version likewise."),
+            click.option(
+                "--stream-version", default="1.5.0", show_default=True, help="ASVR: the version it was made for."
+            ),
             click.option("--resource-name", help="ASVR: the file's original name, if it was renamed."),
         )
     ):
@@ -141,9 +158,10 @@ def _is_asvr(file: str) -> bool:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="alphastream")
 def cli() -> None:
-    """Exact alpha masks from ASVP and ASVR streams.
+    """Exact alpha masks from ASVP and ASVR streams. FILE may be a URL.
 
-    An ASVR's passphrase is read from ALPHASTREAM_PASSPHRASE (64 hex digits).
+    Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 the input is bad or unreachable. An ASVR's
+    passphrase is read from ALPHASTREAM_PASSPHRASE (64 hex digits).
     """
 
 
@@ -193,7 +211,13 @@ def _shown(value: Any) -> str:
 @click.argument("file")
 @click.option("--frame", "index", type=click.IntRange(0), required=True, help="Frame, from 0.")
 @click.option("--size", type=SizeParameter(), help="Size of the picture; native when omitted.")
-@click.option("--backend", type=click.Choice(["auto", "gl", "cpu"]), default="auto", show_default=True)
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "gl", "cpu"]),
+    default="auto",
+    show_default=True,
+    help="Who renders; auto takes the CPU where there is no GL. The bits are the same.",
+)
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="PNG to write.")
 @stream_options
 @command
@@ -267,7 +291,10 @@ async def verify(
     stream_version: str,
     resource_name: str | None,
 ) -> int:
-    """Compare GPU and CPU on every frame, bit by bit; exit 1 at the first difference."""
+    """Compare GPU and CPU bit by bit.
+
+    Every frame; exits with 1 at the first difference.
+    """
     key = _key(file, scene_id, stream_version, resource_name)
     context = create_headless_context()
     try:
@@ -314,9 +341,10 @@ async def convert(
     stream_version: str,
     resource_name: str | None,
 ) -> int:
-    """Convert between .asvp and .asvr; compressed frames are kept as they are.
+    """Convert between .asvp and .asvr.
 
-    The same passphrase, scene and version serve both sides of an ASVR to ASVR conversion, which changes the name.
+    The names' endings say from what to what; compressed frames are kept as they are. The same
+    passphrase, scene and version serve both sides of an ASVR to ASVR conversion, which changes the name.
     """
     if target.suffix.lower() not in (".asvp", ".asvr"):
         raise click.UsageError(f"OUT: expected a name ending in .asvp or .asvr, found {target.name!r}")
@@ -342,7 +370,10 @@ async def convert(
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(as_json: bool) -> None:
-    """Tell what OpenGL this machine has, and what to install; exit 1 if masks cannot be rendered with GL."""
+    """Tell what OpenGL this machine has.
+
+    And what to install where it lacks something; exits with 1 if masks cannot be rendered with GL.
+    """
     report = examine()
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))

@@ -70,6 +70,17 @@ class Config:
         Fraction(60), Fraction(1), Fraction(1000), "frames/s", "Frame rate; the files do not store it.", _fraction
     )
     init_timeout: float = _option(10.0, 0.1, 300.0, "s", "Deadline for opening: header and table read.", float)
+    cache_frames: int = _option(
+        512, 1, 65536, "frames", "Frames of geometry kept, least recently used going first.", _whole
+    )
+    prefetch_frames: int = _option(
+        120, 0, 65536, "frames", "Frames fetched ahead of the play head, at most cache_frames; 0 turns it off.", _whole
+    )
+    get_frame_timebox: float = _option(
+        12.0, 0.0, 1000.0, "ms", "How long get_frame and get_geometry wait for a frame that is not there.", float
+    )
+    raster_workers: int = _option(2, 1, 64, "threads", "Threads that rasterize ahead.", _whole)
+    ready_frames: int = _option(10, 0, 256, "frames", "Masks rasterized ahead of the play head.", _whole)
     decode_workers: int = _option(_cpu_count, 1, 64, "threads", "Threads that inflate and decode.", _whole)
     file_buffer: int = _option(
         128 * KIB, 4 * KIB, 64 * MIB, "bytes", "Buffer of a file that cannot be mapped into memory.", _whole
@@ -80,7 +91,7 @@ class Config:
     )
     http_retries: int = _option(3, 0, 10, "retries", "How often a failed request is repeated.", _whole)
     http_backoff: float = _option(
-        0.25, 0.0, 60.0, "s", "Pause before the first repetition; doubles, with jitter on top.", float
+        250.0, 0.0, 60_000.0, "ms", "Pause before the first repetition; doubles, with jitter on top.", float
     )
     http_chunk: int = _option(1 * MIB, 4 * KIB, 64 * MIB, "bytes", "Most bytes of one request.", _whole)
     http_concurrency: int = _option(4, 1, 64, "requests", "Most requests at a time.", _whole)
@@ -112,6 +123,10 @@ class Config:
                     f" found {given!r}"
                 )
             object.__setattr__(self, option.name, value)
+        if self.prefetch_frames > self.cache_frames:
+            raise ValueError(
+                f"prefetch_frames: expected 0..{self.cache_frames} (cache_frames) frames, found {self.prefetch_frames}"
+            )
 
 
 def _show(bound: Any) -> str:

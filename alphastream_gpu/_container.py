@@ -13,7 +13,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ._deflate import deflate, inflate_at_most
+from ._deflate import deflate, deflated_bound, inflate_at_most
 from ._exceptions import DecodeError
 
 __all__ = [
@@ -24,9 +24,12 @@ __all__ = [
     "Header",
     "asvp_header",
     "asvr_header",
+    "index_blocks",
+    "inflate_sizes_table",
+    "max_table_bytes",
     "parse_asvp_header",
     "parse_asvr_header",
-    "parse_sizes_table",
+    "refuse_table_past_end",
     "sizes_table",
 ]
 
@@ -131,37 +134,44 @@ def refuse_table_past_end(header: Header, length: int | None) -> None:
 
 
 def max_table_bytes(max_frames: int) -> int:
-    """
-    The most compressed bytes that the table of `max_frames` frames may take.
-
-    Deflate's stored blocks add 5 bytes per 65,535 (RFC 1951), zlib 6; 1/1000 and 64 bytes cover both.
-    """
-    raw = max_frames * _SIZE_BYTES
-    return raw + raw // 1000 + 64
+    """The most compressed bytes that the table of `max_frames` frames may take."""
+    return deflated_bound(max_frames * _SIZE_BYTES)
 
 
-def parse_sizes_table(
-    compressed: bytes | memoryview, header: Header, *, source_length: int | None, max_frames: int
-) -> BlockIndex:
+def inflate_sizes_table(compressed: bytes | memoryview, header: Header, *, max_frames: int) -> bytes:
     """
-    Inflate and check the sizes table.
+    Inflate the sizes table. That it inflates proves an ASVR's key: its checksum is the only one that the key must get
+    right.
 
     Args:
         compressed: exactly ``header.table_bytes`` bytes, decrypted.
         header: the file's header.
-        source_length: bytes in the source, or None when it does not know.
-        max_frames: the most frames the caller accepts; bounds the inflated table before it is made.
+        max_frames: the most frames the caller accepts; bounds the table before it is made.
 
     Raises:
-        DecodeError: truncated, no zlib stream, more than `max_frames`, not a whole number of sizes, a count that
-            differs from the header's, or blocks that end past the source.
+        DecodeError: truncated, or no zlib stream. OverLimitError for more than `max_frames`.
     """
     if len(compressed) != header.table_bytes:
         raise DecodeError(
             f"sizes table: expected {header.table_bytes} bytes, found {len(compressed)}: the file is truncated"
         )
     limit = min(max_frames * _SIZE_BYTES, header.table_bytes * _DEFLATE_MAX_RATIO + 64)
-    table = inflate_at_most(compressed, limit, what="sizes table", over=f"more than max_frames={max_frames} frames")
+    return inflate_at_most(compressed, limit, what="sizes table", over=f"more than max_frames={max_frames} frames")
+
+
+def index_blocks(table: bytes, header: Header, *, source_length: int | None) -> BlockIndex:
+    """
+    Check an inflated sizes table and sum it up.
+
+    Args:
+        table: what :func:`inflate_sizes_table` returned.
+        header: the file's header.
+        source_length: bytes in the source, or None when it does not know.
+
+    Raises:
+        DecodeError: not a whole number of sizes, a count that differs from the header's, or blocks that end past the
+            source.
+    """
     if len(table) % _SIZE_BYTES:
         raise DecodeError(f"sizes table: expected a whole number of 8-byte sizes, found {len(table)} bytes")
     sizes = np.frombuffer(table, "<u8")

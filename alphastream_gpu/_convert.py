@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Final
 
-from ._ranges import plan_reads
 from ._reader import StreamReader
 from ._writer import AsvpWriter, AsvrWriter
 
@@ -27,9 +26,13 @@ async def convert_blocks(reader: StreamReader, writer: AsvpWriter | AsvrWriter) 
     Raises:
         DecodeError, TransportError: the input is bad; the caller aborts the writer.
     """
-    frames = range(len(reader.index))
-    for span in plan_reads(reader.index.offsets.tolist(), frames, max_bytes=_BATCH_BYTES, max_frames=_BATCH_FRAMES):
-        for index, stored in enumerate(await reader.read_blocks(span), span.first):
-            reader.decode(index, stored)  # names the frame in its error, which the writer could not
-            writer.add_block(reader.decrypt_block(index, stored))
-        yield span.stop
+    n_frames = len(reader.index)
+    start = 0
+    while start < n_frames:
+        span = reader.batch(start, n_frames, max_bytes=_BATCH_BYTES, max_frames=_BATCH_FRAMES)
+        for index, stored in enumerate(await reader.read_blocks(span), start):
+            block = reader.decrypt_block(index, stored)
+            reader.decode_block(index, block)  # refuses a bad frame, by its number
+            writer.add_block(block, check=False)
+        start = span.stop
+        yield start

@@ -9,10 +9,25 @@ from typing import Final
 
 from ._exceptions import DecodeError
 
-__all__ = ["deflate", "inflate_at_most"]
+__all__ = ["OverLimitError", "deflate", "deflated_bound", "inflate_at_most"]
 
 _LEVEL: Final = 9
 """Streams are written once and fetched many times; level 9 costs a fraction of a millisecond per frame."""
+
+
+class OverLimitError(DecodeError):
+    """A zlib stream, as far as it goes, that inflates past its limit; told apart from bytes that are none."""
+
+
+def deflated_bound(n_bytes: int) -> int:
+    """
+    The most bytes that a zlib stream of so many inflated bytes takes.
+
+    Stored blocks add 5 bytes per 16,383 or more (RFC 1951 allows 65,535; zlib's smallest window uses less), the frame
+    6;
+    a thousandth and 64 bytes cover both.
+    """
+    return n_bytes + n_bytes // 1000 + 64
 
 
 def deflate(data: bytes) -> bytes:
@@ -43,7 +58,7 @@ def inflate_at_most(
     except zlib.error as exc:
         raise DecodeError(f"{what}: expected a zlib stream, found {exc}", frame_index=frame_index) from exc
     if len(out) > limit:
-        raise DecodeError(f"{what}: inflates past {limit} bytes, {over}", frame_index=frame_index)
+        raise OverLimitError(f"{what}: inflates past {limit} bytes, {over}", frame_index=frame_index)
     if not inflater.eof:
         raise DecodeError(f"{what}: the zlib stream is cut short after {len(out)} bytes", frame_index=frame_index)
     if inflater.unused_data:

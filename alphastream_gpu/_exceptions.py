@@ -140,6 +140,7 @@ class ClosedError(AlphaStreamError, RuntimeError):
 # bug and is left to surface as itself.
 ERROR_MAP: tuple[tuple[type[Exception], type[AlphaStreamError]], ...] = (
     (zlib.error, DecodeError),
+    (MemoryError, DecodeError),  # limits are set higher than this machine's memory
     (TimeoutError, FrameTimeoutError),
     (OSError, TransportError),
 )
@@ -168,4 +169,6 @@ def _reason(exc: Exception) -> str:
     """The shortest honest description of a foreign error (an OSError's own text repeats the path)."""
     if isinstance(exc, OSError) and exc.strerror:
         return exc.strerror
+    if isinstance(exc, MemoryError):
+        return "too large for the memory there is"
     return str(exc) or type(exc).__name__

@@ -7,6 +7,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 __all__ = ["ByteRange", "FrameSpan", "plan_reads"]
 
 
@@ -45,7 +48,9 @@ class FrameSpan:
         return self.stop - self.first
 
 
-def plan_reads(offsets: Sequence[int], frames: Sequence[int], *, max_bytes: int, max_frames: int) -> list[FrameSpan]:
+def plan_reads(
+    offsets: Sequence[int] | npt.NDArray[np.int64], frames: Sequence[int], *, max_bytes: int, max_frames: int
+) -> list[FrameSpan]:
     """
     Group wanted frames into as few reads as allowed.
 
@@ -72,8 +77,8 @@ def plan_reads(offsets: Sequence[int], frames: Sequence[int], *, max_bytes: int,
             first, stop = grown_first, grown_stop
             continue
         if first >= 0:
-            spans.append(FrameSpan(first, stop, ByteRange(offsets[first], offsets[stop])))
+            spans.append(FrameSpan(first, stop, ByteRange(int(offsets[first]), int(offsets[stop]))))
         first, stop = frame, frame + 1
     if first >= 0:
-        spans.append(FrameSpan(first, stop, ByteRange(offsets[first], offsets[stop])))
+        spans.append(FrameSpan(first, stop, ByteRange(int(offsets[first]), int(offsets[stop]))))
     return spans

@@ -5,8 +5,11 @@ StreamReader: a container on a source. Carries out what the format layer plans: 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from itertools import pairwise
+
+import numpy as np
 
 from ._block import inflate_block
 from ._cipher import AsvrKey, StreamCipher
@@ -15,12 +18,14 @@ from ._container import (
     HEADER_BYTES,
     BlockIndex,
     Header,
+    index_blocks,
+    inflate_sizes_table,
     max_table_bytes,
     parse_asvp_header,
     parse_asvr_header,
-    parse_sizes_table,
     refuse_table_past_end,
 )
+from ._deflate import OverLimitError, deflated_bound
 from ._exceptions import DecodeError, FrameNotFoundError, TransportError, mapped_errors
 from ._geometry import FrameGeometry
 from ._ranges import ByteRange, FrameSpan
@@ -45,8 +50,16 @@ class StreamReader:
         self.source = source
         self.header = header
         self.index = index
+        self.reads = 0
+        """Reads from the source so far."""
+        self.bytes_read = 0
+        """Bytes of those reads."""
+        self.open_seconds = 0.0
+        """How long the first read took; a first guess at what a read costs."""
         self._cipher = cipher
         self._config = config
+        self._max_block_bytes = 4 + deflated_bound(config.max_frame_bytes)
+        self._head: bytes | memoryview = b""
 
     @classmethod
     async def open(
@@ -65,7 +78,9 @@ class StreamReader:
             DecodeError: what FORMAT says a reader refuses. KeyMismatchError when the table does not open.
             TransportError: the source failed.
         """
+        started = time.monotonic()
         first = await _read(source, ByteRange(0, FIRST_READ_BYTES), "header")
+        open_seconds = time.monotonic() - started
         cipher = None
         if key is not None:
             cipher = await asyncio.to_thread(_cipher_of, key, source.name)  # scrypt takes some 50 ms
@@ -77,18 +92,23 @@ class StreamReader:
             table = await _read_table(source, header, first, config)
             if cipher is not None:
                 table = cipher.header_and_table(table)
-            index = parse_sizes_table(
-                memoryview(table)[HEADER_BYTES:],
-                header,
-                source_length=source.length,
-                max_frames=config.max_frames,
-            )
+            # Off the loop, which all streams share: a table of the largest size takes half a second.
+            sizes = await asyncio.to_thread(_inflate_table, memoryview(table)[HEADER_BYTES:], header, config)
+        except OverLimitError:
+            raise
         except DecodeError as exc:
             if key is None:
                 raise
-            # A wrong key turns the table's length and content into noise; every complaint about them means the same.
+            # A wrong key turns the table's length and content into noise; what it says about them means nothing else.
             raise key.mismatch(source.name, str(exc)) from exc
-        return cls(source, header, index, cipher, config)
+        index = await asyncio.to_thread(_index_table, sizes, header, source)
+        reader = cls(source, header, index, cipher, config)
+        reader.open_seconds = open_seconds
+        reader.reads = 1 if len(table) <= len(first) else 2
+        reader.bytes_read = max(len(first), len(table))
+        if source.requests:  # what came with the first request need not be asked for again
+            reader._head = first
+        return reader
 
     def check(self, index: int) -> None:
         """Raise :class:`FrameNotFoundError` unless `index` is a frame of this stream."""
@@ -99,6 +119,18 @@ class StreamReader:
                 else f"frame {index}: the stream is empty",
                 frame_index=index,
             )
+
+    def is_sensible(self, index: int) -> bool:
+        """Whether a block's stored length could hold an acceptable payload; if not, it is never read."""
+        offsets = self.index.offsets
+        return bool(offsets[index + 1] - offsets[index] <= self._max_block_bytes)
+
+    def batch(self, start: int, stop: int, *, max_bytes: int, max_frames: int) -> FrameSpan:
+        """The span from `start` on, of at least one frame, within the limits where that is possible."""
+        offsets = self.index.offsets
+        last = min(stop, start + max_frames)
+        fitting = int(np.searchsorted(offsets[start + 1 : last + 1], offsets[start] + max_bytes, side="right"))
+        return self.span(start, start + max(1, fitting))
 
     def span(self, first: int, stop: int) -> FrameSpan:
         """The span of the frames ``first..stop - 1``."""
@@ -116,7 +148,14 @@ class StreamReader:
             DecodeError: the source ended too early.
             TransportError: the source failed.
         """
-        data = await _read(self.source, span.bytes, f"frame {span.first}")
+        for index in range(span.first, span.stop):
+            if not self.is_sensible(index):
+                raise DecodeError(
+                    f"frame {index}: block: stored in {self.span(index, index + 1).bytes}, longer than a payload within"
+                    f" max_frame_bytes={self._config.max_frame_bytes} can be",
+                    frame_index=index,
+                )
+        data = await self._bytes(span)
         if len(data) != len(span.bytes):
             raise TransportError(
                 f"frame {span.first}: expected {span.bytes}, found {len(data)} bytes: the file is truncated",
@@ -126,19 +165,20 @@ class StreamReader:
         starts: Sequence[int] = self.index.offsets[span.first : span.stop + 1].tolist()
         return [view[a - span.bytes.start : b - span.bytes.start] for a, b in pairwise(starts)]
 
+    async def _bytes(self, span: FrameSpan) -> bytes | memoryview:
+        """The bytes of a span, as far as they exist; those of the first read again from memory."""
+        wanted, known = span.bytes, len(self._head)
+        if wanted.stop <= known:
+            return memoryview(self._head)[wanted.start : wanted.stop]
+        missing = ByteRange(max(wanted.start, known), wanted.stop)
+        data = await _read(self.source, missing, f"frame {span.first}")
+        self.reads += 1
+        self.bytes_read += len(data)
+        return data if missing.start == wanted.start else b"".join((memoryview(self._head)[wanted.start :], data))
+
     def decrypt_block(self, index: int, stored: memoryview) -> bytes | memoryview:
         """The block without its cipher: length field and zlib stream."""
         return stored if self._cipher is None else self._cipher.block(index, stored)
-
-    def payload(self, index: int, stored: memoryview) -> bytes:
-        """
-        The payload of a stored block. Pure computation.
-
-        Raises:
-            DecodeError: the block is malformed or over the limit.
-        """
-        block = self.decrypt_block(index, stored)
-        return inflate_block(block, max_frame_bytes=self._config.max_frame_bytes, frame_index=index)
 
     def decode(self, index: int, stored: memoryview) -> FrameGeometry:
         """
@@ -147,11 +187,28 @@ class StreamReader:
         Raises:
             DecodeError: the block or its payload is malformed or over a limit.
         """
-        payload = self.payload(index, stored)
+        return self.decode_block(index, self.decrypt_block(index, stored))
+
+    def decode_block(self, index: int, block: bytes | memoryview) -> FrameGeometry:
+        """:meth:`decode` of a block that is decrypted already."""
         try:
-            return FrameGeometry.from_payload(payload)
-        except DecodeError as exc:
-            raise DecodeError(f"frame {index}: {exc}", frame_index=index) from exc
+            payload = inflate_block(block, max_frame_bytes=self._config.max_frame_bytes, frame_index=index)
+            try:
+                return FrameGeometry.from_payload(payload)
+            except DecodeError as exc:
+                raise DecodeError(f"frame {index}: {exc}", frame_index=index) from exc
+        except MemoryError as exc:
+            raise DecodeError(f"frame {index}: too large for the memory there is", frame_index=index) from exc
+
+
+def _inflate_table(compressed: memoryview, header: Header, config: Config) -> bytes:
+    with mapped_errors("sizes table"):
+        return inflate_sizes_table(compressed, header, max_frames=config.max_frames)
+
+
+def _index_table(table: bytes, header: Header, source: Source) -> BlockIndex:
+    with mapped_errors("sizes table"):
+        return index_blocks(table, header, source_length=source.length)
 
 
 def _cipher_of(key: AsvrKey, name: str) -> StreamCipher:

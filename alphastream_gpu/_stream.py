@@ -1,54 +1,78 @@
 """
-AlphaStream: one opened stream, as callers see it. A thin face; the work is done on the library's loop and its pool.
+AlphaStream: one opened stream, as callers see it. A thin face; the work is done on the library's loop and its pools.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+import warnings
+import weakref
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from fractions import Fraction
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from ._cipher import AsvrKey
 from ._config import Config
-from ._exceptions import AlphaStreamError, ClosedError, FrameTimeoutError, NotReadyError
+from ._exceptions import AlphaStreamError, ClosedError, ErrorCode, FrameTimeoutError, NotReadyError
 from ._geometry import FrameGeometry
 from ._loop import LoopLease
+from ._masks import ReadyMasks
 from ._metadata import Metadata, describe
-from ._ranges import FrameSpan, plan_reads
+from ._raster import rasterize
+from ._raster.coverage import check_size
 from ._reader import StreamReader
+from ._session import Session
 from ._sources import Source, SourceLike, as_source
+from ._stats import LastError, Stats, new_counters
+from ._timebase import frame_at, time_of
 
 __all__ = ["AlphaStream", "open", "open_async"]
 
 T = TypeVar("T")
 
-_BATCH_FRAMES: Final = 64
-_BATCH_BYTES: Final = 1024 * 1024
-"""`frames` reads and decodes this much at a time: enough to make the crossing between threads cheap, little enough that
-an abandoned iteration wastes nothing worth counting."""
+_QUICK_POINTS: Final = 20_000
+_QUICK_PIXELS: Final = 1 << 23
+"""A frame within both is rasterized on the caller's thread, in a millisecond or a few; a larger one in the pool,
+where the
+time box can end the wait."""
 
 
 class AlphaStream:
     """
-    A stream of frame geometry.
+    A stream of frames.
 
     Made by :func:`open` or :func:`open_async`; a context manager with ``with`` and with ``async with``. All methods may
-    be called from any thread.
+    be called from any thread, several at once.
+
+    Two ways to get a frame. In *real time*, :meth:`get_frame` and :meth:`get_geometry` answer within the time box
+    (12 ms) or give None, and what lies ahead is fetched, decoded and rasterized meanwhile. *Offline*, :meth:`frame` and
+    :meth:`frames` wait as long as it takes and raise.
     """
 
     def __init__(self, *, config: Config | None = None) -> None:
+        self._closed = True  # until all is there, so that __del__ leaves half a stream alone
         self._config = config or Config()
+        self._fps = self._config.fps
         self._lock = threading.Lock()
-        self._closed = False
-        self._reader: StreamReader | None = None
+        self._session: Session | None = None
         self._metadata: Metadata | None = None
+        self._last_error: LastError | None = None
+        self._counters = new_counters()
         self._pending: set[Future[Any]] = set()
         self._loop = LoopLease()
         self._pool = ThreadPoolExecutor(self._config.decode_workers, thread_name_prefix="alphastream-decode")
+        self._masks = ReadyMasks(self._config.native_size, self._config.ready_frames, self._config.raster_workers)
+        self._closed = False
+        _close_at_exit(self)
 
     @property
     def config(self) -> Config:
@@ -63,9 +87,99 @@ class AlphaStream:
         Raises:
             NotReadyError: nothing is loaded.
         """
-        if self._metadata is None:
+        metadata = self._metadata
+        if metadata is None:
             raise NotReadyError("nothing is loaded: open a source first")
-        return self._metadata
+        return metadata
+
+    def get_frame(
+        self, index: int, width: int | None = None, height: int | None = None
+    ) -> npt.NDArray[np.uint8] | None:
+        """
+        The mask of a frame, within the time box.
+
+        Args:
+            index: the frame. Asking moves the play head here.
+            width: of the mask in pixels, 1..16384; native when omitted.
+            height: likewise.
+
+        Returns:
+            uint8 (height, width), 0 or 255, row 0 at the top, C-contiguous and read-only; it stays valid and
+            unchanged. None
+            if it could not be had in time; :meth:`last_error` says why, and after TIMEOUT the frame is still coming.
+
+        Raises:
+            ValueError: a size outside its range.
+            ClosedError: the stream is closed, also while waiting.
+        """
+        native_width, native_height = self._config.native_size
+        size = (native_width if width is None else width, native_height if height is None else height)
+        mask = self._masks.get(index, size)
+        if mask is None:
+            check_size("size", size)
+        deadline = time.monotonic() + self._config.get_frame_timebox / 1000
+        session, geometry = self._get(index, deadline)
+        if session is None or geometry is None:
+            return None
+        if self._config.ready_frames:
+            with self._lock:
+                ahead = session.head.ahead(session.n_frames)
+            self._masks.aim(ahead, index, size, partial(self._peek, session))
+        if mask is None:
+            mask = self._rasterized(index, geometry, size, deadline)
+            if mask is not None:
+                self._masks.keep(index, size, mask)
+        return mask
+
+    def get_geometry(self, index: int) -> FrameGeometry | None:
+        """
+        The geometry of a frame, within the time box; as :meth:`get_frame`, without a mask.
+
+        Raises:
+            ClosedError: the stream is closed, also while waiting.
+        """
+        return self._get(index, time.monotonic() + self._config.get_frame_timebox / 1000)[1]
+
+    def last_error(self) -> LastError | None:
+        """Why the last real-time call gave None; None after one that gave something."""
+        return self._last_error
+
+    def clear_error(self) -> None:
+        """Forget the last error."""
+        self._last_error = None
+
+    def stats(self) -> Stats:
+        """A consistent snapshot of the counters."""
+        with self._lock:
+            counts = dict(self._counters)
+            session = self._session
+            if session is not None:
+                _add_session(counts, session)
+                counts["cached_frames"], counts["cached_bytes"], _ = session.cache_size()
+            counts["rasterized_ahead"] = self._masks.made
+            return Stats(**counts)
+
+    def set_rate(self, fps: Fraction | float) -> None:
+        """
+        Change the frame rate that :meth:`time_of` and :meth:`frame_at` go by.
+
+        Raises:
+            ValueError: outside 1..1000.
+        """
+        self._fps = Config(fps=fps).fps  # type: ignore[arg-type]  # it converts and checks
+
+    def time_of(self, index: int) -> float:
+        """When a frame begins, in seconds: index / fps, computed in fractions."""
+        return time_of(index, self._fps)
+
+    def frame_at(self, seconds: float | Fraction) -> int:
+        """
+        The frame shown at a time: floor(seconds * fps), computed in fractions.
+
+        A time within a microsecond before a frame's begin counts as that frame, so that times which went through
+        floats come back to their frames. The index may lie outside the stream.
+        """
+        return frame_at(seconds, self._fps)
 
     async def frame(self, index: int) -> FrameGeometry:
         """
@@ -77,34 +191,49 @@ class AlphaStream:
             TransportError: the source failed.
             ClosedError: the stream was closed, also while waiting.
         """
-        reader = self._open_reader()
-        reader.check(index)
-        geometries, error = await self._run(lambda: self._fetch(reader, reader.span(index, index + 1)))
-        if error is not None:
-            raise error
-        return geometries[0]
+        with self._lock:
+            session = self._open_session()
+            session.reader.check(index)
+            geometry = session.cached(index)
+            if geometry is not None:
+                return geometry
+            pending, _ = session.join(index)
+        # Cancelling an await must not cancel a fetch that others may have joined, so each waits on a future of its own.
+        waiter: Future[FrameGeometry] = Future()
+        pending.future.add_done_callback(partial(_relay, waiter))
+        try:
+            return await asyncio.wrap_future(waiter)
+        finally:
+            with self._lock:
+                session.leave(index, pending, keep=False)
 
     async def frames(self, start: int = 0, stop: int | None = None) -> AsyncIterator[FrameGeometry]:
         """
         Iterate over the geometry of the frames ``start..stop - 1``, in order; `stop` defaults to the end.
 
-        Reads and decodes in batches. Raises like :meth:`frame`, after the frames before the bad one were yielded.
+        Reads and decodes in batches, one ahead, past the cache. Raises like :meth:`frame`, after the frames before the
+        bad one were yielded.
         """
-        reader = self._open_reader()
-        n_frames = len(reader.index)
-        stop = n_frames if stop is None else stop
+        with self._lock:
+            session = self._open_session()
+        stop = session.n_frames if stop is None else stop
         if start < stop:
-            reader.check(start)
-            reader.check(stop - 1)
-        plan = plan_reads(
-            reader.index.offsets.tolist(), range(start, stop), max_bytes=_BATCH_BYTES, max_frames=_BATCH_FRAMES
-        )
-        for span in plan:
-            geometries, error = await self._run(partial(self._fetch, reader, span))
-            for geometry in geometries:
-                yield geometry
-            if error is not None:
-                raise error
+            session.reader.check(start)
+            session.reader.check(stop - 1)
+        batch: asyncio.Task[tuple[list[FrameGeometry], AlphaStreamError | None]] | None = None
+        try:
+            while start < stop:
+                geometries, error = await (batch or self._batch(session, start, stop))
+                start += len(geometries)
+                batch = self._batch(session, start, stop) if error is None and start < stop else None
+                for geometry in geometries:
+                    yield geometry
+                if error is not None:
+                    raise error
+        finally:
+            if batch is not None:
+                batch.cancel()
+                await asyncio.gather(batch, return_exceptions=True)
 
     def load_source(self, source: SourceLike, *, key: AsvrKey | None = None, strict: bool = True) -> None:
         """
@@ -128,19 +257,15 @@ class AlphaStream:
         """
         Close the stream and its source; calls that wait end with ClosedError. May be called again.
         """
-        if self._begin_close():
-            try:
-                self._loop.submit(self._close_source).result()
-            finally:
-                self._end_close()
+        closing = self._begin_close()
+        if closing is not None:
+            self._end_close(closing)
 
     async def aclose(self) -> None:
-        """:meth:`close` without blocking the caller's event loop."""
-        if self._begin_close():
-            try:
-                await self._loop.run(self._close_source)
-            finally:
-                await asyncio.to_thread(self._end_close)
+        """:meth:`close` without blocking the caller's event loop. Cancelled, it goes on in the background."""
+        closing = self._begin_close()
+        if closing is not None:
+            await asyncio.shield(asyncio.to_thread(self._end_close, closing))
 
     def __enter__(self) -> AlphaStream:
         return self
@@ -158,6 +283,13 @@ class AlphaStream:
     ) -> None:
         await self.aclose()
 
+    def __del__(self) -> None:
+        if getattr(self, "_closed", True):
+            return
+        warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
+        # Not here: this may be the loop's own thread, which close() would wait for.
+        threading.Thread(target=self.close, name="alphastream-leftover").start()
+
     def __repr__(self) -> str:
         if self._closed:
             return "<AlphaStream closed>"
@@ -165,35 +297,107 @@ class AlphaStream:
             return "<AlphaStream empty>"
         return f"<AlphaStream {self._metadata.container} {self._metadata.frame_count} frames>"
 
-    def _begin_close(self) -> bool:
-        """Refuse new calls and end the waiting ones; False when somebody else already closes."""
+    def _get(self, index: int, deadline: float) -> tuple[Session | None, FrameGeometry | None]:
+        """A frame's geometry by the deadline, or None with the error set."""
+        try:
+            with self._lock:
+                session = self._open_session()
+                session.reader.check(index)
+                session.play(index)
+                geometry = session.cached(index)
+                if geometry is not None:
+                    self._counters["hits"] += 1
+                    self._last_error = None
+                    return session, geometry
+                pending, joined = session.join(index)
+                self._counters["misses"] += 1
+                self._counters["joined"] += joined
+            try:
+                geometry = pending.future.result(max(0.0, deadline - time.monotonic()))
+            except TimeoutError as exc:
+                if pending.future.done() and pending.future.exception() is not None:
+                    raise  # the fetch itself timed out
+                raise _TimeBoxEndedError(
+                    f"frame {index}: not there within {self._config.get_frame_timebox:g} ms; it is still coming",
+                    frame_index=index,
+                ) from exc
+            finally:
+                with self._lock:
+                    session.leave(index, pending, keep=True)
+        except ClosedError as exc:
+            raise ClosedError(str(exc)) from None  # of one's own: many threads may be given the same
+        except AlphaStreamError as exc:
+            self._fail(exc, index)
+            return None, None
+        self._last_error = None
+        return session, geometry
+
+    def _rasterized(
+        self, index: int, geometry: FrameGeometry, size: tuple[int, int], deadline: float
+    ) -> npt.NDArray[np.uint8] | None:
+        """The mask, made here if that is quick, else in the pool by the deadline."""
+        if len(geometry.points) <= _QUICK_POINTS and size[0] * size[1] <= _QUICK_PIXELS:
+            mask = rasterize(geometry, size, native_size=self._config.native_size)
+        else:
+            try:
+                mask = self._masks.submit(geometry, size)(max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                message = f"frame {index}: its mask of {size[0]} x {size[1]} was not made in time; ask again"
+                self._fail(_TimeBoxEndedError(message, frame_index=index), index)
+                return None
+        mask.setflags(write=False)
+        return mask
+
+    def _fail(self, error: AlphaStreamError, index: int) -> None:
+        with self._lock:
+            self._counters["timeouts" if isinstance(error, _TimeBoxEndedError) else "failed"] += 1
+            self._last_error = LastError(ErrorCode(error.code), str(error), index)
+
+    def _peek(self, session: Session, index: int) -> FrameGeometry | None:
+        with self._lock:
+            return session.peek(index) if session is self._session else None
+
+    def _begin_close(self) -> Future[None] | None:
+        """Refuse new calls, end the waiting ones, begin to close the source; None when somebody else already closes."""
         with self._lock:
             if self._closed:
-                return False
+                return None
             self._closed = True
+            if self._session is not None:
+                self._session.close()
             pending = list(self._pending)
         for future in pending:
             future.cancel()
-        return True
+        return self._loop.submit(self._close_session)
 
-    async def _close_source(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            await reader.source.aclose()
+    async def _close_session(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.aclose()
 
-    def _end_close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._loop.release()
+    def _end_close(self, closing: Future[None]) -> None:
+        """Wait until all is closed and every thread has ended. Never on the loop's own thread."""
+        try:
+            closing.result()
+        finally:
+            self._masks.close()
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._loop.release()
+            _open_streams.discard(self)
 
-    def _open_reader(self) -> StreamReader:
-        reader = self._reader
+    def _open_session(self) -> Session:
         if self._closed:
             raise ClosedError("the stream is closed")
-        if reader is None:
+        if self._session is None:
             raise NotReadyError("nothing is loaded: open a source first")
-        return reader
+        return self._session
 
-    def _submit(self, function: Callable[[], Awaitable[T]]) -> Future[T]:
+    def _batch(
+        self, session: Session, start: int, stop: int
+    ) -> asyncio.Task[tuple[list[FrameGeometry], AlphaStreamError | None]]:
+        return asyncio.create_task(self._run(partial(session.fetch_batch, start, stop)))
+
+    def _submit(self, function: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         """Run on the library's loop, known to :meth:`close`."""
         with self._lock:
             if self._closed:
@@ -207,12 +411,14 @@ class AlphaStream:
         with self._lock:
             self._pending.discard(future)
 
-    async def _run(self, function: Callable[[], Awaitable[T]]) -> T:
+    async def _run(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run on the library's loop, awaited on the caller's."""
+        future = self._submit(function)
         try:
-            return await asyncio.wrap_future(self._submit(function))
+            return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
-            if self._closed:
+            task = asyncio.current_task()
+            if self._closed and not (task is not None and task.cancelling()):
                 raise ClosedError("the stream was closed during the call") from None
             raise
 
@@ -223,35 +429,70 @@ class AlphaStream:
             async with asyncio.timeout(config.init_timeout):
                 opened = await asyncio.to_thread(as_source, source, config)
                 reader = await StreamReader.open(opened, key=key, strict=strict, config=config)
+            session = Session(reader, config, self._loop, self._pool, self._counters, self._lock)
+            session.on_delivered = self._masks.more_geometry
+            with self._lock:
+                if self._closed:
+                    raise ClosedError("the stream was closed while it was opening a source")
+                previous, self._session = self._session, session
+                if previous is not None:
+                    previous.close()
+                    previous.is_replaced = True
+                    previous.owns_source = previous.reader.source is not opened
+                    _add_session(self._counters, previous)
+                self._metadata = describe(reader, config)
         except BaseException as exc:
-            if opened is not None:
+            present = self._session
+            if opened is not None and (present is None or present.reader.source is not opened):
                 await opened.aclose()
             if isinstance(exc, TimeoutError) and not isinstance(exc, AlphaStreamError):
                 raise FrameTimeoutError(f"opening: header and table not read within {config.init_timeout} s") from exc
             raise
-        previous, self._reader = self._reader, reader
-        self._metadata = describe(reader, config)
+        self._masks.forget()
         if previous is not None:
-            await previous.source.aclose()
-
-    async def _fetch(
-        self, reader: StreamReader, span: FrameSpan
-    ) -> tuple[list[FrameGeometry], AlphaStreamError | None]:
-        blocks = await reader.read_blocks(span)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, _decode, reader, span.first, blocks)
+            await previous.aclose()
 
 
-def _decode(
-    reader: StreamReader, first: int, blocks: list[memoryview]
-) -> tuple[list[FrameGeometry], AlphaStreamError | None]:
-    """The geometries up to the first bad block, and its error."""
-    geometries: list[FrameGeometry] = []
-    for index, block in enumerate(blocks, first):
-        try:
-            geometries.append(reader.decode(index, block))
-        except AlphaStreamError as exc:
-            return geometries, exc
-    return geometries, None
+_open_streams: weakref.WeakSet[AlphaStream] = weakref.WeakSet()
+_exit_lock = threading.Lock()
+
+
+def _close_at_exit(stream: AlphaStream) -> None:
+    """A program that forgets to close a stream still exits: its loop must end while threads can still run."""
+    with _exit_lock:
+        if not _open_streams:
+            atexit.unregister(_close_open_streams)
+            atexit.register(_close_open_streams)
+        _open_streams.add(stream)
+
+
+def _close_open_streams() -> None:
+    for stream in list(_open_streams):
+        stream.close()
+
+
+class _TimeBoxEndedError(FrameTimeoutError):
+    """The time box of a real-time call ended; told apart from an I/O deadline to count it."""
+
+
+def _relay(waiter: Future[FrameGeometry], done: Future[FrameGeometry]) -> None:
+    """Pass a result on to one waiter, unless that one was cancelled."""
+    if waiter.set_running_or_notify_cancel():
+        error = done.exception()
+        if error is not None:
+            waiter.set_exception(error)
+        else:
+            waiter.set_result(done.result())
+
+
+def _add_session(counts: dict[str, int], session: Session) -> None:
+    """Add what a session and its source count themselves; the lock is held."""
+    reader = session.reader
+    counts["reads"] += reader.reads
+    counts["bytes_read"] += reader.bytes_read
+    counts["requests"] += reader.source.requests
+    counts["bytes_fetched"] += reader.source.bytes_received
+    counts["evicted"] += session.cache_size()[2]
 
 
 def open(
@@ -261,7 +502,8 @@ def open(
     Open a stream. Returns once header and table are read.
 
     Args:
-        source: a path, a ``file:`` URL, a bytes-like object, or a :class:`Source`. The stream closes it.
+        source: a path, a ``file:``, ``http:`` or ``https:`` URL, a bytes-like object, or a :class:`Source`. The stream
+            closes it.
         key: for an encrypted ASVR; without it the source is read as plain ASVP.
         strict: refuse an ASVP whose magic bytes differ.
         config: options; the defaults of :class:`Config` otherwise.

@@ -13,18 +13,19 @@ import os
 import secrets
 import shutil
 import tempfile
+import threading
 from abc import ABC, abstractmethod
 from array import array
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Final
+from typing import IO, Final, Self
 
 import numpy as np
 
 from ._block import inflate_block, pack_block
 from ._cipher import AsvrKey, StreamCipher
 from ._container import asvp_header, asvr_header, sizes_table
-from ._exceptions import ClosedError, mapped_errors
+from ._exceptions import AlphaStreamError, ClosedError, TransportError, mapped_errors
 from ._geometry import FrameGeometry
 from ._polystream import MAX_PAYLOAD_BYTES
 from ._sources._base import resource_name_of
@@ -35,11 +36,16 @@ _COPY_BYTES: Final = 1024 * 1024
 
 
 class _Writer(ABC):
-    """What both containers share: spooling, assembling, renaming."""
+    """
+    What both containers share: spooling, assembling, renaming. Safe to use from several threads; frames are stored in
+    the order in which their calls come.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
         self._sizes = array("Q")
+        self._lock = threading.Lock()
+        self._failure: str | None = None
         self._spool: IO[bytes] | None = None
         with mapped_errors(f"creating {str(self._path)!r}"):
             self._spool = tempfile.TemporaryFile(dir=self._path.parent)  # noqa: SIM115 - closed by close() or abort()
@@ -69,14 +75,19 @@ class _Writer(ABC):
             FrameGeometry.from_payload(payload)
         self._append(pack_block(payload))
 
-    def add_block(self, block: bytes | memoryview) -> None:
+    def add_block(self, block: bytes | memoryview, *, check: bool = True) -> None:
         """
         Append a frame as another file stores it (decrypted): its compressed bytes are kept as they are.
+
+        Args:
+            block: length field and zlib stream.
+            check: decode it first; a caller that just did may skip that.
 
         Raises:
             DecodeError: the block breaks the format.
         """
-        FrameGeometry.from_payload(inflate_block(block, max_frame_bytes=MAX_PAYLOAD_BYTES))
+        if check:
+            FrameGeometry.from_payload(inflate_block(block, max_frame_bytes=MAX_PAYLOAD_BYTES))
         self._append(bytes(block))
 
     def close(self) -> None:
@@ -84,23 +95,34 @@ class _Writer(ABC):
         Write header and table, sync, and put the file in place. May be called again.
 
         Raises:
-            TransportError: the disk failed; no file, or the one that stood there before, is under the target's name.
+            TransportError: the disk failed, now or in an earlier `add_frame`; under the target's name is no file, the
+            one
+                that stood there before, or, if only the last sync failed, the whole new one.
         """
-        spool, self._spool = self._spool, None
-        if spool is None:
-            return
-        with spool, mapped_errors(f"writing {str(self._path)!r}"):
-            spool.seek(0)
-            table = sizes_table(np.frombuffer(self._sizes, dtype=np.uint64))
-            _write_whole(self._path, self._head(table), spool)
+        with self._lock:
+            spool, self._spool = self._spool, None
+            if spool is None:
+                return
+            try:
+                if self._failure is not None:
+                    raise TransportError(
+                        f"{str(self._path)!r}: not written, since a frame could not be: {self._failure}"
+                    )
+                with mapped_errors(f"writing {str(self._path)!r}"):
+                    spool.seek(0)
+                    table = sizes_table(np.frombuffer(self._sizes, dtype=np.uint64))
+                    _write_whole(self._path, self._head(table), spool)
+            finally:
+                _discard(spool)
 
     def abort(self) -> None:
         """Throw away what was added; the target is not touched. May be called again, and after :meth:`close`."""
-        spool, self._spool = self._spool, None
+        with self._lock:
+            spool, self._spool = self._spool, None
         if spool is not None:
-            spool.close()
+            _discard(spool)
 
-    def __enter__(self) -> _Writer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -116,11 +138,17 @@ class _Writer(ABC):
         return f"<{type(self).__name__} {str(self._path)!r} {self.frame_count} frames {state}>"
 
     def _append(self, block: bytes) -> None:
-        if self._spool is None:
-            raise ClosedError(f"{str(self._path)!r}: the writer is closed; frames come before close()")
-        with mapped_errors(f"writing {str(self._path)!r}"):
-            self._spool.write(self._stored(self.frame_count, block))
-        self._sizes.append(len(block))
+        with self._lock:
+            if self._spool is None:
+                raise ClosedError(f"{str(self._path)!r}: the writer is closed; frames come before close()")
+            try:
+                with mapped_errors(f"writing {str(self._path)!r}"):
+                    self._spool.write(self._stored(self.frame_count, block))
+            except AlphaStreamError as exc:
+                # Part of the block may be in the spool, so nothing that is written from it could be right any more.
+                self._failure = str(exc)
+                raise
+            self._sizes.append(len(block))
 
     @abstractmethod
     def _stored(self, index: int, block: bytes) -> bytes:
@@ -190,6 +218,12 @@ def _write_whole(path: Path, head: bytes, blocks: IO[bytes]) -> None:
             temporary.unlink()
         raise
     _sync_folder(path.parent)
+
+
+def _discard(spool: IO[bytes]) -> None:
+    """Close the spool, whose content is of no use any more; a full disk may refuse even that."""
+    with contextlib.suppress(OSError):
+        spool.close()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -60,6 +60,12 @@ facts: dict[str, str] = {}
 """Counted figures and remarks that benchmarks leave for the table."""
 
 
+def report(work: str, value: float, bar: float, unit: str, *, at_least: bool = False) -> None:
+    """Leave a measured figure and its bar for the table."""
+    met = value >= bar if at_least else value <= bar
+    facts[work] = f"{value:.4g} {unit}, bar {'>=' if at_least else '<='} {bar:g}: {'met' if met else 'MISSED'}"
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
     medians = {
         bench.name.removeprefix("test_"): bench.stats.median / bench.extra_info.get("frames", 1)
@@ -81,4 +87,4 @@ def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
             ratio = medians[name] / medians["fillpoly"]
             write(f"{name:<40} {medians[name] * 1e6:9.1f} us = {ratio:6.2f} x fillpoly")
     for name, text in facts.items():
-        write(f"{name:<40} {text}")
+        write(f"{name:<48} {text}")

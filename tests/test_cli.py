@@ -14,6 +14,7 @@ import click.testing
 import moderngl
 import numpy as np
 import pytest
+from badserver import Server, status
 from PIL import Image
 from support import GOLDEN, ROOT, SAMPLE, SQUARE, asvp_of, block_of, golden_frames, sha256
 
@@ -55,6 +56,23 @@ def test_render(ctx: moderngl.Context, tmp_path: Path, backend: str, size: str |
     with Image.open(tmp_path / "mask.png") as picture:
         assert picture.mode == "L"
         assert sha256(np.asarray(picture)) == golden_frames()[60][golden]
+
+
+def test_over_http(ctx: moderngl.Context, tmp_path: Path) -> None:
+    with Server(SAMPLE.read_bytes()) as server:
+        url = server.url("/person_sbs.asvp?sig=hidden")
+        assert json.loads(run("info", url, "--json").stdout)["frame_count"] == 120
+        done = run("render", url, "--frame", 7, "-o", tmp_path / "mask.png")
+        assert done.exit_code == 0, done.stderr
+        with Image.open(tmp_path / "mask.png") as picture:
+            assert sha256(np.asarray(picture)) == golden_frames()[7]["sha256"]
+        assert run("verify", url).exit_code == 0
+        ctx.__enter__()
+        server.script = lambda request: status(404)
+        done = run("info", url)
+        assert done.exit_code == 3
+        assert "404; no such file" in done.stderr
+        assert "hidden" not in done.stderr
 
 
 @pytest.fixture

@@ -36,20 +36,27 @@ def test_the_changelog_knows_the_version() -> None:
     assert re.search(rf"^## \[({re.escape(alphastream_gpu.__version__)}|Unreleased)\]", changelog, re.M)
 
 
+def test_the_configuration_page_is_what_the_code_says() -> None:
+    script = "import configuration, sys; sys.stdout.write(configuration.table())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT / "docs")
+    assert (ROOT / "docs" / "configuration.md").read_text() == done.stdout
+
+
 def test_modules_declare_what_they_export() -> None:
     for path in (ROOT / "alphastream_gpu").rglob("*.py"):
         assert "\n__all__ = [" in path.read_text(), path
 
 
 LAYERS = [
-    ["_exceptions"],
-    ["_deflate", "_polystream", "_ranges"],
+    ["_clock", "_exceptions", "_playhead", "_timebase"],
+    ["_deflate", "_polystream", "_ranges", "_stats"],
     ["_block", "_cipher", "_config", "_container", "_geometry"],
-    ["_raster", "_sources"],
-    ["_gl", "_reader"],
+    ["_cache", "_raster", "_sources"],
+    ["_gl", "_masks", "_reader"],
     ["_loop", "_metadata", "_writer"],
+    ["_session"],
     ["_convert", "_doctor", "_stream"],
-    ["_cli"],
+    ["_builder", "_cli"],
     ["__init__", "__main__"],
 ]
 

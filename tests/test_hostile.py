@@ -6,19 +6,24 @@ memory.
 from __future__ import annotations
 
 import asyncio
+import os
+import struct
 import subprocess
 import sys
 import textwrap
+import time
+import zlib
 from pathlib import Path
 
 import pytest
-from support import ROOT, SAMPLE, SQUARE, asvp_of, block_of
+from support import ROOT, SAMPLE, SQUARE, asvp_of, block_of, payload_of
 
 import alphastream_gpu
 from alphastream_gpu import (
     AsvpWriter,
     AsvrKey,
     AsvrWriter,
+    Config,
     DecodeError,
     FrameGeometry,
     KeyMismatchError,
@@ -138,6 +143,61 @@ def test_one_bad_frame_spares_the_others(tmp_path: Path) -> None:
             assert seen == [good]
 
     asyncio.run(read())
+
+
+def test_a_block_too_long_for_its_payload_is_never_read(tmp_path: Path) -> None:
+    """A sparse file: 8 GiB by its table, a few KB on disk."""
+    table = zlib.compress(struct.pack("<2Q", len(BLOCKS[0]), 8 << 30))
+    path = tmp_path / "sparse.asvp"
+    path.write_bytes(b"ASVPPLN1" + struct.pack("<II", 2, len(table)) + table + BLOCKS[0])
+    os.truncate(path, 16 + len(table) + len(BLOCKS[0]) + (8 << 30))
+
+    async def read() -> None:
+        async with await alphastream_gpu.open_async(path) as stream:
+            good = await stream.frame(0)
+            with pytest.raises(DecodeError, match="frame 1: block: stored in bytes .*, longer than a payload within"):
+                await stream.frame(1)
+            seen = []
+            with pytest.raises(DecodeError, match="frame 1"):
+                async for geometry in stream.frames():
+                    seen.append(geometry)
+            assert seen == [good]
+            wait = time.monotonic() + 5
+            while stream.get_geometry(0) is None and time.monotonic() < wait:
+                pass
+            assert stream.get_geometry(0) == good
+
+    asyncio.run(read())
+
+
+def test_a_batch_of_large_frames_is_decoded_a_few_at_a_time() -> None:
+    block = block_of(payload_of([((0, 0), [(1, 1)] * 500_000)]))
+
+    async def read() -> None:
+        async with await alphastream_gpu.open_async(asvp_of([block] * 40)) as stream:
+            session = stream._session
+            assert session is not None
+            geometries, error = await asyncio.wrap_future(stream._submit(lambda: session.fetch_batch(0, 40)))
+            assert error is None
+            assert 1 <= len(geometries) < 8
+            assert len([geometry async for geometry in stream.frames()]) == 40
+
+    asyncio.run(read())
+
+
+def test_a_cut_asvr_is_not_blamed_on_its_key(tmp_path: Path, passphrase: bytes) -> None:
+    key = AsvrKey(passphrase, scene_id=7)
+    with AsvrWriter(tmp_path / "x.asvr", key=key) as writer:
+        for block in BLOCKS:
+            writer.add_block(block)
+    path = tmp_path / "x.asvr"
+    with pytest.raises(DecodeError, match="more than max_frames=1") as caught:
+        alphastream_gpu.open(path, key=key, config=Config(max_frames=1))
+    assert not isinstance(caught.value, KeyMismatchError)
+    os.truncate(path, path.stat().st_size - 5)
+    with pytest.raises(DecodeError, match="block 1 of .* runs past the end") as caught:
+        alphastream_gpu.open(path, key=key)
+    assert not isinstance(caught.value, KeyMismatchError)
 
 
 def test_a_writer_refuses_what_a_reader_would(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ half-way crossings          test_fill.py::test_halves_go_to_the_even_pixel
 plane colouring             test_coverage.py::test_two_equal_channels_do_not_cancel,
                             test_coverage.py::test_more_than_32_overlapping_channels_unite
 closing segment             test_coverage.py::test_the_closing_segment_is_drawn
-line ties                   test_outline.py::test_one_line_and_its_reverse
+line ties                   test_outline.py::test_ties_go_to_the_start
 ==========================  ==========================================================
 
 The tests run here are those very functions, with a rasterizer that is broken in one place.
@@ -86,7 +86,7 @@ def _ties_to_the_end_on_the_cpu(patch: pytest.MonkeyPatch) -> None:
 CPU_MUTANTS = {
     "half-way crossings": (_half_up_on_the_cpu, test_fill.test_halves_go_to_the_even_pixel),
     "closing segment": (_no_closing_segment(coverage), test_coverage.test_the_closing_segment_is_drawn),
-    "line ties": (_ties_to_the_end_on_the_cpu, test_outline.test_one_line_and_its_reverse),
+    "line ties": (_ties_to_the_end_on_the_cpu, test_outline.test_ties_go_to_the_start),
 }
 GL_MUTANTS = {
     "half-way crossings": (
@@ -102,7 +102,7 @@ GL_MUTANTS = {
     "closing segment": (_no_closing_segment(mesh), test_coverage.test_the_closing_segment_is_drawn),
     "line ties": (
         _edit_shader("outline.frag", "(major - 1) / 2", "major / 2"),
-        test_outline.test_one_line_and_its_reverse,
+        test_outline.test_ties_go_to_the_start,
     ),
 }
 

@@ -34,6 +34,16 @@ def test_every_line_of_255_by_255_deltas(rasterizer: Rasterizer) -> None:
         assert np.array_equal(rasterizer(geometry_of(channels), native_size=native), expected), deltas[at]
 
 
+def test_ties_go_to_the_start(rasterizer: Rasterizer) -> None:
+    """Lines with a step exactly half-way, flat and steep, in every direction and in both senses."""
+    for dx, dy in ((2, 1), (4, 1), (4, 3), (6, 1), (10, 3), (8, 7)):
+        for sx, sy in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+            for x, y in ((dx * sx, dy * sy), (dy * sy, dx * sx)):
+                for channel in ([(16, 16), (16 + x, 16 + y)], [(16 + x, 16 + y), (16, 16)]):
+                    expected = oracle.mask([channel], (33, 33))
+                    assert (rasterizer(geometry_of([channel]), native_size=(33, 33)) == expected).all(), channel
+
+
 @given(a=points_between(-300, 300), b=points_between(-300, 300))
 def test_one_line_and_its_reverse(rasterizer: Rasterizer, a: tuple[int, int], b: tuple[int, int]) -> None:
     """Ties go to the start, so a line and its reverse may differ; each must be right."""

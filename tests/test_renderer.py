@@ -108,11 +108,11 @@ def test_only_the_last_targets_are_remembered(ctx: moderngl.Context) -> None:
     """A program that makes a texture per frame must not fill the renderer with framebuffers."""
     expected = rasterize(TRIANGLE, (16, 16), native_size=SMALL)
     with MaskRenderer(ctx, native_size=SMALL) as renderer:
-        for _ in range(100):
+        for _ in range(300):
             target = ctx.texture((16, 16), 1)
             assert (renderer.read(renderer.render(TRIANGLE, into=target)) == expected).all()
             target.release()
-        assert len(renderer._targets) == 16
+        assert len(renderer._targets) == 256
         assert (renderer.read(renderer.render(TRIANGLE)) == rasterize(TRIANGLE, native_size=SMALL)).all()
 
 

@@ -5,6 +5,9 @@ AlphaStream: opening, reading, closing; from asyncio and from plain code.
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -99,7 +102,7 @@ def test_frames_in_a_range_and_in_few_reads() -> None:
 
     some, one_by_one = asyncio.run(read())
     assert some == one_by_one
-    assert len(source.spans) == 1 + 2 + 90
+    assert len(source.spans) == 1 + 1 + 90
 
 
 @pytest.mark.parametrize("index", [-1, 120, 1 << 40])
@@ -241,6 +244,127 @@ def test_the_callers_loop_is_not_blocked() -> None:
     assert asyncio.run(read()) > 50
 
 
+def test_many_calls_at_once() -> None:
+    """Handing work to the loop must never wait for the loop: it may be waiting for the same lock."""
+
+    async def read() -> None:
+        async with await alphastream_gpu.open_async(SAMPLE) as stream:
+            one_by_one = [await stream.frame(index) for index in range(120)]
+            assert await asyncio.gather(*(stream.frame(index) for index in range(120))) == one_by_one
+
+            async def all_frames() -> list[FrameGeometry]:
+                return [geometry async for geometry in stream.frames()]
+
+            for frames in await asyncio.gather(*(all_frames() for _ in range(30))):
+                assert frames == one_by_one
+
+    asyncio.run(read())
+
+
+def test_the_first_streams_may_be_opened_by_several_threads() -> None:
+    script = f"""
+import threading
+import alphastream_gpu
+start = threading.Barrier(6)
+def go():
+    start.wait()
+    with alphastream_gpu.open({str(SAMPLE)!r}) as stream:
+        assert stream.metadata.frame_count == 120
+threads = [threading.Thread(target=go) for _ in range(6)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(threading.active_count())
+"""
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+        assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_opens_streams_of_its_own() -> None:
+    script = f"""
+import os, sys
+import alphastream_gpu
+stream = alphastream_gpu.open({str(SAMPLE)!r})
+child = os.fork()
+if child == 0:
+    with alphastream_gpu.open({str(SAMPLE)!r}) as own:
+        sys.stdout.write(repr(own))
+        sys.stdout.flush()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+stream.close()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert done.stdout == "<AlphaStream ASVP 120 frames>", done.stderr
+
+
+def test_loading_the_same_source_again_keeps_it_open() -> None:
+    source = RecordingSource(SAMPLE.read_bytes())
+    with alphastream_gpu.open(source) as stream:
+        stream.load_source(source)
+        assert source.closed == 0
+        asyncio.run(stream.frame(3))
+    assert source.closed == 1
+
+
+def test_a_cancelled_close_closes_all_the_same() -> None:
+    class Slow(RecordingSource):
+        async def aclose(self) -> None:
+            await asyncio.sleep(0.1)
+            await super().aclose()
+
+    source = Slow(SAMPLE.read_bytes())
+    before = _threads()
+
+    async def close() -> None:
+        stream = await alphastream_gpu.open_async(source)
+        task = asyncio.create_task(stream.aclose())
+        await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(close())
+    assert source.closed == 1
+    assert _threads() == before
+
+
+def test_a_source_is_closed_after_its_last_read() -> None:
+    class Watchful(RecordingSource):
+        reading = 0
+
+        async def read(self, span: ByteRange) -> memoryview:
+            self.reading += 1
+            try:
+                return await super().read(span)
+            finally:
+                await asyncio.sleep(0.02)
+                self.reading -= 1
+
+        async def aclose(self) -> None:
+            assert self.reading == 0
+            await super().aclose()
+
+    async def read() -> None:
+        source = Watchful(SAMPLE.read_bytes())
+        stream = await alphastream_gpu.open_async(source)
+        source.hang = True
+
+        async def iterate() -> None:
+            async for _ in stream.frames():
+                pass
+
+        tasks = [asyncio.create_task(iterate()), asyncio.create_task(stream.frame(3))]
+        await asyncio.sleep(0.05)
+        await stream.aclose()
+        for end in await asyncio.gather(*tasks, return_exceptions=True):
+            assert isinstance(end, ClosedError)
+        assert source.closed == 1
+
+    asyncio.run(read())
+
+
 def test_no_thread_is_left() -> None:
     before = _threads()
     streams = [alphastream_gpu.open(SAMPLE) for _ in range(3)]
@@ -252,6 +376,42 @@ def test_no_thread_is_left() -> None:
     deadline = time.monotonic() + 5
     while _threads() - before and time.monotonic() < deadline:
         time.sleep(0.01)
+    assert _threads() == before
+
+
+FORGETFUL = {
+    "module level": "s = a.open(sample); print(s)",
+    "local": "def f():\n    s = a.open(sample); print(s)\nf()",
+    "exit": "s = a.open(sample); print(s); raise SystemExit",
+    "played": "s = a.open(sample); print(s); s.get_frame(3)",
+    "asyncio": "import asyncio\nasync def f():\n    return await a.open_async(sample)\ns = asyncio.run(f()); print(s)",
+}
+
+
+@pytest.mark.parametrize("name", FORGETFUL)
+def test_a_program_that_forgets_to_close_exits(name: str) -> None:
+    script = f"import alphastream_gpu as a\nsample = {str(SAMPLE)!r}\n{FORGETFUL[name]}\n"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::ResourceWarning", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "<AlphaStream ASVP 120 frames>\n"
+
+
+def test_a_forgotten_stream_is_closed_with_a_warning() -> None:
+    before = _threads()
+    source = RecordingSource(SAMPLE.read_bytes())
+    stream = alphastream_gpu.open(source)
+    with pytest.warns(ResourceWarning, match="<AlphaStream ASVP 120 frames> was never closed"):
+        del stream
+    deadline = time.monotonic() + 5
+    while _threads() - before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert source.closed == 1
     assert _threads() == before
 
 

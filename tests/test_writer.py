@@ -7,7 +7,9 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -138,6 +140,58 @@ def test_a_failing_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         writer.close()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["x.asvp"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits a file's size, which here only Linux can")
+def test_a_disk_that_fills_up(tmp_path: Path) -> None:
+    """Nothing foreign escapes, the caller's own exception is kept, and a writer that lost bytes makes no file."""
+    script = f"""
+import os, resource, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from alphastream_gpu import AsvpWriter, TransportError
+from support import SQUARE, payload_of
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+noise = payload_of([((0, 0), [(k * 7919 % 255 - 127, k * 104729 % 253 - 126) for k in range(20000)])])
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+def limit(n): resource.setrlimit(resource.RLIMIT_FSIZE, (n, hard))
+writer = AsvpWriter({str(tmp_path / "a.asvp")!r})
+writer.add_frame(SQUARE)
+limit(0)
+for call in (lambda: writer.add_frame(noise), writer.close):
+    try: call()
+    except TransportError as exc: print("typed", end=" ")
+writer.abort()
+try:
+    with AsvpWriter({str(tmp_path / "b.asvp")!r}) as writer:
+        writer.add_frame(SQUARE)
+        raise KeyError("mine")
+except KeyError: print("mine", end=" ")
+writer = AsvpWriter({str(tmp_path / "c.asvp")!r})
+try: writer.add_frame(noise)
+except TransportError: print("typed", end=" ")
+limit(hard)
+try:
+    writer.add_frame(SQUARE)
+    writer.close()
+except TransportError as exc: print(exc)
+print(sorted(os.listdir({str(tmp_path)!r})))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("typed typed mine typed ")
+    assert "not written, since a frame could not be" in done.stdout
+    assert done.stdout.endswith("[]\n")
+
+
+def test_frames_from_several_threads(tmp_path: Path, passphrase: bytes) -> None:
+    key = AsvrKey(passphrase, scene_id=1)
+    with AsvrWriter(tmp_path / "x.asvr", key=key) as writer:
+        threads = [threading.Thread(target=lambda: [writer.add_frame(SQUARE) for _ in range(200)]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert _payloads(tmp_path / "x.asvr", key) == [SQUARE] * 800
 
 
 def test_a_missing_folder(tmp_path: Path, passphrase: bytes) -> None:

@@ -41,10 +41,10 @@ _FLIP: Final = (moderngl.ONE_MINUS_DST_COLOR, moderngl.ONE_MINUS_SRC_COLOR)
 _ADD: Final = (moderngl.ONE, moderngl.ONE)
 """Clamped at 1: or."""
 _COMPONENTS: Final = 4
-_MAX_TARGETS: Final = 16
+_MAX_TARGETS: Final = 256
 """Framebuffers kept, the least recently used one going first. moderngl's framebuffer holds on to its texture object,
 so an
-unbounded cache would keep every target of the caller's alive; a ring of a few targets is what players use."""
+unbounded cache would keep every target of the caller's alive; players use a ring of a few targets."""
 _FIRST_BUFFER_BYTES: Final = 8192
 _COMPONENT_MASKS: Final = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 

@@ -56,7 +56,7 @@ def _from_text(text: str, config: Config) -> Source:
             timeout=config.http_timeout,
             deadline=config.http_deadline,
             retries=config.http_retries,
-            backoff=config.http_backoff,
+            backoff=config.http_backoff / 1000,
             chunk=config.http_chunk,
             concurrency=config.http_concurrency,
             whole_file_cap=config.http_whole_file_cap,

@@ -1,0 +1,109 @@
+"""
+AlphaStreamBuilder: the options of Config, one call at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from fractions import Fraction
+from typing import Any, Self
+
+from ._cipher import AsvrKey
+from ._config import Config
+from ._sources import SourceLike
+from ._stream import AlphaStream, open, open_async
+
+__all__ = ["AlphaStreamBuilder"]
+
+
+class AlphaStreamBuilder:
+    """
+    Fluent way to a stream: ``AlphaStreamBuilder().source(url).fps(30).cache_frames(64).open()``.
+
+    Every option of :class:`Config` is a method of its name that takes the value and returns the builder. The stream
+    is the
+    same that ``open(source, key=key, config=Config(...))`` gives. Options are checked when the stream is opened.
+    """
+
+    def __init__(self) -> None:
+        self._options: dict[str, Any] = {}
+        self._source: SourceLike | None = None
+        self._key: AsvrKey | None = None
+        self._strict = True
+
+    def source(self, source: SourceLike) -> Self:
+        """What to open: a path, a URL, bytes, or a Source."""
+        self._source = source
+        return self
+
+    def key(self, key: AsvrKey) -> Self:
+        """The key of an encrypted ASVR."""
+        self._key = key
+        return self
+
+    def strict(self, strict: bool) -> Self:
+        """Whether to refuse an ASVP with other magic bytes."""
+        self._strict = strict
+        return self
+
+    def native_size(self, width: int, height: int) -> Self:
+        """The grid that the polygons are on, pixels."""
+        return self._with("native_size", (width, height))
+
+    def fps(self, fps: Fraction | float) -> Self:
+        """Frames per second."""
+        return self._with("fps", fps)
+
+    def config(self) -> Config:
+        """
+        The options so far.
+
+        Raises:
+            ValueError: an option outside its range.
+        """
+        return Config(**self._options)
+
+    def build(self) -> AlphaStream:
+        """An empty stream with these options; `load_source` fills it."""
+        return AlphaStream(config=self.config())
+
+    def open(self) -> AlphaStream:
+        """
+        Open the source.
+
+        Raises:
+            ValueError: no source was named, or an option is outside its range. Otherwise as :func:`open`.
+        """
+        return open(self._named_source(), key=self._key, strict=self._strict, config=self.config())
+
+    async def open_async(self) -> AlphaStream:
+        """:meth:`open` without blocking the caller's event loop."""
+        return await open_async(self._named_source(), key=self._key, strict=self._strict, config=self.config())
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _OPTIONS:
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}; options: {sorted(_OPTIONS)}"
+            )
+
+        def set_option(value: Any) -> AlphaStreamBuilder:
+            return self._with(name, value)
+
+        set_option.__name__ = name
+        set_option.__doc__ = _OPTIONS[name]
+        return set_option
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *_OPTIONS})
+
+    def _with(self, name: str, value: Any) -> Self:
+        self._options[name] = value
+        return self
+
+    def _named_source(self) -> SourceLike:
+        if self._source is None:
+            raise ValueError("source: none was named; call source(...) first, or build() for an empty stream")
+        return self._source
+
+
+_OPTIONS = {option.name: str(option.metadata["doc"]) for option in fields(Config)}

@@ -1,0 +1,442 @@
+"""
+Session: one loaded source, its cache, and the scheduler that keeps the right frames ready.
+
+Strategy
+--------
+Callers come from any thread; everything that waits for I/O runs as tasks on the library's event loop. Between the two
+stands one
+lock around the cache and the table of pending frames, held for microseconds and never across an await or a decode.
+
+* *One fetch per frame.* A frame is pending from the moment it is planned or asked for until it is delivered; whoever
+asks
+  meanwhile joins. So the same frame is never read or decoded twice at a time.
+* *Asked-for before planned.* A frame that somebody asks for and nobody has begun to read gets a read of its own at
+once. Prefetching
+  leaves one of the source's request slots free for that.
+* *Plan, then act.* What to prefetch is `PlayHead.ahead` and `plan_reads`, both pure. A plan is made when the frames
+ahead fall below a
+  low-water mark, so that steady play costs one read per five sixths of a window, not one per frame.
+* *A jump* drops the plan, cancels reads of the old place that nobody waits for, and starts with a small window where
+reads are
+  cheap. Frames are decoded in groups, so a pool thread is never long about the old place either.
+* *Failures are delivered, never kept.* A failed prefetch pauses prefetching, doubling up to some seconds; a caller's
+own
+  request is tried at once all the same.
+
+A session never outlives its source: loading another source makes another session, so a frame of one cannot be given
+out as
+one of the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final
+
+from ._cache import GeometryCache
+from ._config import Config
+from ._exceptions import AlphaStreamError, ClosedError, NotReadyError
+from ._geometry import FrameGeometry
+from ._loop import LoopLease
+from ._playhead import PlayHead
+from ._ranges import FrameSpan, plan_reads
+from ._reader import StreamReader
+
+__all__ = ["Session"]
+
+_DECODE_GROUP: Final = 16
+"""Frames decoded per visit to the pool: half a millisecond, so that nobody waits long for a worker."""
+_INLINE_BLOCK_BYTES: Final = 32 * 1024
+"""A block up to this size that somebody waits for is decoded on the loop: faster than going to the pool and back."""
+_BATCH_FRAMES: Final = 256
+_BATCH_BYTES: Final = 1024 * 1024
+"""`frames` reads and decodes this much at a time: enough to make the crossing between threads cheap, little enough that
+an abandoned iteration wastes nothing worth counting."""
+_BATCH_GEOMETRY_BYTES: Final = 16 * 1024 * 1024
+"""And no more than this decoded, which a megabyte of hostile blocks could inflate a thousandfold."""
+_FIRST_PAUSE: Final = 0.25
+_LONGEST_PAUSE: Final = 8.0
+_SLOW_READ_SECONDS: Final = 0.004
+"""Reads that take longer have a price of their own (a network, a disk that spins up): prefetch whole windows at
+once."""
+
+
+class _Pending:
+    """A frame that is being fetched, or about to be."""
+
+    __slots__ = ("future", "is_kept", "task", "waiting")
+
+    def __init__(self) -> None:
+        self.future: Future[FrameGeometry] = Future()
+        self.task: asyncio.Task[None] | None = None
+        """The fetch that delivers it; None until it runs."""
+        self.waiting = 0
+        """Callers that wait right now."""
+        self.is_kept = False
+        """Somebody asked and gave up waiting: fetched all the same ("it is still coming"), unless play jumps away."""
+
+
+class Session:
+    """
+    Args:
+        reader: the opened source. The session closes it.
+        config: options.
+        loop: the library's loop; owned by the stream.
+        pool: where frames are decoded; owned by the stream.
+        counters: the stream's counters, guarded by the session's lock from now on.
+    """
+
+    def __init__(
+        self,
+        reader: StreamReader,
+        config: Config,
+        loop: LoopLease,
+        pool: ThreadPoolExecutor,
+        counters: dict[str, int],
+        lock: threading.Lock,
+    ) -> None:
+        self.reader = reader
+        self.n_frames = len(reader.index)
+        self.lock = lock
+        self.head = PlayHead(config.prefetch_frames)
+        self.is_replaced = False
+        """Whether the stream goes on with another session."""
+        self.owns_source = True
+        """Whether :meth:`aclose` closes the source; not when it was loaded again."""
+        self.on_delivered: Callable[[], None] = lambda: None
+        """Called on any thread after frames came in; set by the stream to rasterize ahead."""
+        self._config = config
+        self._loop = loop
+        self._pool = pool
+        self._counters = counters
+        self._cache = GeometryCache(config.cache_frames)
+        self._pending: dict[int, _Pending] = {}
+        self._frontier: int | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._prefetching = 0
+        self._prefetch_slots = max(1, config.http_concurrency - 1)
+        self._read_seconds = reader.open_seconds
+        self._pause = 0.0
+        self._paused_until = 0.0
+        self._is_planning = False
+        self._closed = False
+
+    # From any thread.
+
+    def cached(self, index: int) -> FrameGeometry | None:
+        """A frame if it is in the cache, which counts as a use; the caller holds the lock."""
+        return self._cache.get(index)
+
+    def peek(self, index: int) -> FrameGeometry | None:
+        """A frame if it is in the cache, without counting as a use; the caller holds the lock."""
+        return self._cache.peek(index)
+
+    def cache_size(self) -> tuple[int, int, int]:
+        """(frames, bytes, evicted so far); the caller holds the lock."""
+        return len(self._cache), self._cache.nbytes, self._cache.evicted
+
+    def play(self, index: int) -> None:
+        """The player is at this frame: move the head and see to prefetching. The caller holds the lock."""
+        if self.head.move(index):
+            self._frontier = None
+            self._plan_soon(jumped=True)
+        elif self._frontier is None or (
+            0 < self._frontier < self.n_frames - 1 and self.head.distance_to(self._frontier) < self._low_water()
+        ):
+            self._plan_soon()
+
+    def join(self, index: int) -> tuple[_Pending, bool]:
+        """
+        Wait for a frame: join its fetch, or start one. The caller holds the lock.
+
+        Returns:
+            What to wait on, to be given back to :meth:`leave`, and whether a fetch was under way already.
+        """
+        pending = self._pending.get(index)
+        joined = pending is not None and pending.task is not None
+        if pending is None:
+            pending = self._pending[index] = _Pending()
+            self._loop.call_soon(self._start_urgent, index, pending)
+        pending.waiting += 1
+        return pending, joined
+
+    def leave(self, index: int, pending: _Pending, *, keep: bool) -> None:
+        """
+        Stop waiting. The caller holds the lock.
+
+        Args:
+            index: the frame.
+            pending: what :meth:`join` gave.
+            keep: let the fetch go on although nobody waits; otherwise it is cancelled with its last waiter, unless it
+            was
+                planned anyway.
+        """
+        pending.waiting -= 1
+        pending.is_kept |= keep
+        if pending.waiting or pending.is_kept or pending.future.done() or self._pending.get(index) is not pending:
+            return
+        if sum(entry.task is pending.task for entry in self._pending.values()) > 1:
+            return  # part of a prefetched span
+        del self._pending[index]  # at once, so that nobody joins a fetch that is being cancelled
+        if pending.task is not None:
+            self._loop.call_soon(pending.task.cancel)
+
+    def close(self) -> None:
+        """Accept nothing more; waits and tasks end on the loop, in :meth:`aclose`. The caller holds the lock."""
+        self._closed = True
+
+    def _ended(self) -> AlphaStreamError:
+        """Why a wait ended without a frame."""
+        if self.is_replaced:
+            return NotReadyError("another source was loaded during the call; ask again")
+        return ClosedError("the stream was closed during the call")
+
+    async def aclose(self) -> None:
+        """Cancel every task and close the source. On the loop."""
+        with self.lock:
+            self._closed = True
+            pending, self._pending = self._pending, {}
+            self._cache.clear()
+        for entry in pending.values():
+            _fail(entry, self._ended())
+        tasks = list(self._tasks)
+        for task in tasks:
+            if not task.cancelling():  # a second cancellation would interrupt the clean-up after the first
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self.owns_source:
+            await self.reader.source.aclose()
+
+    async def fetch_batch(self, start: int, stop: int) -> tuple[list[FrameGeometry], AlphaStreamError | None]:
+        """
+        Read and decode frames from `start` on, past the cache, for offline use. On the loop.
+
+        Returns:
+            The next geometries, at least one unless there is an error: those up to `stop`, to a bad frame, or to what
+            is
+            sensible to hold at a time; and the bad frame's error.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            try:
+                blocks = await self._read(
+                    self.reader.batch(start, stop, max_bytes=_BATCH_BYTES, max_frames=_BATCH_FRAMES)
+                )
+            except AlphaStreamError as exc:
+                return [], exc
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._pool, _decode_some, self.reader, start, blocks)
+        finally:
+            self._tasks.discard(task)
+
+    # On the loop.
+
+    def _plan_soon(self, *, jumped: bool = False) -> None:
+        if jumped:
+            self._loop.call_soon(self._abandon)
+        if not self._is_planning:
+            self._is_planning = True
+            self._loop.call_soon(self._plan)
+
+    def _low_water(self) -> int:
+        """Frames ahead at which the next plan is made: a quarter window, or what is played during two reads if that
+        is more."""
+        played_during_read = int(2 * self._read_seconds * float(self._config.fps))
+        return min(max(self.head.window // 6, played_during_read + 4), 3 * self.head.window // 4)
+
+    def _plan(self) -> None:
+        """Start reading what lies ahead and is neither here nor on its way."""
+        now = time.monotonic()
+        with self.lock:
+            self._is_planning = False
+            if self._closed or self._prefetching >= self._prefetch_slots or self._config.prefetch_frames == 0:
+                return
+            if now < self._paused_until:
+                self._is_planning = True
+                asyncio.get_running_loop().call_later(self._paused_until - now, self._plan)
+                return
+            if self._frontier is not None and self.head.distance_to(self._frontier) >= self._low_water():
+                return
+            if self._frontier is not None or self._read_seconds > _SLOW_READ_SECONDS:
+                self.head.grow(at_once=self._read_seconds > _SLOW_READ_SECONDS)
+            ahead = self.head.ahead(self.n_frames, after=self._frontier)
+            sensible = self.reader.is_sensible
+            wanted = [i for i in ahead if i not in self._cache and i not in self._pending and sensible(i)]
+            plan = plan_reads(
+                self.reader.index.offsets,
+                wanted,
+                max_bytes=self._config.http_chunk,
+                max_frames=self._config.prefetch_frames or 1,
+            )[: self._prefetch_slots - self._prefetching]
+            self._frontier = ahead[-1] if ahead else self.head.at
+            if plan and sum(map(len, plan)) < len(wanted):
+                last = plan[-1]
+                self._frontier = last.stop - 1 if self.head.direction > 0 else last.first
+            entries = [
+                (span, [self._pending.setdefault(i, _Pending()) for i in range(span.first, span.stop)]) for span in plan
+            ]
+            self._prefetching += len(plan)
+            for span, pending in entries:
+                task = asyncio.get_running_loop().create_task(self._prefetch(span, pending))
+                self._track(task)
+                for entry in pending:
+                    entry.task = task
+
+    async def _prefetch(self, span: FrameSpan, pending: list[_Pending]) -> None:
+        """Fetch one planned span."""
+        failed = False
+        try:
+            failed = await self._fetch(span, pending)
+        finally:
+            with self.lock:
+                self._prefetching -= 1
+                if failed:
+                    self._pause = min(_LONGEST_PAUSE, 2 * self._pause or _FIRST_PAUSE)
+                    self._paused_until = time.monotonic() + self._pause
+                    self._frontier = None
+                else:
+                    self._pause = 0.0
+                self._plan_soon()
+
+    def _start_urgent(self, index: int, pending: _Pending) -> None:
+        if self._pending.get(index) is not pending or pending.task is not None:
+            return  # closed, given up or planned meanwhile
+        span = self.reader.span(index, index + 1)
+        pending.task = asyncio.get_running_loop().create_task(self._fetch_urgent(span, pending))
+        self._track(pending.task)
+
+    async def _fetch_urgent(self, span: FrameSpan, pending: _Pending) -> None:
+        await self._fetch(span, [pending])
+
+    async def _fetch(self, span: FrameSpan, pending: list[_Pending]) -> bool:
+        """Read, decode and deliver a span; True if the source failed. Frames that are not delivered are withdrawn."""
+        try:
+            blocks = await self._read(span)
+        except AlphaStreamError as exc:
+            self._deliver(span.first, pending, [exc] * len(pending))
+            return True
+        except BaseException as exc:
+            self._withdraw(span.first, pending, exc)
+            raise
+        loop = asyncio.get_running_loop()
+        for at in range(0, len(blocks), _DECODE_GROUP):
+            group, entries, first = blocks[at : at + _DECODE_GROUP], pending[at : at + _DECODE_GROUP], span.first + at
+            try:
+                if len(blocks) == 1 and len(blocks[0]) <= _INLINE_BLOCK_BYTES:
+                    results = _decode_each(self.reader, first, group)
+                else:
+                    results = await loop.run_in_executor(self._pool, _decode_each, self.reader, first, group)
+            except BaseException as exc:
+                self._withdraw(first, pending[at:], exc)
+                raise
+            self._deliver(first, entries, results)
+        return False
+
+    async def _read(self, span: FrameSpan) -> list[memoryview]:
+        started = time.monotonic()
+        blocks = await self.reader.read_blocks(span)
+        self._read_seconds += 0.25 * (time.monotonic() - started - self._read_seconds)
+        return blocks
+
+    def _deliver(
+        self, first: int, pending: list[_Pending], results: list[FrameGeometry] | list[AlphaStreamError] | list[Result]
+    ) -> None:
+        """Give results to the cache and to whoever waits."""
+        with self.lock:
+            if self._closed:
+                return  # aclose() ends the waits
+            for index, (entry, result) in enumerate(zip(pending, results, strict=True), first):
+                if self._pending.get(index) is entry:
+                    del self._pending[index]
+                if isinstance(result, FrameGeometry):
+                    self._cache.put(index, result)
+                    self._counters["decoded"] += 1
+                    self._counters["prefetched"] += not (entry.waiting or entry.is_kept)
+        for entry, result in zip(pending, results, strict=True):
+            if isinstance(result, FrameGeometry):
+                _succeed(entry, result)
+            else:
+                _fail(entry, result)
+        self.on_delivered()
+
+    def _withdraw(self, first: int, pending: list[_Pending], cause: BaseException) -> None:
+        """A fetch was cancelled or broke: its frames are no longer pending, and whoever waits must not hang."""
+        with self.lock:
+            for index, entry in enumerate(pending, first):
+                if self._pending.get(index) is entry:
+                    del self._pending[index]
+        for entry in pending:
+            _fail(entry, self._ended() if isinstance(cause, asyncio.CancelledError) else cause)
+
+    def _abandon(self) -> None:
+        """Play jumped: cancel the fetches none of whose frames anybody waits for or is about to play."""
+        with self.lock:
+            near = set(self.head.ahead(self.n_frames))
+            if self.head.at is not None:
+                near.add(self.head.at)
+            wanted = {entry.task for index, entry in self._pending.items() if entry.waiting or index in near}
+            stale = {entry.task for entry in self._pending.values()} - wanted
+            for index, entry in list(self._pending.items()):
+                if entry.task in stale:
+                    del self._pending[index]
+            self._counters["abandoned"] += len(stale)
+        for task in stale:
+            if task is not None:
+                task.cancel()
+
+    def _track(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._untrack)
+
+    def _untrack(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # delivered to its waiters already
+
+
+Result = FrameGeometry | AlphaStreamError
+
+
+def _succeed(pending: _Pending, geometry: FrameGeometry) -> None:
+    if not pending.future.done():
+        pending.future.set_result(geometry)
+
+
+def _fail(pending: _Pending, error: BaseException) -> None:
+    if not pending.future.done():
+        pending.future.set_exception(error)
+
+
+def _decode_each(reader: StreamReader, first: int, blocks: list[memoryview]) -> list[Result]:
+    """Every frame's geometry or its error. In the pool."""
+    results: list[Result] = []
+    for index, block in enumerate(blocks, first):
+        try:
+            results.append(reader.decode(index, block))
+        except AlphaStreamError as exc:
+            results.append(exc)
+    return results
+
+
+def _decode_some(
+    reader: StreamReader, first: int, blocks: list[memoryview]
+) -> tuple[list[FrameGeometry], AlphaStreamError | None]:
+    """The geometries up to the first bad frame, and its error; or up to enough memory. In the pool."""
+    geometries: list[FrameGeometry] = []
+    n_bytes = 0
+    for index, block in enumerate(blocks, first):
+        try:
+            geometry = reader.decode(index, block)
+        except AlphaStreamError as exc:
+            return geometries, exc
+        geometries.append(geometry)
+        n_bytes += geometry.nbytes
+        if n_bytes > _BATCH_GEOMETRY_BYTES:
+            break
+    return geometries, None

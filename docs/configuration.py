@@ -1,0 +1,47 @@
+"""
+Write docs/configuration.md from the code: ``python docs/configuration.py``. A test compares the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any
+
+from alphastream_gpu import Config
+
+HERE = Path(__file__).resolve().parent
+HEAD = """# Configuration
+
+The options of `Config`; `AlphaStreamBuilder` has a method for each. Generated from the code by
+`docs/configuration.py`. A
+value outside its range is a `ValueError` that names the option, the value and the range.
+
+| option | default | range | unit | what it is |
+|---|---|---|---|---|
+"""
+
+
+def shown(value: Any, unit: str) -> str:
+    if isinstance(value, tuple):
+        return " x ".join(map(str, value))
+    if unit == "bytes":
+        for name, factor in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+            if value and value % factor == 0:
+                return f"{value // factor} {name}"
+    return str(value)
+
+
+def table() -> str:
+    rows = []
+    for option in fields(Config):
+        meta = option.metadata
+        unit = meta["unit"]
+        default = "number of CPUs" if option.default is MISSING else shown(option.default, unit)
+        span = f"{shown(meta['low'], unit)} .. {shown(meta['high'], unit)}"
+        rows.append(f"| `{option.name}` | {default} | {span} | {unit} | {meta['doc']} |")
+    return HEAD + "\n".join(rows) + "\n"
+
+
+if __name__ == "__main__":
+    (HERE / "configuration.md").write_text(table())

@@ -1,0 +1,731 @@
+"""
+Real-time calls: answers within the time box, the right frames ready, never a wrong one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import badserver
+import numpy as np
+import pytest
+from badserver import Server
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from support import NATIVE, SAMPLE, asvp_of, block_of, golden_frames, payload_of, sha256
+
+import alphastream_gpu
+from alphastream_gpu import (
+    AlphaStream,
+    AsvrKey,
+    AsvrWriter,
+    ByteRange,
+    ClosedError,
+    Config,
+    ErrorCode,
+    FrameGeometry,
+    MemorySource,
+    TransportError,
+    rasterize,
+)
+from alphastream_gpu._playhead import PlayHead
+
+N = 2000
+
+
+def numbered_payload(index: int) -> bytes:
+    """A frame that says which one it is: its first point."""
+    return payload_of([((index % 65536, index // 65536), [(5, 0), (0, 5)])])
+
+
+NUMBERED = asvp_of([block_of(numbered_payload(index)) for index in range(N)])
+
+
+def number_of(geometry: FrameGeometry) -> int:
+    x, y = geometry.points[0].tolist()
+    return int(x + 65536 * y)
+
+
+class Scripted(MemorySource):
+    """A source whose reads wait and fail as told; its reads are counted as requests, so that nothing is read ahead
+    for free."""
+
+    def __init__(self, data: bytes = NUMBERED) -> None:
+        super().__init__(data, name="scripted")
+        self.spans: list[ByteRange] = []
+        self.delay: Callable[[], float] = lambda: 0.0
+        self.fails: Callable[[int], bool] = lambda number: False
+        self.running = 0
+        self.closed = 0
+
+    async def read(self, span: ByteRange) -> memoryview:
+        number = len(self.spans)
+        self.spans.append(span)
+        self.running += 1
+        try:
+            pause = self.delay()
+            if pause:
+                await asyncio.sleep(pause)
+            if self.fails(number):
+                raise TransportError(f"scripted failure of read {number}")
+            return await super().read(span)
+        finally:
+            self.running -= 1
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.002)
+
+
+def get(stream: AlphaStream, index: int) -> FrameGeometry:
+    """As players do: ask until it is there."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        geometry = stream.get_geometry(index)
+        if geometry is not None:
+            assert stream.last_error() is None
+            return geometry
+        error = stream.last_error()
+        assert error is not None
+        assert error.code == ErrorCode.TIMEOUT, error
+    raise AssertionError("it never came")
+
+
+# The matrix.
+
+TRACES = {
+    "sequential": list(range(120)),
+    "random": random.Random(3).sample(range(120), 120),
+    "reverse": list(range(119, -1, -1)),
+    "jump": [*range(10), *range(80, 95), *range(40, 50), 119, 0, *range(60, 66)],
+}
+
+
+@pytest.fixture(params=["memory", "file", "http"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=["ASVP", "ASVR"])
+def container(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def opened(kind: str, container: str, tmp_path: Path, passphrase: bytes) -> Iterator[AlphaStream]:
+    key = AsvrKey(passphrase, scene_id=4, resource_name="x.asvr") if container == "ASVR" else None
+    data = SAMPLE.read_bytes()
+    if key is not None:
+        with AsvrWriter(tmp_path / "x.asvr", key=key) as writer, alphastream_gpu.open(SAMPLE) as stream:
+            for index in range(120):
+                writer.add_frame(asyncio.run(stream.frame(index)))
+        data = (tmp_path / "x.asvr").read_bytes()
+    path = tmp_path / "stream.bin"
+    path.write_bytes(data)
+    if kind == "http":
+        with Server(data) as server, alphastream_gpu.open(server.url(), key=key) as stream:
+            yield stream
+    else:
+        with alphastream_gpu.open(data if kind == "memory" else path, key=key) as stream:
+            yield stream
+
+
+@pytest.mark.parametrize("trace", TRACES)
+def test_every_source_container_and_trace(opened: AlphaStream, container: str, trace: str) -> None:
+    goldens = golden_frames()
+    assert opened.metadata.container == container
+    for index in TRACES[trace]:
+        geometry = get(opened, index)
+        assert sha256(rasterize(geometry)) == goldens[index]["sha256"]
+    stats = opened.stats()
+    assert stats.hits + stats.misses >= len(TRACES[trace])
+
+
+# Masks.
+
+
+def test_masks_are_the_goldens_at_any_size() -> None:
+    goldens = golden_frames()
+    with alphastream_gpu.open(SAMPLE, config=Config(get_frame_timebox=1000)) as stream:
+        for index in range(0, 120, 7):
+            for size, name in ((NATIVE, "sha256"), ((512, 256), "sha256_512x256"), ((1000, 600), "sha256_1000x600")):
+                mask = stream.get_frame(index, *size)
+                assert mask is not None
+                assert mask.shape == (size[1], size[0])
+                assert not mask.flags.writeable
+                assert mask.flags.c_contiguous
+                assert sha256(mask) == goldens[index][name]
+        assert stream.get_frame(5) is not None
+        assert sha256(stream.get_frame(5)) == goldens[5]["sha256"]  # type: ignore[arg-type]
+
+
+def test_masks_are_made_ahead() -> None:
+    with alphastream_gpu.open(SAMPLE, config=Config(get_frame_timebox=1000)) as stream:
+        first = stream.get_frame(10, 512, 256)
+        wait_until(lambda: stream.stats().rasterized_ahead >= 10)
+        assert stream.stats().rasterized_ahead == 10
+        ready = [stream._masks.get(index, (512, 256)) for index in range(10, 22)]
+        assert all(mask is not None for mask in ready[:11])
+        assert ready[11] is None
+        assert ready[0] is first
+        assert stream.get_frame(15, 512, 256) is ready[5]
+
+
+def test_no_masks_are_made_ahead_when_asked_not_to() -> None:
+    with alphastream_gpu.open(SAMPLE, config=Config(ready_frames=0, get_frame_timebox=1000)) as stream:
+        assert stream.get_frame(10) is not None
+        time.sleep(0.05)
+        assert stream.stats().rasterized_ahead == 0
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5, 20000), (-1, 1)])
+def test_a_bad_size_is_a_value_error(size: tuple[int, int]) -> None:
+    with alphastream_gpu.open(SAMPLE) as stream, pytest.raises(ValueError, match="size: expected"):
+        stream.get_frame(0, *size)
+
+
+def test_a_huge_mask_keeps_the_time_box() -> None:
+    with alphastream_gpu.open(SAMPLE) as stream:
+        get(stream, 3)
+        started = time.monotonic()
+        mask = stream.get_frame(3, 16384, 8192)
+        took = time.monotonic() - started
+        assert mask is None
+        error = stream.last_error()
+        assert error is not None
+        assert error.code == ErrorCode.TIMEOUT
+        assert took < 0.5  # a measure of sanity: 128 MB take longer to make than the box allows
+
+
+# Errors.
+
+
+def test_errors_follow_the_table() -> None:
+    bad = asvp_of([block_of(numbered_payload(0)), b"\xff" * 20])
+    with AlphaStream(config=Config(get_frame_timebox=1000)) as stream:
+        assert stream.last_error() is None
+        assert stream.get_geometry(0) is None
+        error = stream.last_error()
+        assert error is not None
+        assert (error.code, error.frame_index) == (ErrorCode.NOT_READY, 0)
+        stream.clear_error()
+        assert stream.last_error() is None
+        stream.load_source(bad)
+        for index, code in ((2, ErrorCode.NOT_FOUND), (-1, ErrorCode.NOT_FOUND), (1, ErrorCode.DECODE)):
+            assert stream.get_frame(index) is None
+            error = stream.last_error()
+            assert error is not None
+            assert (error.code, error.frame_index) == (code, index)
+            assert str(index) in error.message
+        assert stream.get_frame(0) is not None
+        assert stream.last_error() is None
+        assert stream.stats().failed == 4
+
+
+def test_a_timeout_says_that_the_frame_is_coming() -> None:
+    source = Scripted()
+    with alphastream_gpu.open(source) as stream:
+        source.delay = lambda: 0.1
+        started = time.monotonic()
+        assert stream.get_geometry(500) is None
+        assert 0.011 < time.monotonic() - started < 0.08
+        error = stream.last_error()
+        assert error is not None
+        assert error.code == ErrorCode.TIMEOUT
+        assert "still coming" in error.message
+        assert number_of(get(stream, 500)) == 500
+        assert sum(span.start == stream._session.reader.span(500, 501).bytes.start for span in source.spans) == 1
+        stats = stream.stats()
+        assert stats.timeouts >= 1
+        assert stats.joined >= 1
+
+
+@pytest.mark.parametrize("n_failing", range(8))
+def test_a_fault_at_any_read(n_failing: int) -> None:
+    """A typed error, and the next call works."""
+    source = Scripted()
+    with alphastream_gpu.open(source, config=Config(get_frame_timebox=1000)) as stream:
+        first = len(source.spans)
+        source.fails = lambda number: number == first + n_failing
+        seen = 0
+        for index in (0, 300, 301, 900, 10, 1500, 20, 1999):
+            geometry = stream.get_geometry(index)
+            if geometry is None:
+                error = stream.last_error()
+                assert error is not None
+                assert error.code == ErrorCode.TRANSPORT
+                assert "scripted failure" in error.message
+                seen += 1
+                geometry = get(stream, index)
+            assert number_of(geometry) == index
+        assert seen <= 1
+
+
+# Prefetch.
+
+
+def test_steady_play_is_prefetched_in_few_reads() -> None:
+    source = Scripted()
+    with alphastream_gpu.open(source) as stream:
+        get(stream, 0)
+        for index in range(1, 1000):
+            wait_until(lambda index=index: index in stream._session._cache)  # type: ignore[misc]
+            assert stream.get_geometry(index) is not None
+        stats = stream.stats()
+        assert stats.hits >= 999
+        assert stats.misses <= 1
+        assert len(source.spans) < 25
+        assert stats.decoded <= 1000 + 120
+        assert stats.bytes_read < 1.2 * (65536 + stream.metadata.block_bytes / 2)
+
+
+def test_backward_play_is_noticed() -> None:
+    source = Scripted()
+    with alphastream_gpu.open(source) as stream:
+        for index in range(1500, 1490, -1):
+            get(stream, index)
+        wait_until(lambda: all(index in stream._session._cache for index in range(1482, 1490)))
+        source.spans.clear()
+        for index in range(1489, 1200, -1):
+            wait_until(lambda index=index: index in stream._session._cache)  # type: ignore[misc]
+            assert number_of(get(stream, index)) == index
+        assert len(source.spans) < 12
+
+
+def test_a_jump_abandons_the_old_place() -> None:
+    source = Scripted()
+    with alphastream_gpu.open(source) as stream:
+        stream._session._read_seconds = 1.0  # a slow source: whole windows at once
+        source.delay = lambda: 30.0
+        assert stream.get_geometry(100) is None
+        wait_until(lambda: source.running == 2)  # the frame itself, and what lies ahead of it
+        source.delay = lambda: 0.0
+        assert number_of(get(stream, 1000)) == 1000
+        wait_until(lambda: source.running == 0)
+        assert stream.stats().abandoned == 2
+        assert number_of(get(stream, 100)) == 100
+
+
+def test_prefetching_pauses_after_failures() -> None:
+    source = Scripted()
+    with alphastream_gpu.open(source) as stream:
+        get(stream, 0)
+        source.fails = lambda number: True
+        stream.get_geometry(1000)
+        time.sleep(0.6)
+        assert len(source.spans) < 12
+        source.fails = lambda number: False
+        assert number_of(get(stream, 1000)) == 1000
+
+
+def test_no_prefetch_when_asked_not_to() -> None:
+    source = Scripted()
+    with alphastream_gpu.open(source, config=Config(prefetch_frames=0)) as stream:
+        for index in range(20):
+            get(stream, index)
+        assert len(source.spans) == 21
+
+
+def test_the_cache_is_bounded() -> None:
+    with alphastream_gpu.open(NUMBERED, config=Config(cache_frames=50, prefetch_frames=20)) as stream:
+        for index in range(600):
+            assert number_of(get(stream, index)) == index
+        stats = stream.stats()
+        assert stats.cached_frames <= 50
+        assert stats.evicted >= 500
+        assert stats.cached_bytes <= 50 * 100
+
+
+# Threads.
+
+
+def test_eight_threads_get_exactly_the_serial_results() -> None:
+    source = Scripted()
+    chance = random.Random(8)
+    source.delay = lambda: chance.choice((0.0, 0.0, 0.001, 0.01))
+    wrong: list[Any] = []
+
+    def hammer(seed: int) -> None:
+        mine = random.Random(seed)
+        for _ in range(300):
+            index = mine.choice((mine.randrange(N), 700 + mine.randrange(40)))
+            try:
+                if number_of(get(stream, index)) != index:
+                    wrong.append(index)
+            except BaseException as exc:  # whatever it is, the test must see it
+                wrong.append(exc)
+
+    with alphastream_gpu.open(source, config=Config(cache_frames=60, prefetch_frames=30)) as stream:
+        threads = [threading.Thread(target=hammer, args=(seed,)) for seed in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+
+
+def test_a_frame_asked_for_by_many_threads_is_read_once() -> None:
+    source = Scripted()
+    got: list[FrameGeometry] = []
+    with alphastream_gpu.open(source, config=Config(prefetch_frames=0, get_frame_timebox=1000)) as stream:
+        source.delay = lambda: 0.05
+        threads = [threading.Thread(target=lambda: got.append(get(stream, 77))) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(got) == 16
+        assert all(geometry is got[0] for geometry in got)
+        assert len(source.spans) == 2
+        assert stream.stats().decoded == 1
+
+
+def test_closing_ends_every_wait() -> None:
+    source = Scripted()
+    stream = alphastream_gpu.open(source, config=Config(get_frame_timebox=1000))
+    source.delay = lambda: 3600.0
+    ended: list[Any] = []
+
+    def wait(index: int) -> None:
+        try:
+            ended.append(stream.get_frame(index))
+        except ClosedError as exc:
+            ended.append(exc)
+
+    threads = [threading.Thread(target=wait, args=(index,)) for index in range(0, 800, 100)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.05)
+    started = time.monotonic()
+    stream.close()
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - started < 0.9
+    assert len(ended) == 8
+    assert all(isinstance(end, ClosedError) for end in ended)
+    assert (source.running, source.closed) == (0, 1)
+    with pytest.raises(ClosedError):
+        stream.get_frame(0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="only Linux lists a process's files and mappings")
+def test_closing_leaves_no_file_socket_or_mapping(tmp_path: Path) -> None:
+    def held() -> tuple[int, int]:
+        mappings = sum("played.asvp" in line for line in Path("/proc/self/maps").read_text().splitlines())
+        return len(os.listdir("/proc/self/fd")), mappings
+
+    path = tmp_path / "played.asvp"
+    path.write_bytes(NUMBERED)
+    with Server(NUMBERED) as server:
+        for source in (path, server.url()):  # once for what stays: modules, the selector of a first loop
+            alphastream_gpu.open(source).close()
+        time.sleep(0.05)
+        before, threads = held(), threading.active_count()
+        for source in (path, server.url()):
+            with alphastream_gpu.open(source) as stream:
+                get(stream, 3)
+                assert held() > before
+        wait_until(lambda: held() == before)
+        assert threading.active_count() == threads
+
+
+def test_the_time_box_holds_when_every_worker_is_busy() -> None:
+    """A frame too large to be decoded on the loop, and a pool that has no one free."""
+    chance = np.random.default_rng(4)
+    steps = chance.integers(-128, 128, (100_000, 2)).tolist()
+    with alphastream_gpu.open(
+        asvp_of([block_of(payload_of([((0, 0), steps)]))]), config=Config(decode_workers=1)
+    ) as stream:
+        free = threading.Event()
+        stream._pool.submit(free.wait)
+        started = time.monotonic()
+        assert stream.get_geometry(0) is None
+        assert time.monotonic() - started < 0.1
+        assert _code(stream) == ErrorCode.TIMEOUT
+        free.set()
+        assert len(get(stream, 0).points) == 100_001
+
+
+def test_a_thousand_cancelled_awaits_leak_nothing() -> None:
+    source = Scripted()
+
+    async def run() -> None:
+        async with await alphastream_gpu.open_async(source) as stream:
+            source.delay = lambda: 3600.0
+            for index in range(1000):
+                task = asyncio.create_task(stream.frame(index % N))
+                await asyncio.sleep(0)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            for _ in range(100):
+                if source.running == 0 and not stream._session._pending:
+                    break
+                await asyncio.sleep(0.01)
+            assert source.running == 0
+            assert not stream._session._pending
+            assert not stream._session._tasks
+            source.delay = lambda: 0.0
+            assert number_of(await stream.frame(5)) == 5
+
+    asyncio.run(run())
+
+
+def test_one_cancelled_await_spares_the_others() -> None:
+    source = Scripted()
+
+    async def run() -> None:
+        async with await alphastream_gpu.open_async(source) as stream:
+            source.delay = lambda: 0.1
+            tasks = [asyncio.create_task(stream.frame(9)) for _ in range(3)]
+            await asyncio.sleep(0.02)
+            tasks[0].cancel()
+            assert [number_of(geometry) for geometry in await asyncio.gather(*tasks[1:])] == [9, 9]
+            assert len(source.spans) == 2
+
+    asyncio.run(run())
+
+
+def test_loading_another_source_while_playing() -> None:
+    """A frame of the old source must never be given out as one of the new."""
+    other = asvp_of([block_of(numbered_payload(index + 10_000)) for index in range(N)])
+    stop = threading.Event()
+    wrong: list[Any] = []
+    with alphastream_gpu.open(NUMBERED) as stream:
+
+        def play() -> None:
+            chance = random.Random(1)
+            while not stop.is_set():
+                index = chance.randrange(N)
+                geometry = stream.get_geometry(index)
+                if geometry is not None and number_of(geometry) not in (index, index + 10_000):
+                    wrong.append(index)
+                elif geometry is None and _code(stream) not in (None, ErrorCode.TIMEOUT, ErrorCode.NOT_READY):
+                    wrong.append(stream.last_error())
+
+        threads = [threading.Thread(target=play) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for round_number in range(10):
+            stream.load_source(other if round_number % 2 == 0 else NUMBERED)
+            assert number_of(get(stream, 3)) == (10_003 if round_number % 2 == 0 else 3)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+
+
+# A model: whatever happens, a frame is the frame asked for, or None with a reason.
+
+
+class StreamModel(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.source = Scripted()
+        self.stream: AlphaStream | None = None
+        self.chance = random.Random(0)
+
+    @initialize(seed=st.integers(0, 1000), cache=st.sampled_from([1, 2, 10, 64]))
+    def open(self, seed: int, cache: int) -> None:
+        self.chance = random.Random(seed)
+        config = Config(cache_frames=cache, prefetch_frames=min(cache, 20), get_frame_timebox=5)
+        self.stream = alphastream_gpu.open(self.source, config=config)
+
+    @rule(delays=st.sampled_from([(0.0,), (0.0, 0.001), (0.0, 0.02)]), failing=st.sampled_from([0.0, 0.0, 0.3]))
+    def weather(self, delays: tuple[float, ...], failing: float) -> None:
+        self.source.delay = lambda: self.chance.choice(delays)
+        self.source.fails = lambda number: self.chance.random() < failing
+
+    @rule(index=st.integers(0, N - 1), steps=st.integers(1, 30), direction=st.sampled_from([1, -1, 2]))
+    def play(self, index: int, steps: int, direction: int) -> None:
+        for k in range(steps):
+            self._ask(index + k * direction)
+
+    @rule(index=st.integers(-5, N + 5))
+    def seek(self, index: int) -> None:
+        self._ask(index)
+
+    @rule(index=st.integers(0, N - 1))
+    def offline(self, index: int) -> None:
+        assert self.stream is not None
+        with contextlib.suppress(TransportError):
+            assert number_of(asyncio.run(self.stream.frame(index))) == index
+
+    @rule(hangs=st.booleans())
+    def close_in_the_middle(self, hangs: bool) -> None:
+        """Close while another thread asks, then go on with another stream."""
+        assert self.stream is not None
+        stream, config = self.stream, self.stream.config
+        if hangs:
+            self.source.delay = lambda: 3600.0
+        ended: list[Any] = []
+
+        def ask() -> None:
+            for index in range(0, N, 7):
+                try:
+                    stream.get_geometry(index)
+                except ClosedError as exc:
+                    ended.append(exc)
+                    return
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        time.sleep(self.chance.choice((0.0, 0.003)))
+        stream.close()
+        thread.join()
+        assert len(ended) == 1
+        assert (self.source.running, self.source.closed) == (0, 1)
+        self.source = Scripted()
+        self.stream = alphastream_gpu.open(self.source, config=config)
+
+    def _ask(self, index: int) -> None:
+        assert self.stream is not None
+        geometry = self.stream.get_geometry(index)
+        error = self.stream.last_error()
+        if geometry is not None:
+            assert number_of(geometry) == index
+            assert error is None
+        else:
+            assert error is not None
+            outside = not 0 <= index < N
+            assert (error.code == ErrorCode.NOT_FOUND) == outside
+            assert error.frame_index == index
+
+    @invariant()
+    def consistent(self) -> None:
+        if self.stream is None:
+            return
+        stats = self.stream.stats()
+        assert stats.cached_frames <= self.stream.config.cache_frames
+        assert stats.timeouts <= stats.misses
+        assert stats.prefetched <= stats.decoded
+
+    def teardown(self) -> None:
+        if self.stream is not None:
+            self.stream.close()
+            assert (self.source.running, self.source.closed) == (0, 1)
+
+
+TestStreamModel = StreamModel.TestCase
+TestStreamModel.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+
+
+def test_soak() -> None:
+    """Random seeks with a flat memory line. ALPHASTREAM_SOAK names another number of calls; the nightly run takes
+    200,000."""
+    n_calls = int(os.environ.get("ALPHASTREAM_SOAK", "10000"))
+    chance = random.Random(12)
+    samples = []
+    with alphastream_gpu.open(NUMBERED, config=Config(get_frame_timebox=1000)) as stream:
+        for number in range(n_calls):
+            index = chance.randrange(N)
+            geometry = stream.get_geometry(index)
+            assert geometry is not None
+            assert number_of(geometry) == index
+            if number % (n_calls // 20) == 0 and number >= n_calls // 4:
+                samples.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
+        stats = stream.stats()
+    assert stats.hits + stats.misses == n_calls
+    calls = np.linspace(0, 0.75 * n_calls, len(samples))
+    slope = np.polyfit(calls, samples, 1)[0]
+    assert slope * n_calls < 8 << 20, f"memory grows by {slope:.1f} bytes a call"
+
+
+# The play head, which is pure.
+
+
+def test_play_head_windows() -> None:
+    head = PlayHead(120)
+    assert list(head.ahead(1000)) == []
+    assert head.move(0)
+    assert head.ahead(1000) == range(1, 17)
+    assert not head.move(1)
+    head.grow(at_once=False)
+    assert head.ahead(1000, after=16) == range(17, 34)
+    head.grow(at_once=True)
+    assert head.ahead(1000, after=33) == range(34, 122)
+    assert head.ahead(50, after=33) == range(34, 50)
+    assert head.move(500)
+    assert head.ahead(1000) == range(501, 517)
+
+
+def test_play_head_directions() -> None:
+    head = PlayHead(120)
+    head.move(100)
+    assert not head.move(99)
+    assert not head.move(98)
+    assert head.direction == 1
+    assert head.move(97)
+    assert head.direction == -1
+    assert head.ahead(1000) == range(96, 80, -1)
+    assert head.ahead(1000, after=81) == range(80, 80, -1)
+    assert head.distance_to(90) == 7
+    assert head.move(98)
+    assert head.direction == 1
+    head = PlayHead(120)
+    for index in (3, 2, 1, 0):
+        head.move(index)
+    assert list(head.ahead(1000)) == []
+    head = PlayHead(120)
+    head.move(50)
+    assert not head.move(50)
+    assert not head.move(52)
+    assert not head.move(51)
+    assert head.direction == 1
+
+
+# Time.
+
+
+def test_times_and_frames() -> None:
+    with AlphaStream() as stream:
+        assert stream.time_of(60) == 1.0
+        assert stream.frame_at(1.0) == 60
+        stream.set_rate(Fraction(60000, 1001))
+        for index in (0, 1, 2, 3, 59, 60, 1001, 16_374, 5_184_000):
+            assert stream.frame_at(stream.time_of(index)) == index
+            assert stream.frame_at(stream.time_of(index) + 0.016) == index
+            assert stream.frame_at(stream.time_of(index) - 0.0001) == index - 1
+        stream.set_rate(59.94)
+        assert stream.time_of(5994) == 100.0
+        with pytest.raises(ValueError, match="fps: expected"):
+            stream.set_rate(0)
+
+
+def test_over_http_a_slow_server_and_a_dead_one() -> None:
+    config = Config(http_timeout=1, http_retries=0)
+    chance = np.random.default_rng(3)
+    noise = ((0, 0), chance.integers(-128, 128, (60, 2)).tolist())
+    data = asvp_of([block_of(payload_of([((k, 0), []), noise])) for k in range(N)])
+    with Server(data, latency=0.03) as server, alphastream_gpu.open(server.url(), config=config) as stream:
+        first = stream._session.reader.index.span(1500)[0]
+        assert first > 65536
+        for index in range(1500, 1560):
+            assert number_of(get(stream, index)) == index
+        assert stream.stats().requests < 12
+        server.script = lambda request: badserver.status(500)
+        stream.get_geometry(1990)
+        wait_until(lambda: stream.get_geometry(1990) is None and _code(stream) == ErrorCode.TRANSPORT)
+        server.script = lambda request: None
+        wait_until(lambda: stream.get_geometry(1990) is not None)
+
+
+def _code(stream: AlphaStream) -> ErrorCode | None:
+    error = stream.last_error()
+    return None if error is None else error.code
