@@ -20,9 +20,8 @@ class AlphaStreamBuilder:
     """
     Fluent way to a stream: ``AlphaStreamBuilder().source(url).fps(30).cache_frames(64).open()``.
 
-    Every option of :class:`Config` is a method of its name that takes the value and returns the builder. The stream
-    is the
-    same that ``open(source, key=key, config=Config(...))`` gives. Options are checked when the stream is opened.
+    Every option of :class:`Config` is a method of its name that takes the value and returns the builder. The stream is
+    the same that ``open(source, key=key, config=Config(...))`` gives. Options are checked when the stream is opened.
     """
 
     def __init__(self) -> None:

@@ -2,8 +2,8 @@
 GeometryCache: the last frames used, by index. Not thread-safe by itself; its session's lock guards it.
 
 Least recently used goes first. Preferring what is far from the play head was turned down: the prefetch window is a
-fraction
-of the cache, so both rules keep what is about to be played, and only this one also keeps what a player goes back to.
+fraction of the cache, so both rules keep what is about to be played, and only this one also keeps what a player goes
+back to.
 """
 
 from __future__ import annotations

@@ -3,14 +3,12 @@ PlaybackClock: media time on the monotonic clock, kept in step with a time that 
 
 Strategy
 --------
-A player's media time (an audio clock, a video element) arrives now and then, late by a little and never evenly.
-Showing it as it comes
-would make frames jump back and forth. So the clock runs by itself, a straight line on the monotonic clock, and every
-report bends
-the line: its slope takes up a share of the error at once (proportional) and learns the drift (integral), which is the
-textbook second-order loop. It has no standing error against a media clock that runs a constant per mille fast or
-slow. The
-slope stays positive, so time never runs backward, except by a jump: an error too large to be drift is a seek.
+A player's media time (an audio clock, a video element) arrives now and then, late by a little and never evenly. Showing
+it as it comes would make frames jump back and forth. So the clock runs by itself, a straight line on the monotonic
+clock, and every report bends the line: its slope takes up a share of the error at once (proportional) and learns the
+drift (integral), which is the textbook second-order loop. It has no standing error against a media clock that runs a
+constant per mille fast or slow. The slope stays positive, so time never runs backward, except by a jump: an error too
+large to be drift is a seek.
 """
 
 from __future__ import annotations
@@ -104,8 +102,7 @@ class PlaybackClock:
         Report the outside media time, as of now.
 
         While playing, a small difference is slewed away and a large one (a quarter of a second) is a jump; while
-        paused, the
-        clock stands where it is told.
+        paused, the clock stands where it is told.
 
         Returns:
             Whether the clock jumped.

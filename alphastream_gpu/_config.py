@@ -5,7 +5,7 @@ Options of a stream, each with its default and its range named once.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import Any, Final
@@ -81,6 +81,14 @@ class Config:
     )
     raster_workers: int = _option(2, 1, 64, "threads", "Threads that rasterize ahead.", _whole)
     ready_frames: int = _option(10, 0, 256, "frames", "Masks rasterized ahead of the play head.", _whole)
+    processing: str = _option(
+        "mask",
+        None,
+        ("mask", "triangles", "both"),
+        "",
+        "What is made ahead beside the geometry, ready_frames of it: masks, cover strips, or both.",
+        str,
+    )
     decode_workers: int = _option(_cpu_count, 1, 64, "threads", "Threads that inflate and decode.", _whole)
     file_buffer: int = _option(
         128 * KIB, 4 * KIB, 64 * MIB, "bytes", "Buffer of a file that cannot be mapped into memory.", _whole
@@ -110,7 +118,9 @@ class Config:
             given = getattr(self, option.name)
             try:
                 value = meta["convert"](given)
-                if isinstance(value, tuple):
+                if meta["low"] is None:
+                    fits = value in meta["high"]
+                elif isinstance(value, tuple):
                     fits = all(a <= b <= c for a, b, c in zip(meta["low"], value, meta["high"], strict=True))
                 else:
                     fits = meta["low"] <= value <= meta["high"]
@@ -118,15 +128,18 @@ class Config:
                 fits = False
                 value = given
             if not fits:
-                raise ValueError(
-                    f"{option.name}: expected {_show(meta['low'])}..{_show(meta['high'])} {meta['unit']},"
-                    f" found {given!r}"
-                )
+                raise ValueError(f"{option.name}: expected {_allowed(meta)}, found {given!r}")
             object.__setattr__(self, option.name, value)
         if self.prefetch_frames > self.cache_frames:
             raise ValueError(
                 f"prefetch_frames: expected 0..{self.cache_frames} (cache_frames) frames, found {self.prefetch_frames}"
             )
+
+
+def _allowed(meta: Mapping[str, Any]) -> str:
+    if meta["low"] is None:
+        return " or ".join(map(repr, meta["high"]))
+    return f"{_show(meta['low'])}..{_show(meta['high'])} {meta['unit']}"
 
 
 def _show(bound: Any) -> str:

@@ -24,8 +24,7 @@ def deflated_bound(n_bytes: int) -> int:
     The most bytes that a zlib stream of so many inflated bytes takes.
 
     Stored blocks add 5 bytes per 16,383 or more (RFC 1951 allows 65,535; zlib's smallest window uses less), the frame
-    6;
-    a thousandth and 64 bytes cover both.
+    6; a thousandth and 64 bytes cover both.
     """
     return n_bytes + n_bytes // 1000 + 64
 

@@ -4,7 +4,7 @@ FrameGeometry: the polylines of one frame, and their payload form.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +71,31 @@ class FrameGeometry:
             ValueError: the format cannot hold a step or a base (the message names the channel and point).
         """
         return encode_payload(self._points, self._channel_offsets)
+
+    def triangle_strip(self, kind: Literal["cover", "parity"] = "cover") -> npt.NDArray[np.float32]:
+        """
+        The frame as one triangle strip, in native coordinates, for callers who draw it themselves.
+
+        Polygons are joined by triangles without area: no index buffer, no primitive restart.
+
+        Args:
+            kind: ``"cover"``: drawn plainly, without blending, culling or stencil, at any scale, it covers each
+            channel's
+                even-odd interior. At native size, with pixel centres on the lattice (vertices at + 0.5), it differs
+                from the exact mask only on the mask's outline pixels. ``"parity"``: the polygons' own points in zigzag
+                order; right only when each triangle flips what it covers (XOR).
+
+        Returns:
+            float32 (n, 2), x and y; (0, 2) for a frame without area. New and the caller's.
+
+        Raises:
+            ValueError: another `kind`.
+        """
+        from ._strips import cover_strip, parity_strip
+
+        if kind not in ("cover", "parity"):
+            raise ValueError(f"kind: expected 'cover' or 'parity', found {kind!r}")
+        return (cover_strip if kind == "cover" else parity_strip)(self._points, self._channel_offsets)
 
     @property
     def points(self) -> npt.NDArray[np.int32]:

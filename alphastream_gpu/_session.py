@@ -4,8 +4,8 @@ Session: one loaded source, its cache, and the scheduler that keeps the right fr
 Strategy
 --------
 Callers come from any thread; everything that waits for I/O runs as tasks on the library's event loop. Between the two
-stands one
-lock around the cache and the table of pending frames, held for microseconds and never across an await or a decode.
+stands one lock around the cache and the table of pending frames, held for microseconds and never across an await or a
+decode.
 
 * *One fetch per frame.* A frame is pending from the moment it is planned or asked for until it is delivered; whoever
 asks
@@ -23,9 +23,8 @@ reads are
 own
   request is tried at once all the same.
 
-A session never outlives its source: loading another source makes another session, so a frame of one cannot be given
-out as
-one of the other.
+A session never outlives its source: loading another source makes another session, so a frame of one cannot be given out
+as one of the other.
 """
 
 from __future__ import annotations
@@ -132,8 +131,9 @@ class Session:
         return self._cache.get(index)
 
     def peek(self, index: int) -> FrameGeometry | None:
-        """A frame if it is in the cache, without counting as a use; the caller holds the lock."""
-        return self._cache.peek(index)
+        """A frame if it is in the cache, without counting as a use. Takes the lock."""
+        with self.lock:
+            return None if self._closed else self._cache.peek(index)
 
     def cache_size(self) -> tuple[int, int, int]:
         """(frames, bytes, evicted so far); the caller holds the lock."""
@@ -217,8 +217,7 @@ class Session:
 
         Returns:
             The next geometries, at least one unless there is an error: those up to `stop`, to a bad frame, or to what
-            is
-            sensible to hold at a time; and the bad frame's error.
+            is sensible to hold at a time; and the bad frame's error.
         """
         task = asyncio.current_task()
         assert task is not None

@@ -35,8 +35,8 @@ class Stats:
     """Frames dropped from the cache to make room."""
     abandoned: int = 0
     """Fetches given up because play jumped elsewhere."""
-    rasterized_ahead: int = 0
-    """Masks made before they were asked for."""
+    made_ahead: int = 0
+    """Masks and strips made before they were asked for."""
     reads: int = 0
     """Reads from the source, of the whole stream."""
     bytes_read: int = 0

@@ -15,17 +15,17 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from fractions import Fraction
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from ._ahead import MadeAhead
 from ._cipher import AsvrKey
 from ._config import Config
 from ._exceptions import AlphaStreamError, ClosedError, ErrorCode, FrameTimeoutError, NotReadyError
 from ._geometry import FrameGeometry
 from ._loop import LoopLease
-from ._masks import ReadyMasks
 from ._metadata import Metadata, describe
 from ._raster import rasterize
 from ._raster.coverage import check_size
@@ -70,7 +70,10 @@ class AlphaStream:
         self._pending: set[Future[Any]] = set()
         self._loop = LoopLease()
         self._pool = ThreadPoolExecutor(self._config.decode_workers, thread_name_prefix="alphastream-decode")
-        self._masks = ReadyMasks(self._config.native_size, self._config.ready_frames, self._config.raster_workers)
+        n_workers, n_ahead = self._config.raster_workers, self._config.ready_frames
+        self._raster_pool = ThreadPoolExecutor(n_workers, thread_name_prefix="alphastream-raster")
+        self._masks = MadeAhead(partial(_make_mask, self._config.native_size), n_ahead, n_workers, self._raster_pool)
+        self._strips = MadeAhead(_make_strip, n_ahead, n_workers, self._raster_pool)
         self._closed = False
         _close_at_exit(self)
 
@@ -104,9 +107,9 @@ class AlphaStream:
             height: likewise.
 
         Returns:
-            uint8 (height, width), 0 or 255, row 0 at the top, C-contiguous and read-only; it stays valid and
-            unchanged. None
-            if it could not be had in time; :meth:`last_error` says why, and after TIMEOUT the frame is still coming.
+            uint8 (height, width), 0 or 255, row 0 at the top, C-contiguous and read-only; it stays valid and unchanged.
+            None if it could not be had in time; :meth:`last_error` says why, and after TIMEOUT the frame is still
+            coming.
 
         Raises:
             ValueError: a size outside its range.
@@ -118,17 +121,24 @@ class AlphaStream:
         if mask is None:
             check_size("size", size)
         deadline = time.monotonic() + self._config.get_frame_timebox / 1000
-        session, geometry = self._get(index, deadline)
-        if session is None or geometry is None:
+        try:
+            session, geometry = self._get(index, deadline)
+            epoch = self._make_ahead(session, index, size)
+            if mask is None:
+                mask = self._in_time(
+                    index,
+                    geometry,
+                    deadline,
+                    size[0] * size[1],
+                    partial(_make_mask, self._config.native_size, geometry, size),
+                )
+                self._masks.keep(index, size, mask, epoch)
+        except ClosedError:
+            raise
+        except AlphaStreamError as exc:
+            self._fail(exc, index)
             return None
-        if self._config.ready_frames:
-            with self._lock:
-                ahead = session.head.ahead(session.n_frames)
-            self._masks.aim(ahead, index, size, partial(self._peek, session))
-        if mask is None:
-            mask = self._rasterized(index, geometry, size, deadline)
-            if mask is not None:
-                self._masks.keep(index, size, mask)
+        self._last_error = None
         return mask
 
     def get_geometry(self, index: int) -> FrameGeometry | None:
@@ -138,7 +148,44 @@ class AlphaStream:
         Raises:
             ClosedError: the stream is closed, also while waiting.
         """
-        return self._get(index, time.monotonic() + self._config.get_frame_timebox / 1000)[1]
+        try:
+            session, geometry = self._get(index, time.monotonic() + self._config.get_frame_timebox / 1000)
+        except ClosedError:
+            raise
+        except AlphaStreamError as exc:
+            self._fail(exc, index)
+            return None
+        self._make_ahead(session, index, None)
+        self._last_error = None
+        return geometry
+
+    def get_triangle_strip_vertices(self, index: int) -> npt.NDArray[np.float32]:
+        """
+        The cover strip of a frame (:meth:`FrameGeometry.triangle_strip`), within the time box.
+
+        Returns:
+            float32 (n, 2) in native coordinates, read-only; it stays valid and unchanged.
+
+        Raises:
+            FrameTimeoutError: not there within the time box; it is still coming, so ask again.
+            FrameNotFoundError, NotReadyError, DecodeError, TransportError: as :meth:`last_error` says too.
+            ClosedError: the stream is closed, also while waiting.
+        """
+        strip = self._strips.get(index, "cover")
+        deadline = time.monotonic() + self._config.get_frame_timebox / 1000
+        try:
+            session, geometry = self._get(index, deadline)
+            epoch = self._make_ahead(session, index, None)
+            if strip is None:
+                strip = self._in_time(index, geometry, deadline, 0, partial(_make_strip, geometry, "cover"))
+                self._strips.keep(index, "cover", strip, epoch)
+        except ClosedError:
+            raise
+        except AlphaStreamError as exc:
+            self._fail(exc, index)
+            raise
+        self._last_error = None
+        return strip
 
     def last_error(self) -> LastError | None:
         """Why the last real-time call gave None; None after one that gave something."""
@@ -156,7 +203,7 @@ class AlphaStream:
             if session is not None:
                 _add_session(counts, session)
                 counts["cached_frames"], counts["cached_bytes"], _ = session.cache_size()
-            counts["rasterized_ahead"] = self._masks.made
+            counts["made_ahead"] = self._masks.n_made + self._strips.n_made
             return Stats(**counts)
 
     def set_rate(self, fps: Fraction | float) -> None:
@@ -297,65 +344,70 @@ class AlphaStream:
             return "<AlphaStream empty>"
         return f"<AlphaStream {self._metadata.container} {self._metadata.frame_count} frames>"
 
-    def _get(self, index: int, deadline: float) -> tuple[Session | None, FrameGeometry | None]:
-        """A frame's geometry by the deadline, or None with the error set."""
+    def _get(self, index: int, deadline: float) -> tuple[Session, FrameGeometry]:
+        """A frame's geometry by the deadline. Raises whatever prevents it."""
+        with self._lock:
+            session = self._open_session()
+            session.reader.check(index)
+            session.play(index)
+            geometry = session.cached(index)
+            if geometry is not None:
+                self._counters["hits"] += 1
+                return session, geometry
+            pending, joined = session.join(index)
+            self._counters["misses"] += 1
+            self._counters["joined"] += joined
         try:
-            with self._lock:
-                session = self._open_session()
-                session.reader.check(index)
-                session.play(index)
-                geometry = session.cached(index)
-                if geometry is not None:
-                    self._counters["hits"] += 1
-                    self._last_error = None
-                    return session, geometry
-                pending, joined = session.join(index)
-                self._counters["misses"] += 1
-                self._counters["joined"] += joined
-            try:
-                geometry = pending.future.result(max(0.0, deadline - time.monotonic()))
-            except TimeoutError as exc:
-                if pending.future.done() and pending.future.exception() is not None:
-                    raise  # the fetch itself timed out
-                raise _TimeBoxEndedError(
-                    f"frame {index}: not there within {self._config.get_frame_timebox:g} ms; it is still coming",
-                    frame_index=index,
-                ) from exc
-            finally:
-                with self._lock:
-                    session.leave(index, pending, keep=True)
+            return session, pending.future.result(max(0.0, deadline - time.monotonic()))
         except ClosedError as exc:
             raise ClosedError(str(exc)) from None  # of one's own: many threads may be given the same
-        except AlphaStreamError as exc:
-            self._fail(exc, index)
-            return None, None
-        self._last_error = None
-        return session, geometry
+        except TimeoutError as exc:
+            if pending.future.done() and pending.future.exception() is not None:
+                raise  # the fetch itself timed out
+            raise _TimeBoxEndedError(
+                f"frame {index}: not there within {self._config.get_frame_timebox:g} ms; it is still coming",
+                frame_index=index,
+            ) from exc
+        finally:
+            with self._lock:
+                session.leave(index, pending, keep=True)
 
-    def _rasterized(
-        self, index: int, geometry: FrameGeometry, size: tuple[int, int], deadline: float
-    ) -> npt.NDArray[np.uint8] | None:
-        """The mask, made here if that is quick, else in the pool by the deadline."""
-        if len(geometry.points) <= _QUICK_POINTS and size[0] * size[1] <= _QUICK_PIXELS:
-            mask = rasterize(geometry, size, native_size=self._config.native_size)
-        else:
-            try:
-                mask = self._masks.submit(geometry, size)(max(0.0, deadline - time.monotonic()))
-            except TimeoutError:
-                message = f"frame {index}: its mask of {size[0]} x {size[1]} was not made in time; ask again"
-                self._fail(_TimeBoxEndedError(message, frame_index=index), index)
-                return None
-        mask.setflags(write=False)
-        return mask
+    def _make_ahead(self, session: Session, index: int, size: tuple[int, int] | None) -> int:
+        """See to what lies ahead being made, at the size asked for; the epoch of what was aimed at last."""
+        if not self._config.ready_frames:
+            return 0
+        processing = self._config.processing
+        with self._lock:
+            ahead = session.head.ahead(session.n_frames)
+        epoch = 0
+        if processing != "mask":
+            epoch = self._strips.aim(ahead, index, "cover", session.peek)
+        if processing != "triangles" and size is not None:
+            epoch = self._masks.aim(ahead, index, size, session.peek)
+        return epoch
+
+    def _in_time(self, index: int, geometry: FrameGeometry, deadline: float, n_pixels: int, make: Callable[[], T]) -> T:
+        """Make something of a frame: here if that is quick, else in the pool by the deadline."""
+        if len(geometry.points) <= _QUICK_POINTS and n_pixels <= _QUICK_PIXELS:
+            return make()
+        try:
+            return self._raster_pool.submit(make).result(max(0.0, deadline - time.monotonic()))
+        except TimeoutError as exc:
+            raise _TimeBoxEndedError(
+                f"frame {index}: what is made of its {len(geometry.points)} points was not ready in time; ask again",
+                frame_index=index,
+            ) from exc
+        except (CancelledError, RuntimeError) as exc:
+            raise ClosedError("the stream was closed during the call") from exc
+
+    def _forget_made(self) -> None:
+        self._masks.forget()
+        self._strips.forget()
 
     def _fail(self, error: AlphaStreamError, index: int) -> None:
         with self._lock:
             self._counters["timeouts" if isinstance(error, _TimeBoxEndedError) else "failed"] += 1
             self._last_error = LastError(ErrorCode(error.code), str(error), index)
-
-    def _peek(self, session: Session, index: int) -> FrameGeometry | None:
-        with self._lock:
-            return session.peek(index) if session is self._session else None
 
     def _begin_close(self) -> Future[None] | None:
         """Refuse new calls, end the waiting ones, begin to close the source; None when somebody else already closes."""
@@ -380,7 +432,8 @@ class AlphaStream:
         try:
             closing.result()
         finally:
-            self._masks.close()
+            self._forget_made()
+            self._raster_pool.shutdown(wait=True, cancel_futures=True)
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._loop.release()
             _open_streams.discard(self)
@@ -430,7 +483,7 @@ class AlphaStream:
                 opened = await asyncio.to_thread(as_source, source, config)
                 reader = await StreamReader.open(opened, key=key, strict=strict, config=config)
             session = Session(reader, config, self._loop, self._pool, self._counters, self._lock)
-            session.on_delivered = self._masks.more_geometry
+            session.on_delivered = partial(_more_geometry, self._masks, self._strips)
             with self._lock:
                 if self._closed:
                     raise ClosedError("the stream was closed while it was opening a source")
@@ -448,7 +501,7 @@ class AlphaStream:
             if isinstance(exc, TimeoutError) and not isinstance(exc, AlphaStreamError):
                 raise FrameTimeoutError(f"opening: header and table not read within {config.init_timeout} s") from exc
             raise
-        self._masks.forget()
+        self._forget_made()
         if previous is not None:
             await previous.aclose()
 
@@ -469,6 +522,23 @@ def _close_at_exit(stream: AlphaStream) -> None:
 def _close_open_streams() -> None:
     for stream in list(_open_streams):
         stream.close()
+
+
+def _make_mask(native_size: tuple[int, int], geometry: FrameGeometry, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    mask = rasterize(geometry, size, native_size=native_size)
+    mask.setflags(write=False)
+    return mask
+
+
+def _more_geometry(*made_ahead: MadeAhead[Any, Any]) -> None:
+    for one in made_ahead:
+        one.more_geometry()
+
+
+def _make_strip(geometry: FrameGeometry, kind: Literal["cover"]) -> npt.NDArray[np.float32]:
+    strip = geometry.triangle_strip(kind)
+    strip.setflags(write=False)
+    return strip
 
 
 class _TimeBoxEndedError(FrameTimeoutError):

@@ -38,7 +38,8 @@ def table() -> str:
         meta = option.metadata
         unit = meta["unit"]
         default = "number of CPUs" if option.default is MISSING else shown(option.default, unit)
-        span = f"{shown(meta['low'], unit)} .. {shown(meta['high'], unit)}"
+        choices = ", ".join(meta["high"]) if meta["low"] is None else None
+        span = choices or f"{shown(meta['low'], unit)} .. {shown(meta['high'], unit)}"
         rows.append(f"| `{option.name}` | {default} | {span} | {unit} | {meta['doc']} |")
     return HEAD + "\n".join(rows) + "\n"
 

@@ -49,10 +49,10 @@ def test_modules_declare_what_they_export() -> None:
 
 LAYERS = [
     ["_clock", "_exceptions", "_playhead", "_timebase"],
-    ["_deflate", "_polystream", "_ranges", "_stats"],
+    ["_deflate", "_polystream", "_ranges", "_stats", "_strips"],
     ["_block", "_cipher", "_config", "_container", "_geometry"],
     ["_cache", "_raster", "_sources"],
-    ["_gl", "_masks", "_reader"],
+    ["_ahead", "_gl", "_reader"],
     ["_loop", "_metadata", "_writer"],
     ["_session"],
     ["_convert", "_doctor", "_stream"],
@@ -77,7 +77,7 @@ def test_imports_point_one_way() -> None:
 
 
 def test_the_format_layer_does_no_io() -> None:
-    for name in ("_deflate", "_polystream", "_block", "_cipher", "_container", "_geometry", "_ranges"):
+    for name in ("_deflate", "_polystream", "_block", "_cipher", "_container", "_geometry", "_ranges", "_strips"):
         source = (ROOT / "alphastream_gpu" / f"{name}.py").read_text()
         assert not re.search(r"\bopen\(|\bawait\b|\basync\b|import (socket|mmap|httpx|asyncio)", source), name
 

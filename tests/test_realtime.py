@@ -178,8 +178,8 @@ def test_masks_are_the_goldens_at_any_size() -> None:
 def test_masks_are_made_ahead() -> None:
     with alphastream_gpu.open(SAMPLE, config=Config(get_frame_timebox=1000)) as stream:
         first = stream.get_frame(10, 512, 256)
-        wait_until(lambda: stream.stats().rasterized_ahead >= 10)
-        assert stream.stats().rasterized_ahead == 10
+        wait_until(lambda: stream.stats().made_ahead >= 10)
+        assert stream.stats().made_ahead == 10
         ready = [stream._masks.get(index, (512, 256)) for index in range(10, 22)]
         assert all(mask is not None for mask in ready[:11])
         assert ready[11] is None
@@ -191,7 +191,7 @@ def test_no_masks_are_made_ahead_when_asked_not_to() -> None:
     with alphastream_gpu.open(SAMPLE, config=Config(ready_frames=0, get_frame_timebox=1000)) as stream:
         assert stream.get_frame(10) is not None
         time.sleep(0.05)
-        assert stream.stats().rasterized_ahead == 0
+        assert stream.stats().made_ahead == 0
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, 20000), (-1, 1)])

@@ -67,8 +67,7 @@ def plan_draw(
 
     Returns:
         The plan; None where the shaders could not be exact or sensible (coordinates too far outside the window, too
-        many
-        overlapping channels, too many segments) and the CPU twin must make the mask.
+        many overlapping channels, too many segments) and the CPU twin must make the mask.
     """
     segments = segments_of(geometry)
     viewport = _viewport(segments.box, native_size, max_viewport)
@@ -115,14 +114,12 @@ def triangles(firsts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> n
     """
     Triangles that flip each polygon's interior: every chord halves a chain of points, from the whole polygon down.
 
-    Any cutting of a closed polygon into triangles gives the right parity when each flips what it covers, because
-    every inner
-    edge is crossed twice. This one has a triangle (k - b, k, k + b) for each point k but the first and the last, b
-    being k's
-    lowest set bit, and k + b never beyond the last point. Half of the triangles are slivers along the outline, and the
-    few large ones fill whole tiles. It covers 1.1 times the interior of real silhouettes; a zigzag strip covers 1.0
-    but in long
-    thin triangles, which took 1.6 times as long on a software driver, and a fan from one point covers 1.6.
+    Any cutting of a closed polygon into triangles gives the right parity when each flips what it covers, because every
+    inner edge is crossed twice. This one has a triangle (k - b, k, k + b) for each point k but the first and the last,
+    b being k's lowest set bit, and k + b never beyond the last point. Half of the triangles are slivers along the
+    outline, and the few large ones fill whole tiles. It covers 1.1 times the interior of real silhouettes; a zigzag
+    strip covers 1.0 but in long thin triangles, which took 1.6 times as long on a software driver, and a fan from one
+    point covers 1.6.
 
     Args:
         firsts: int64 (polygons,), index of each one's first point.

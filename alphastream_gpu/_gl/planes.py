@@ -2,14 +2,13 @@
 Planes: which channels may share one parity plane. Pure.
 
 Channels flip pixels; two whose interiors overlap in one plane would cancel where they should unite. Interiors cannot
-overlap
-if the channels' boxes do not, nor if in every band of rows their extents in x do not: the second test keeps apart the
-two eyes' silhouettes, whose boxes overlap wherever one leans over the other's elbow. Both tests err on the safe side.
+overlap if the channels' boxes do not, nor if in every band of rows their extents in x do not: the second test keeps
+apart the two eyes' silhouettes, whose boxes overlap wherever one leans over the other's elbow. Both tests err on the
+safe side.
 
 Channels are then coloured greedily, from the largest box down, each taking the lowest plane that no overlapping one
-before it has: plane 0, which is drawn straight into the target, gets the silhouettes, and the later planes, which
-cost a pass over
-their own boxes, get the crumbs.
+before it has: plane 0, which is drawn straight into the target, gets the silhouettes, and the later planes, which cost
+a pass over their own boxes, get the crumbs.
 """
 
 from __future__ import annotations

@@ -4,12 +4,10 @@ MaskRenderer: exact masks in shaders, into an R8 texture.
 Strategy
 --------
 mask = parity fill | outline | half-way crossings (docs/coverage.md, "Why a GPU makes the same bits"). A frame whose
-channels' boxes do not overlap and whose target has the native size takes two draws, straight into the target: the
-fill with XOR blending, the outline over it. Channels that overlap others are filled in between, into the components
-of a
+channels' boxes do not overlap and whose target has the native size takes two draws, straight into the target: the fill
+with XOR blending, the outline over it. Channels that overlap others are filled in between, into the components of a
 scratch texture (four parity planes at a time), and ORed in by a resolve draw over their box alone. For another size
-than
-native, all that happens in a native scratch texture, and one more resolve draw scales it.
+than native, all that happens in a native scratch texture, and one more resolve draw scales it.
 
 What is uploaded is the polygons: 8 bytes a segment and 6 a triangle, in one write to one buffer that is reused.
 """
@@ -71,9 +69,8 @@ class MaskRenderer:
     """
     Renders masks into textures of a context that the caller owns.
 
-    Use it on the thread where the context is current; release it there, or leave the ``with`` block there. The
-    context must
-    offer OpenGL 3.3 core. No GL object is made per frame: buffers and textures are reused, and grow when a frame
+    Use it on the thread where the context is current; release it there, or leave the ``with`` block there. The context
+    must offer OpenGL 3.3 core. No GL object is made per frame: buffers and textures are reused, and grow when a frame
     needs more.
 
     Args:

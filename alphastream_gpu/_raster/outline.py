@@ -45,8 +45,7 @@ def outline_pixels(segments: Segments, grid: Grid) -> Iterator[Int64]:
 
     Yields:
         int64 (k,): indices into the flattened raster, ``row * grid.x.size + column``, with repeats. One array for a
-        real
-        frame, more for a huge one.
+        real frame, more for a huge one.
     """
     for at in range(0, segments.n_segments, _CHUNK_SEGMENTS):
         runs = _Runs(segments, slice(at, at + _CHUNK_SEGMENTS), grid)

@@ -86,10 +86,8 @@ class HttpSource(Source):
     Args:
         url: ``http:`` or ``https:``, or a callable that returns one, also asynchronously.
         client: an ``httpx.AsyncClient`` of the caller's, which stays open; its headers, authentication and proxies
-            are used
-            for the URL's own origin. It must not belong to a running event loop: requests run on the library's. When
-            omitted, a
-            client of the source's own.
+            are used for the URL's own origin. It must not belong to a running event loop: requests run on the
+            library's. When omitted, a client of the source's own.
         headers: sent to the URL's own origin, never to another one that it redirects to.
         timeout: seconds for one request, from connecting to the last byte; 1..300.
         deadline: seconds for one read with all its retries and redirects; 1..3600.

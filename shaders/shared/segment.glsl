@@ -1,6 +1,6 @@
 // Segment: which pixels belong to a directed segment a -> b, decided in integers (docs/coverage.md, "Lines" and
-// "Crossing pixels"). The renderer draws
-// only frames whose coordinates lie within +-2^14 (mesh.py, MAX_VIEWPORT), so every product below fits 32 bits.
+// "Crossing pixels"). The renderer draws only frames whose coordinates lie within +-2^14 (mesh.py, MAX_VIEWPORT), so
+// every product below fits 32 bits.
 
 // Whether `pixel` is one of the segment's own: Bresenham's line, ties toward a.
 //

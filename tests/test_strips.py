@@ -1,0 +1,192 @@
+"""
+Triangle strips: drawn by others, so drawn here by the plainest of GL programs and compared with the mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import moderngl
+import numpy as np
+import oracle
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from support import NATIVE, SAMPLE, channels_of, frames, geometry_of
+
+import alphastream_gpu
+from alphastream_gpu import Config, ErrorCode, FrameGeometry, FrameNotFoundError, FrameTimeoutError, rasterize
+from alphastream_gpu._raster.grid import grid_of
+from alphastream_gpu._raster.outline import outline_pixels
+from alphastream_gpu._raster.segments import segments_of
+
+VERTEX = """
+#version 330 core
+in vec2 corner;
+uniform vec2 size;
+void main() { gl_Position = vec4((corner + 0.5) / size * 2.0 - 1.0, 0.0, 1.0); }
+"""
+FRAGMENT = """
+#version 330 core
+out vec4 colour;
+void main() { colour = vec4(1.0); }
+"""
+
+
+class Drawer:
+    """Draws strips as a host program would."""
+
+    def __init__(self, ctx: moderngl.Context) -> None:
+        self.ctx = ctx
+        self.program = ctx.program(VERTEX, FRAGMENT)
+
+    def __call__(self, strip: np.ndarray, size: tuple[int, int], *, xor: bool = False) -> np.ndarray:
+        ctx = self.ctx
+        texture = ctx.texture(size, 1)
+        framebuffer = ctx.framebuffer([texture])
+        framebuffer.use()
+        framebuffer.clear()
+        self.program["size"] = size
+        if len(strip):
+            buffer = ctx.buffer(strip.tobytes())
+            array = ctx.vertex_array(self.program, [(buffer, "2f", "corner")])
+            if xor:
+                ctx.enable(moderngl.BLEND)
+                ctx.blend_func = (moderngl.ONE_MINUS_DST_COLOR, moderngl.ONE_MINUS_SRC_COLOR)
+            array.render(moderngl.TRIANGLE_STRIP)
+            ctx.disable(moderngl.BLEND)
+            array.release()
+            buffer.release()
+        drawn = np.frombuffer(texture.read(alignment=1), np.uint8).reshape(size[1], size[0])
+        ctx.detect_framebuffer(0).use()
+        framebuffer.release()
+        texture.release()
+        return drawn
+
+
+@pytest.fixture
+def drawer(ctx: moderngl.Context) -> Iterator[Drawer]:
+    made = Drawer(ctx)
+    yield made
+    made.program.release()
+
+
+def _outline(geometry: FrameGeometry, size: tuple[int, int]) -> np.ndarray:
+    marked = np.zeros((size[1], size[0]), bool)
+    for pixels in outline_pixels(segments_of(geometry), grid_of(size, size)):
+        marked.reshape(-1)[pixels] = True
+    return marked
+
+
+def _check_cover(geometry: FrameGeometry, drawer: Drawer, size: tuple[int, int]) -> None:
+    """
+    Drawn plainly, it differs from the exact mask only on the mask's outline pixels.
+
+    A half-way crossing, which the mask sets beside a line's own pixel, is as near to the outline as that one and
+    counts as it.
+    """
+    mask = rasterize(geometry, native_size=size)
+    outline = _outline(geometry, size)
+    beside = np.zeros_like(outline)
+    beside[:, 1:] |= outline[:, :-1]
+    beside[:, :-1] |= outline[:, 1:]
+    drawn = drawer(geometry.triangle_strip(), size)
+    wrong = (drawn != mask) & ~outline
+    halfway = beside & (mask == 255) & (drawn == 0)
+    assert not (wrong & ~halfway).any()
+
+
+def test_cover_strips_of_every_sample_frame(drawer: Drawer, geometries: list[FrameGeometry]) -> None:
+    for geometry in geometries:
+        _check_cover(geometry, drawer, NATIVE)
+
+
+@hypothesis_settings(max_examples=150)
+@given(channels=frames(low=0, high=63))
+def test_cover_strips_of_random_frames(drawer: Drawer, channels: Any) -> None:
+    _check_cover(geometry_of(channels), drawer, (64, 64))
+
+
+@given(channels=frames(low=0, high=63))
+def test_parity_strips_give_the_exact_interior(drawer: Drawer, channels: Any) -> None:
+    """Off the outline, what XOR leaves is each pixel's parity over all channels."""
+    geometry = geometry_of(channels)
+    drawn = drawer(geometry.triangle_strip("parity"), (64, 64), xor=True)
+    parity = np.zeros((64, 64), np.uint8)
+    for channel in channels_of(geometry):
+        if len(channel) >= 3:
+            parity ^= _strictly_inside(channel)
+    off = ~_outline(geometry, (64, 64)) & ~_on_a_segment(channels_of(geometry))
+    assert ((drawn == parity) | ~off).all()
+
+
+def _strictly_inside(channel: list[tuple[int, int]]) -> np.ndarray:
+    inside = np.zeros((64, 64), np.uint8)
+    for y in range(64):
+        row = _exact_crossings(channel, y)
+        for x in range(64):
+            inside[y, x] = 255 * (sum(crossing < x for crossing in row) % 2)
+    return inside
+
+
+def _exact_crossings(channel: list[tuple[int, int]], y: int) -> list[Any]:
+    """Exact crossings of a row, not rounded."""
+    found = []
+    for a, b in oracle.segments(channel):
+        (x0, y0), (x1, y1) = (a, b) if a[1] < b[1] else (b, a)
+        if y0 <= y < y1:
+            found.append(x0 + Fraction((y - y0) * (x1 - x0), y1 - y0))
+    return found
+
+
+def _on_a_segment(channels: list[list[tuple[int, int]]]) -> np.ndarray:
+    marked = np.zeros((64, 64), bool)
+    for channel in channels:
+        for a, b in oracle.segments(channel):
+            for x, y in oracle.line(a, b):
+                if 0 <= x < 64 and 0 <= y < 64:
+                    marked[y, x] = True
+    return marked
+
+
+def test_what_a_strip_is() -> None:
+    bow = geometry_of([[(0, 0), (10, 10), (10, 0), (0, 10)]])
+    strip = bow.triangle_strip()
+    assert strip.dtype == np.float32
+    assert strip.shape == (10, 2)
+    assert strip.flags.c_contiguous
+    assert {tuple(point) for point in strip.tolist()} == {(0, 0), (10, 10), (10, 0), (0, 10), (5, 5)}
+    square = geometry_of([[(0, 0), (4, 0), (4, 4), (0, 4)], [(9, 9)], [(1, 1), (2, 2)]])
+    zigzag = square.triangle_strip("parity")
+    assert zigzag.tolist() == [[0, 0], [0, 0], [4, 0], [0, 4], [4, 4], [4, 4]]
+    for kind in ("cover", "parity"):
+        assert geometry_of([[(1, 1), (2, 2)], []]).triangle_strip(kind).shape == (0, 2)
+        assert geometry_of([[(0, 0), (5, 5), (9, 9)]]).triangle_strip("cover").shape == (0, 2)
+    with pytest.raises(ValueError, match="expected 'cover' or 'parity', found 'fan'"):
+        square.triangle_strip("fan")  # type: ignore[arg-type]
+
+
+def test_strips_of_a_stream() -> None:
+    with alphastream_gpu.open(SAMPLE, config=Config(get_frame_timebox=1000, processing="both")) as stream:
+        strip = stream.get_triangle_strip_vertices(60)
+        assert not strip.flags.writeable
+        geometry = stream.get_geometry(60)
+        assert geometry is not None
+        assert np.array_equal(strip, geometry.triangle_strip())
+        assert stream.get_triangle_strip_vertices(60) is strip
+        with pytest.raises(FrameNotFoundError):
+            stream.get_triangle_strip_vertices(120)
+        error = stream.last_error()
+        assert error is not None
+        assert error.code == ErrorCode.NOT_FOUND
+        for index in range(61, 70):
+            assert stream.get_triangle_strip_vertices(index).size
+        assert stream.last_error() is None
+        assert stream.stats().made_ahead > 0
+
+
+def test_a_strip_that_is_not_there_in_time() -> None:
+    with alphastream_gpu.open(SAMPLE, config=Config(get_frame_timebox=0)) as stream, pytest.raises(FrameTimeoutError):
+        stream.get_triangle_strip_vertices(99)
