@@ -8,6 +8,7 @@ tampered block only as far as zlib's checksum sees it.
 
 from __future__ import annotations
 
+import operator
 import os
 import struct
 import threading
@@ -51,7 +52,7 @@ class AsvrKey:
         ValueError: the passphrase is not 32 bytes, or another argument is outside its range.
     """
 
-    __slots__ = ("_keys", "_lock", "_passphrase", "resource_name", "scene_id", "version")
+    __slots__ = ("_keys", "_lock", "_passphrase", "_resource_name", "_scene_id", "_version")
 
     def __init__(
         self, passphrase: bytes, *, scene_id: int, version: str = "1.5.0", resource_name: str | None = None
@@ -61,17 +62,35 @@ class AsvrKey:
         passphrase = bytes(passphrase)
         if len(passphrase) != PASSPHRASE_BYTES:
             raise ValueError(f"passphrase: expected {PASSPHRASE_BYTES} bytes, found {len(passphrase)}")
+        scene_id = operator.index(scene_id)
         if not 0 <= scene_id <= 0xFFFFFFFF:
             raise ValueError(f"scene_id: expected 0..4294967295, found {scene_id}")
         for name, text in (("version", version), ("resource_name", resource_name)):
+            if not (text is None and name == "resource_name") and not isinstance(text, str):
+                raise TypeError(f"{name}: expected a str, found {type(text).__name__}")
             if text is not None and not text.isascii():
                 raise ValueError(f"{name}: expected ASCII, found {text!r}")
         self._passphrase = passphrase
-        self.scene_id = scene_id
-        self.version = version
-        self.resource_name = resource_name
+        self._scene_id = scene_id
+        self._version = version
+        self._resource_name = resource_name
         self._keys: dict[str, bytes] = {}
         self._lock = threading.Lock()
+
+    @property
+    def scene_id(self) -> int:
+        """The scene that the files were made for."""
+        return self._scene_id
+
+    @property
+    def version(self) -> str:
+        """The version that the files were made for."""
+        return self._version
+
+    @property
+    def resource_name(self) -> str | None:
+        """The name that the file was encrypted under; None to take it from what is opened."""
+        return self._resource_name
 
     @classmethod
     def from_environment(

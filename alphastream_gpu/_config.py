@@ -36,7 +36,16 @@ def _whole(value: Any) -> int:
     return int(value)
 
 
+def _number(value: Any) -> float:
+    """A float, but never by reading a string or counting a truth."""
+    if isinstance(value, bool | str | bytes):
+        raise ValueError("not a number")
+    return float(value)
+
+
 def _fraction(value: Any) -> Fraction:
+    if isinstance(value, bool):
+        raise ValueError("not a number")
     return Fraction(value) if not isinstance(value, float) else Fraction(value).limit_denominator(1_000_000)
 
 
@@ -69,7 +78,7 @@ class Config:
     fps: Fraction = _option(
         Fraction(60), Fraction(1), Fraction(1000), "frames/s", "Frame rate; the files do not store it.", _fraction
     )
-    init_timeout: float = _option(10.0, 0.1, 300.0, "s", "Deadline for opening: header and table read.", float)
+    init_timeout: float = _option(10.0, 0.1, 300.0, "s", "Deadline for opening: header and table read.", _number)
     cache_frames: int = _option(
         512, 1, 65536, "frames", "Frames of geometry kept, least recently used going first.", _whole
     )
@@ -77,7 +86,7 @@ class Config:
         120, 0, 65536, "frames", "Frames fetched ahead of the play head, at most cache_frames; 0 turns it off.", _whole
     )
     get_frame_timebox: float = _option(
-        12.0, 0.0, 1000.0, "ms", "How long get_frame and get_geometry wait for a frame that is not there.", float
+        12.0, 0.0, 1000.0, "ms", "How long get_frame and get_geometry wait for a frame that is not there.", _number
     )
     raster_workers: int = _option(2, 1, 64, "threads", "Threads that rasterize ahead.", _whole)
     ready_frames: int = _option(10, 0, 256, "frames", "Masks rasterized ahead of the play head.", _whole)
@@ -93,13 +102,13 @@ class Config:
     file_buffer: int = _option(
         128 * KIB, 4 * KIB, 64 * MIB, "bytes", "Buffer of a file that cannot be mapped into memory.", _whole
     )
-    http_timeout: float = _option(10.0, 1.0, 300.0, "s", "One HTTP request, from connecting to the last byte.", float)
+    http_timeout: float = _option(10.0, 1.0, 300.0, "s", "One HTTP request, from connecting to the last byte.", _number)
     http_deadline: float = _option(
-        30.0, 1.0, 3600.0, "s", "One read over HTTP with all its retries, redirects and waits.", float
+        30.0, 1.0, 3600.0, "s", "One read over HTTP with all its retries, redirects and waits.", _number
     )
     http_retries: int = _option(3, 0, 10, "retries", "How often a failed request is repeated.", _whole)
     http_backoff: float = _option(
-        250.0, 0.0, 60_000.0, "ms", "Pause before the first repetition; doubles, with jitter on top.", float
+        250.0, 0.0, 60_000.0, "ms", "Pause before the first repetition; doubles, with jitter on top.", _number
     )
     http_chunk: int = _option(1 * MIB, 4 * KIB, 64 * MIB, "bytes", "Most bytes of one request.", _whole)
     http_concurrency: int = _option(4, 1, 64, "requests", "Most requests at a time.", _whole)

@@ -22,7 +22,7 @@ class FrameGeometry:
 
     Args:
         points: int32 (n, 2), x and y in native pixels, row 0 at the top. Any int32 value is allowed; what lies
-            outside the native window is clipped when rasterized. Copied unless it is read-only int32 already.
+            outside the native window is clipped when rasterized. Copied.
         channel_offsets: int32 (channels + 1,), starting at 0, ending at n, never falling. Channel c is
             ``points[channel_offsets[c]:channel_offsets[c + 1]]``. Omitted, all points are one channel.
 
@@ -60,7 +60,9 @@ class FrameGeometry:
             DecodeError: the payload breaks the format; the message names the channel, the expected and the found.
         """
         self = cls.__new__(cls)
-        self._points, self._channel_offsets = decode_payload(payload if type(payload) is bytes else bytes(payload))
+        self._points, self._channel_offsets = decode_payload(
+            payload if type(payload) is bytes else bytes(memoryview(payload))
+        )
         return self
 
     def to_payload(self) -> bytes:
@@ -138,7 +140,7 @@ _INT32: Final = np.iinfo(np.int32)
 
 
 def _as_int32(values: npt.ArrayLike, name: str) -> npt.NDArray[np.int32]:
-    """A read-only int32 array that nobody else can write to."""
+    """A read-only int32 copy that nobody else can write to."""
     array = np.asarray(values)
     if array.size == 0 and array.dtype.kind == "f":
         array = array.astype(np.int32)  # np.asarray([]) is float64
@@ -146,11 +148,9 @@ def _as_int32(values: npt.ArrayLike, name: str) -> npt.NDArray[np.int32]:
         raise TypeError(f"{name}: expected integers, found {array.dtype}")
     if array.size and (array.min() < _INT32.min or array.max() > _INT32.max):
         raise ValueError(f"{name}: expected values that fit int32, found {array.min()}..{array.max()}")
-    if array.dtype == np.int32 and array.flags.c_contiguous and not array.flags.writeable and array.flags.owndata:
-        return array
     array = np.array(array, dtype=np.int32, order="C")
     array.setflags(write=False)
-    return array
+    return array.view()  # of a frozen base, so that nobody can make it writable again
 
 
 def _check_offsets(offsets: npt.NDArray[np.int32], n_points: int) -> None:

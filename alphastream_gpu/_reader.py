@@ -5,6 +5,7 @@ StreamReader: a container on a source. Carries out what the format layer plans: 
 from __future__ import annotations
 
 import asyncio
+import operator
 import time
 from collections.abc import Sequence
 from itertools import pairwise
@@ -111,7 +112,8 @@ class StreamReader:
         return reader
 
     def check(self, index: int) -> None:
-        """Raise :class:`FrameNotFoundError` unless `index` is a frame of this stream."""
+        """Raise :class:`FrameNotFoundError` unless `index` is a frame of this stream; TypeError if it is no integer."""
+        operator.index(index)
         if not 0 <= index < len(self.index):
             raise FrameNotFoundError(
                 f"frame {index}: expected 0..{len(self.index) - 1}, the stream has {len(self.index)} frames"

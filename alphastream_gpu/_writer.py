@@ -43,6 +43,10 @@ class _Writer(ABC):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
+        if not self._path.name:
+            raise ValueError(f"path: expected a file's name, found {os.fspath(path)!r}")
+        if self._path.is_dir():
+            raise TransportError(f"creating {str(self._path)!r}: it is a directory")
         self._sizes = array("Q")
         self._lock = threading.Lock()
         self._failure: str | None = None
@@ -70,8 +74,12 @@ class _Writer(ABC):
         """
         if isinstance(frame, FrameGeometry):
             payload = frame.to_payload()
+            if len(payload) > MAX_PAYLOAD_BYTES:
+                raise ValueError(
+                    f"frame: expected a payload of at most {MAX_PAYLOAD_BYTES} bytes, found {len(payload)}"
+                )
         else:
-            payload = bytes(frame)
+            payload = bytes(memoryview(frame))
             FrameGeometry.from_payload(payload)
         self._append(pack_block(payload))
 

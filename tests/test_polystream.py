@@ -149,11 +149,18 @@ def test_points_must_be_integers() -> None:
         FrameGeometry([[1.5, 2.0]])
 
 
-def test_points_are_copied_unless_they_are_safe() -> None:
+def test_points_are_copied_for_good() -> None:
     points = np.array([[1, 2], [3, 4], [5, 9]], np.int32)
+    points.setflags(write=False)
     geometry = FrameGeometry(points)
+    points.setflags(write=True)
     points[0] = 7
     assert geometry.points[0].tolist() == [1, 2]
-    frozen = np.array([[1, 2]], np.int32)
-    frozen.setflags(write=False)
-    assert FrameGeometry(frozen).points is frozen
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        geometry.points.setflags(write=True)
+
+
+def test_a_payload_must_be_bytes() -> None:
+    for wrong in (5, "x", [1, 2]):
+        with pytest.raises(TypeError):
+            FrameGeometry.from_payload(wrong)  # type: ignore[arg-type]

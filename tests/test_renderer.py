@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from support import NATIVE, geometry_of, golden_frames, sha256
 
+import alphastream_gpu
 from alphastream_gpu import ClosedError, FrameGeometry, GLUnavailableError, MaskRenderer, RenderStats, rasterize
 from alphastream_gpu._gl import renderer as renderer_module
 
@@ -125,6 +126,51 @@ def test_other_textures_are_refused(ctx: moderngl.Context, make: dict[str, Any])
         with pytest.raises(ValueError, match="expected R8"):
             renderer.read(texture)
     texture.release()
+
+
+def test_things_that_are_no_texture_of_this_context(ctx: moderngl.Context) -> None:
+    released = ctx.texture((4, 4), 1)
+    released.release()
+    elsewhere = alphastream_gpu.create_headless_context()
+    foreign = elsewhere.texture((4, 4), 1)
+    ctx.__enter__()
+    with MaskRenderer(ctx, native_size=SMALL) as renderer:
+        for thing, error, message in (
+            ("x", TypeError, "expected a moderngl.Texture, found str"),
+            (ctx.texture_array((4, 4, 1), 1), TypeError, "found TextureArray"),
+            (released, ValueError, "it is released"),
+            (foreign, ValueError, "belongs to another context"),
+        ):
+            with pytest.raises(error, match=message):
+                renderer.render(TRIANGLE, into=thing)  # type: ignore[arg-type]
+    elsewhere.release()
+    ctx.__enter__()
+
+
+def test_the_hosts_scissor_and_wireframe_change_nothing(ctx_new: moderngl.Context) -> None:
+    host = ctx_new.framebuffer([ctx_new.texture((16, 16), 4)])
+    host.use()
+    ctx_new.scissor = (0, 0, 3, 3)
+    ctx_new.wireframe = True
+    with MaskRenderer(ctx_new, native_size=SMALL) as renderer:
+        for _ in range(3):
+            mask = renderer.read(renderer.render(TRIANGLE))
+            assert (mask == rasterize(TRIANGLE, native_size=SMALL)).all()
+            assert ctx_new.fbo is host
+            assert ctx_new.scissor == (0, 0, 3, 3)
+            assert ctx_new.wireframe
+
+
+def test_a_renderer_that_cannot_be_made_leaves_nothing(ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = []
+    monkeypatch.setattr(MaskRenderer, "release", lambda self: released.append(list(self._own)))
+    real = renderer_module.shader_source
+    monkeypatch.setattr(renderer_module, "shader_source", lambda name: real(name) + "x" * ("resolve" in name))
+    with pytest.raises(GLUnavailableError):
+        MaskRenderer(ctx)
+    assert [len(own) for own in released] == [2]
+    for program in released[0]:
+        program.release()
 
 
 def test_a_released_renderer(ctx: moderngl.Context) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import os
 import socket
 import sys
+from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -177,7 +178,12 @@ def test_what_an_argument_means(tmp_path: Path) -> None:
     path.write_bytes(DATA)
     own = MemorySource(DATA)
     assert as_source(own, config) is own
-    makers: list[Callable[[], object]] = [lambda: DATA, lambda: bytearray(DATA), lambda: memoryview(DATA)]
+    makers: list[Callable[[], object]] = [
+        lambda: DATA,
+        lambda: bytearray(DATA),
+        lambda: memoryview(DATA),
+        lambda: array("B", DATA),
+    ]
     for make in makers:
         assert isinstance(as_source(make(), config), MemorySource)  # type: ignore[arg-type]
     for given in (path, str(path), path.as_uri(), f"file:{path.as_posix().replace(' ', '%20')}"):
@@ -185,7 +191,9 @@ def test_what_an_argument_means(tmp_path: Path) -> None:
         assert source.name == "a b.asvp"
         assert source.length == len(DATA)
         asyncio.run(source.aclose())
-    with pytest.raises(TypeError, match="expected a path, a URL, bytes or a Source, found int"):
+    with pytest.raises(
+        TypeError, match="expected a path, a URL, a contiguous bytes-like object or a Source, found int"
+    ):
         as_source(5, config)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="scheme 'ftp'"):
         as_source("ftp://host/x.asvp", config)

@@ -194,6 +194,13 @@ def test_frames_from_several_threads(tmp_path: Path, passphrase: bytes) -> None:
     assert _payloads(tmp_path / "x.asvr", key) == [SQUARE] * 800
 
 
+def test_targets_that_cannot_be_are_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected a file's name"):
+        AsvpWriter("")
+    with pytest.raises(TransportError, match="it is a directory"):
+        AsvpWriter(tmp_path)
+
+
 def test_a_missing_folder(tmp_path: Path, passphrase: bytes) -> None:
     with pytest.raises(TransportError, match="creating .*: No such file or directory"):
         AsvpWriter(tmp_path / "no" / "x.asvp")

@@ -93,6 +93,14 @@ class MaskRenderer:
         self._targets: OrderedDict[moderngl.Texture, moderngl.Framebuffer] = OrderedDict()
         _check_context(ctx, self._native_size)
         self._max_viewport = min(MAX_VIEWPORT, *ctx.info["GL_MAX_VIEWPORT_DIMS"])
+        try:
+            self._make_objects()
+        except BaseException:
+            self.release()
+            raise
+
+    def _make_objects(self) -> None:
+        ctx = self._ctx
         self._fill = self._program("fill")
         self._outline = self._program("outline")
         self._resolve = self._program("resolve")
@@ -132,13 +140,14 @@ class MaskRenderer:
             name.
 
         Raises:
-            ValueError: `into` is no single-sampled R8 texture.
+            ValueError: `into` is no single-sampled R8 texture, is released, or belongs to another context.
+            TypeError: `into` is no 2D texture.
             ClosedError: the renderer is released.
         """
         self._check_open()
         target = self._own_texture() if into is None else into
         if into is not None:
-            _check_target(into)
+            _check_target(into, self._ctx)
         plan = plan_draw(geometry, self._native_size, max_viewport=self._max_viewport)
         if plan is None:
             mask = rasterize(geometry, target.size, native_size=self._native_size)
@@ -147,9 +156,12 @@ class MaskRenderer:
         else:
             # moderngl remembers the framebuffer in use, and would bind it again even after ours is released.
             before = self._ctx.fbo or self._ctx.detect_framebuffer(0)
+            wireframe = self._ctx.wireframe
             try:
+                self._ctx.wireframe = False
                 self._draw(plan, target)
             finally:
+                self._ctx.wireframe = wireframe
                 before.use()
         self._count(frames=1)
         return target
@@ -169,7 +181,7 @@ class MaskRenderer:
             ClosedError: the renderer is released.
         """
         self._check_open()
-        _check_target(texture)
+        _check_target(texture, self._ctx)
         width, height = texture.size
         mask = np.empty((height, width), np.uint8)
         texture.read_into(mask, alignment=1)  # rows are packed: an odd width must not be padded to 4 bytes
@@ -210,7 +222,9 @@ class MaskRenderer:
         ctx.blend_equation = moderngl.FUNC_ADD  # type: ignore[assignment]  # its stub knows only the pair
         is_native = target.size == self._native_size
         base = target if is_native else self._scratch_texture(1)
-        self._framebuffer(base).clear()
+        framebuffer = self._framebuffer(base)
+        framebuffer.use()  # before clearing, which would honour the scissor of the framebuffer in use
+        framebuffer.clear()
         self._draw_fill(plan, base, plan.planes[:1])
         for i in range(1, len(plan.planes), _COMPONENTS):
             self._draw_overlapping(plan, base, plan.planes[i : i + _COMPONENTS])
@@ -349,7 +363,13 @@ def _check_context(ctx: moderngl.Context, native_size: tuple[int, int]) -> None:
         )
 
 
-def _check_target(texture: moderngl.Texture) -> None:
+def _check_target(texture: moderngl.Texture, ctx: moderngl.Context) -> None:
+    if not isinstance(texture, moderngl.Texture):
+        raise TypeError(f"texture: expected a moderngl.Texture, found {type(texture).__name__}")
+    if type(texture.mglo).__name__ == "InvalidObject":
+        raise ValueError("texture: it is released")
+    if texture.ctx is not ctx:
+        raise ValueError("texture: it belongs to another context than the renderer")
     if texture.components != 1 or texture.dtype != "f1" or texture.samples != 0:
         raise ValueError(
             f"texture: expected R8 without multisampling (components=1, dtype='f1'), found components="

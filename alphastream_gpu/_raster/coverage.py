@@ -4,6 +4,7 @@ Coverage: the exact mask of a frame on the CPU. The definition that the shaders 
 
 from __future__ import annotations
 
+from operator import index
 from typing import Final
 
 import numpy as np
@@ -90,8 +91,8 @@ def _packed_outline(segments: Segments, grid: Grid) -> npt.NDArray[np.uint8]:
 
 
 def check_size(name: str, size: tuple[int, int]) -> tuple[int, int]:
-    """``(width, height)`` as ints, each checked to be 1..16384."""
-    width, height = size
+    """``(width, height)`` as ints, each checked to be 1..16384. A float is a TypeError, as in numpy's shapes."""
+    width, height = map(index, size)
     if not (1 <= width <= MAX_NATIVE_EDGE and 1 <= height <= MAX_NATIVE_EDGE):
         raise ValueError(f"{name}: expected width and height of 1..{MAX_NATIVE_EDGE}, found {width} x {height}")
-    return int(width), int(height)
+    return width, height

@@ -31,11 +31,14 @@ def as_source(source: SourceLike, config: Config) -> Source:
     """
     if isinstance(source, Source):
         return source
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return MemorySource(source)
     if isinstance(source, (str, os.PathLike)):
-        return _from_text(os.fspath(source), config)
-    raise TypeError(f"source: expected a path, a URL, bytes or a Source, found {type(source).__name__}")
+        return _from_text(os.fsdecode(source), config)
+    try:
+        return MemorySource(source)  # anything with the buffer protocol: bytes, mmap, array, ndarray
+    except TypeError:
+        raise TypeError(
+            f"source: expected a path, a URL, a contiguous bytes-like object or a Source, found {type(source).__name__}"
+        ) from None
 
 
 def _from_text(text: str, config: Config) -> Source:
