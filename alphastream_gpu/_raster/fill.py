@@ -77,15 +77,16 @@ class _Edges:
         self.top_x = np.where(down, segments.ax[closed], segments.bx[closed])
         self.height = np.abs(dy)
         self.run = np.where(down, dx, -dx)
-        rows, bottom = grid.y, self.top + self.height
-        if segments.box.top >= 0 and segments.box.bottom < rows.native and rows.is_identity:
-            self.first_row, self.stop_row = self.top, bottom
+        rows, bottom, box = grid.y, self.top + self.height, segments.box
+        if box.top >= 0 and box.bottom < rows.native:
+            top = self.top
         else:
-            self.first_row = rows.first[np.clip(self.top, 0, rows.native)]
-            self.stop_row = rows.first[np.clip(bottom, 0, rows.native)]
+            top, bottom = np.clip(self.top, 0, rows.native), np.clip(bottom, 0, rows.native)
+        self.first_row = top if rows.is_identity else rows.first[top]
+        self.stop_row = bottom if rows.is_identity else rows.first[bottom]
+        self.needs_clip = box.left < 0 or box.right >= grid.x.native
         self.row_bits = max(1, (rows.size - 1).bit_length())
         self.column_bits = (grid.x.native + 1).bit_length()
-        box = segments.box
         self.is_exact = box.reach > _FLOAT_COORDINATE or max(box.right - box.left, box.bottom - box.top) > _FLOAT_EXTENT
 
     def bands(self) -> Iterator[tuple[int, int]]:
@@ -141,7 +142,7 @@ class _Edges:
         keys = ((self.channel[chosen] << self.row_bits) + shift).repeat(count)
         keys += step
         keys <<= self.column_bits
-        keys += np.clip(column, -1, self.grid.x.native, out=column)
+        keys += np.clip(column, -1, self.grid.x.native, out=column) if self.needs_clip else column
         keys += 1
         return keys
 
