@@ -82,10 +82,9 @@ class FrameGeometry:
 
         Args:
             kind: ``"cover"``: drawn plainly, without blending, culling or stencil, at any scale, it covers each
-            channel's
-                even-odd interior. At native size, with pixel centres on the lattice (vertices at + 0.5), it differs
-                from the exact mask only on the mask's outline pixels. ``"parity"``: the polygons' own points in zigzag
-                order; right only when each triangle flips what it covers (XOR).
+                channel's even-odd interior. At native size, with pixel centres on the lattice (vertices at + 0.5), it
+                differs from the exact mask only on the mask's outline pixels. ``"parity"``: the polygons' own points in
+                zigzag order; right only when each triangle flips what it covers (XOR).
 
         Returns:
             float32 (n, 2), x and y; (0, 2) for a frame without area. New and the caller's.

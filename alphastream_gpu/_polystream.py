@@ -9,13 +9,13 @@ Strategy
 Inflating a real payload (700 bytes, 350 points) takes under 3 µs, a single numpy call 0.2 to 0.8 µs, so the whole
 decode must fit in some thirty numpy calls whose number does not depend on the channels or the points:
 
-* All channels are decoded by *one* running sum. Before summing, the slot of each channel's base is overwritten with
-  "my base minus where the previous channel ended", so the sum lands on the base by itself.
-* x and y are summed together as one int64, ``x + (y << 32)``. A 65,536-entry table turns a raw (dx, dy) byte
-  pair into that form, sign extension included. x carries a bias of 2^31 while it is summed, so that it never borrows
-  from y; flipping the bit 31 back leaves two int32 side by side, which *are* the (n, 2) result, in place.
-* Constants are 0-d arrays and operations write in place: numpy's converting a Python int, or broadcasting a
-  one-element array, costs more than the work itself at this size.
+* All channels are decoded by *one* running sum. Before summing, the slot of each channel's base is overwritten with "my
+  base minus where the previous channel ended", so the sum lands on the base by itself.
+* x and y are summed together as one int64, ``x + (y << 32)``. A 65,536-entry table turns a raw (dx, dy) byte pair into
+  that form, sign extension included. x carries a bias of 2^31 while it is summed, so that it never borrows from y;
+  flipping the bit 31 back leaves two int32 side by side, which *are* the (n, 2) result, in place.
+* Constants are 0-d arrays and operations write in place: numpy's converting a Python int, or broadcasting a one-element
+  array, costs more than the work itself at this size.
 
 Rejected: a Python loop over channels (linear in hostile channel counts), ``np.repeat`` of per-channel offsets
 (a second pass over the points), complex128 sums (the accumulate loop is three times slower than int64).

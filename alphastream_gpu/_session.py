@@ -8,20 +8,15 @@ stands one lock around the cache and the table of pending frames, held for micro
 decode.
 
 * *One fetch per frame.* A frame is pending from the moment it is planned or asked for until it is delivered; whoever
-asks
-  meanwhile joins. So the same frame is never read or decoded twice at a time.
+  asks meanwhile joins. So the same frame is never read or decoded twice at a time.
 * *Asked-for before planned.* A frame that somebody asks for and nobody has begun to read gets a read of its own at
-once. Prefetching
-  leaves one of the source's request slots free for that.
+  once. Prefetching leaves one of the source's request slots free for that.
 * *Plan, then act.* What to prefetch is `PlayHead.ahead` and `plan_reads`, both pure. A plan is made when the frames
-ahead fall below a
-  low-water mark, so that steady play costs one read per five sixths of a window, not one per frame.
+  ahead fall below a low-water mark, so that steady play costs one read per five sixths of a window, not one per frame.
 * *A jump* drops the plan, cancels reads of the old place that nobody waits for, and starts with a small window where
-reads are
-  cheap. Frames are decoded in groups, so a pool thread is never long about the old place either.
+  reads are cheap. Frames are decoded in groups, so a pool thread is never long about the old place either.
 * *Failures are delivered, never kept.* A failed prefetch pauses prefetching, doubling up to some seconds; a caller's
-own
-  request is tried at once all the same.
+  own request is tried at once all the same.
 
 A session never outlives its source: loading another source makes another session, so a frame of one cannot be given out
 as one of the other.
@@ -172,8 +167,7 @@ class Session:
             index: the frame.
             pending: what :meth:`join` gave.
             keep: let the fetch go on although nobody waits; otherwise it is cancelled with its last waiter, unless it
-            was
-                planned anyway.
+                was planned anyway.
         """
         pending.waiting -= 1
         pending.is_kept |= keep

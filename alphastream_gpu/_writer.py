@@ -104,8 +104,7 @@ class _Writer(ABC):
 
         Raises:
             TransportError: the disk failed, now or in an earlier `add_frame`; under the target's name is no file, the
-            one
-                that stood there before, or, if only the last sync failed, the whole new one.
+                one that stood there before, or, if only the last sync failed, the whole new one.
         """
         with self._lock:
             spool, self._spool = self._spool, None

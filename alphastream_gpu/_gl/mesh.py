@@ -17,8 +17,7 @@ __all__ = ["MAX_VIEWPORT", "DrawPlan", "PlaneDraw", "plan_draw", "triangles"]
 
 MAX_VIEWPORT: Final = 16384
 """Largest viewport edge that is used, in pixels. GL 3.3 hardware has viewports of at least its largest texture; 2^14
-keeps
-coordinates in int16 and the shaders' products in int32."""
+keeps coordinates in int16 and the shaders' products in int32."""
 MAX_SEGMENTS: Final = 65535
 """Most segments that are drawn: triangle indices are 16-bit. Real frames have some 400."""
 

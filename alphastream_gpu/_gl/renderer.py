@@ -131,9 +131,8 @@ class MaskRenderer:
 
         Args:
             geometry: the frame.
-            into: an R8 texture of the caller's (``ctx.texture(size, 1)``); its size decides the scaling. When
-            omitted, a
-                texture of native size that belongs to the renderer and is overwritten by the next such call.
+            into: an R8 texture of the caller's (``ctx.texture(size, 1)``); its size decides the scaling. When omitted,
+                a texture of native size that belongs to the renderer and is overwritten by the next such call.
 
         Returns:
             The texture: GL_R8, 0.0 or 1.0, the first row in memory being the mask's top row. ``texture.glo`` is its

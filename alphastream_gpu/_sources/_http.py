@@ -4,18 +4,14 @@ A source over HTTP range requests, on httpx.
 Strategy
 --------
 * No HEAD request. The first read asks for a range like any other; the reply's Content-Range tells the length, and its
-ETag
-  (or Last-Modified) is pinned: a later reply that differs belongs to another file, and mixing two would be a wrong
+  ETag (or Last-Modified) is pinned: a later reply that differs belongs to another file, and mixing two would be a wrong
   frame.
-* A reply counts only if it is 206, starts where it was asked to, is not compressed and has exactly the bytes.
-Anything less is
-  retried or refused, never guessed at.
-* The query string of a signed URL is a secret and a byte string. It goes out as given (httpcore's ``target``), and
-the URL object
-  that httpx logs does not print it.
-* Redirects are followed here, not by httpx: the final address is remembered, and to another origin none of the
-caller's headers,
-  credentials or cookies go, neither at the hop nor later.
+* A reply counts only if it is 206, starts where it was asked to, is not compressed and has exactly the bytes. Anything
+  less is retried or refused, never guessed at.
+* The query string of a signed URL is a secret and a byte string. It goes out as given (httpcore's ``target``), and the
+  URL object that httpx logs does not print it.
+* Redirects are followed here, not by httpx: the final address is remembered, and to another origin none of the caller's
+  headers, credentials or cookies go, neither at the hop nor later.
 * Retrying is tenacity's: which errors, how often and how long to wait is said declaratively, the loop is theirs.
 """
 
