@@ -50,7 +50,6 @@ class MadeAhead(Generic[Variant, Product]):
         self._making: set[int] = set()
         self._workers = 0
         self._geometry_of: Callable[[int], FrameGeometry | None] = lambda index: None
-        self._epoch = 0
         self.n_made = 0
         """Products made ahead so far."""
 
@@ -59,13 +58,13 @@ class MadeAhead(Generic[Variant, Product]):
         with self._lock:
             return self._made.get(index) if variant == self._variant else None
 
-    def keep(self, index: int, variant: Variant, product: Product, epoch: int) -> None:
-        """Keep what was made for a caller, unless another source was loaded since `epoch`."""
+    def keep(self, index: int, variant: Variant, product: Product) -> None:
+        """Keep what was made for a caller, if that variant is still the one asked for."""
         with self._lock:
-            if variant == self._variant and epoch == self._epoch:
+            if variant == self._variant:
                 self._made[index] = product
 
-    def aim(self, around: range, at: int, variant: Variant, geometry_of: Callable[[int], FrameGeometry | None]) -> int:
+    def aim(self, around: range, at: int, variant: Variant, geometry_of: Callable[[int], FrameGeometry | None]) -> None:
         """
         Say what to have ready.
 
@@ -73,17 +72,14 @@ class MadeAhead(Generic[Variant, Product]):
             around: the frames ahead, nearest first.
             at: the play head.
             variant: of the products.
-            geometry_of: a frame's geometry if it is there, from any thread.
-
-        Returns:
-            The epoch, for :meth:`keep`.
+            geometry_of: a frame's geometry if it is there, from any thread. It belongs to the variant: another source,
+                another variant.
         """
         wanted = list(around[: self._n_ahead])
         with self._lock:
             if variant != self._variant:
                 self._variant = variant
                 self._made.clear()
-                self._epoch += 1
             reach = set(wanted)
             step = -1 if around.step < 0 else 1
             reach.update(at - step * k for k in range(_KEPT_BEHIND + 1))
@@ -92,7 +88,6 @@ class MadeAhead(Generic[Variant, Product]):
             self._wanted = wanted
             self._geometry_of = geometry_of
             self._hire()
-            return self._epoch
 
     def more_geometry(self) -> None:
         """Frames came in; some of what is wanted may be possible now."""
@@ -103,7 +98,7 @@ class MadeAhead(Generic[Variant, Product]):
     def forget(self) -> None:
         """Another source, or the end: nothing made so far is of use."""
         with self._lock:
-            self._epoch += 1
+            self._variant = None
             self._made.clear()
             self._wanted = []
 
@@ -121,7 +116,7 @@ class MadeAhead(Generic[Variant, Product]):
         """Make products until nothing wanted can be made."""
         while True:
             with self._lock:
-                epoch, variant = self._epoch, self._variant
+                variant = self._variant
                 task = self._next()
                 if task is None or variant is None:
                     self._workers -= 1
@@ -139,7 +134,7 @@ class MadeAhead(Generic[Variant, Product]):
                 raise
             with self._lock:
                 self._making.discard(index)
-                if epoch == self._epoch and index in self._wanted:
+                if variant == self._variant and index in self._wanted:
                     self._made[index] = product
                     self.n_made += 1
 

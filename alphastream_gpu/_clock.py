@@ -13,6 +13,7 @@ large to be drift is a seek.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -93,7 +94,13 @@ class PlaybackClock:
             self._rate = rate
 
     def seek(self, media_time: float) -> None:
-        """Jump to a media time; what was learned of the drift is kept."""
+        """
+        Jump to a media time; what was learned of the drift is kept.
+
+        Raises:
+            ValueError: not a finite number.
+        """
+        _check_finite(media_time)
         with self._lock:
             self._jump(self._now(), media_time)
 
@@ -106,7 +113,11 @@ class PlaybackClock:
 
         Returns:
             Whether the clock jumped.
+
+        Raises:
+            ValueError: not a finite number.
         """
+        _check_finite(media_time)
         with self._lock:
             now = self._now()
             error = media_time - self._time(now)
@@ -142,3 +153,8 @@ class PlaybackClock:
 
     def __repr__(self) -> str:
         return f"<PlaybackClock {self.time():.3f} s {'paused' if self._is_paused else f'at rate {self._rate:g}'}>"
+
+
+def _check_finite(media_time: float) -> None:
+    if not math.isfinite(media_time):
+        raise ValueError(f"media_time: expected a finite number of seconds, found {media_time}")

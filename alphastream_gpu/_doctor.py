@@ -22,7 +22,7 @@ from ._raster import rasterize
 
 __all__ = ["Finding", "Report", "examine"]
 
-_PACKAGES: Final = ("numpy", "moderngl", "glcontext", "cryptography", "httpx", "anyio")
+_PACKAGES: Final = ("numpy", "moderngl", "glcontext", "cryptography", "httpx")
 _LIBRARIES: Final = {"EGL": "libEGL.so.1", "GL": "libGL.so.1"}
 
 

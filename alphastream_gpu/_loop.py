@@ -1,9 +1,12 @@
 """
 The library's event loop: one background thread, there while any stream is open.
 
-anyio's portal provider starts the thread with the first lease and ends it with the last. Work is handed over by
-asyncio's own thread-safe calls, which never wait for the loop: a portal's do, and a caller that holds a lock meanwhile
-would wait for a loop that waits for the lock. Nothing runs at import.
+The first lease starts the thread, the last one ends it. Work is handed over by asyncio's thread-safe calls, which never
+wait for the loop: a caller that holds a lock would otherwise wait for a loop that waits for the lock. Nothing runs at
+import.
+
+anyio's portals were turned down: handing work over waits for the loop, and a portal that outlives its thread (in a
+forked child, at interpreter exit) waits for it for ever when it is collected.
 """
 
 from __future__ import annotations
@@ -13,34 +16,54 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    from anyio.from_thread import BlockingPortalProvider
+from typing import Any, TypeVar
 
 __all__ = ["LoopLease"]
 
 T = TypeVar("T")
 
-_lock = threading.Lock()
-_provider: BlockingPortalProvider | None = None
+
+class _LoopThread:
+    """A thread that runs an event loop until it is told to stop."""
+
+    def __init__(self) -> None:
+        started = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(started,), name="alphastream-loop", daemon=True)
+        self._thread.start()
+        started.wait()
+
+    def _run(self, started: threading.Event) -> None:
+        with asyncio.Runner() as runner:  # which cancels what is left when it ends
+            self.loop = runner.get_loop()
+            self._stop = asyncio.Event()
+            started.set()
+            runner.run(self._until_stopped())
+
+    async def _until_stopped(self) -> None:
+        await self._stop.wait()
+
+    def stop(self) -> None:
+        """End the loop and wait for the thread."""
+        self.loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
 
 
-def _the_provider() -> BlockingPortalProvider:
-    """The process's provider, made once."""
-    global _provider  # noqa: PLW0603 - one per process is the point
-    from anyio.from_thread import BlockingPortalProvider
+class _Shared:
+    """The process's loop thread and the number of its leases."""
 
-    with _lock:
-        if _provider is None:
-            _provider = BlockingPortalProvider(backend="asyncio")
-        return _provider
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.thread: _LoopThread | None = None
+        self.n_leases = 0
+
+
+_shared = _Shared()
 
 
 def _forget_after_fork() -> None:
     """The thread does not exist in a forked child; its first stream there starts another."""
-    global _provider, _lock
-    _provider, _lock = None, threading.Lock()
+    global _shared  # noqa: PLW0603 - one per process is the point
+    _shared = _Shared()
 
 
 if hasattr(os, "register_at_fork"):
@@ -53,10 +76,13 @@ class LoopLease:
     """
 
     def __init__(self) -> None:
-        self._provider = _the_provider()
-        self._loop: asyncio.AbstractEventLoop = self._provider.__enter__().call(asyncio.get_running_loop)
-        self._lock = threading.Lock()
-        self._released = False
+        self._shared = shared = _shared
+        self._is_released = False
+        with shared.lock:
+            if shared.thread is None:
+                shared.thread = _LoopThread()
+            shared.n_leases += 1
+            self._loop = shared.thread.loop
 
     def submit(self, function: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         """Run a coroutine function on the loop, from any thread. Cancelling the future cancels the coroutine."""
@@ -68,7 +94,12 @@ class LoopLease:
 
     def release(self) -> None:
         """Give the claim up; may be called again. Waits for the thread to end when it was the last claim."""
-        with self._lock:
-            released, self._released = self._released, True
-        if not released:
-            self._provider.__exit__(None, None, None)
+        thread = None
+        with self._shared.lock:
+            if not self._is_released:
+                self._is_released = True
+                self._shared.n_leases -= 1
+                if self._shared.n_leases == 0:
+                    thread, self._shared.thread = self._shared.thread, None
+        if thread is not None:
+            thread.stop()

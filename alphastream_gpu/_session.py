@@ -46,6 +46,10 @@ _DECODE_GROUP: Final = 16
 """Frames decoded per visit to the pool: half a millisecond, so that nobody waits long for a worker."""
 _INLINE_BLOCK_BYTES: Final = 32 * 1024
 """A block up to this size that somebody waits for is decoded on the loop: faster than going to the pool and back."""
+_KEPT_SECONDS: Final = 1.0
+"""How long after the last call for it a frame is fetched on although play jumped elsewhere. Two players on one stream
+jump back and forth all the time, and each must get its frames; a network that hangs must not keep its slots for
+ever."""
 _BATCH_FRAMES: Final = 256
 _BATCH_BYTES: Final = 1024 * 1024
 """`frames` reads and decodes this much at a time: enough to make the crossing between threads cheap, little enough that
@@ -62,16 +66,18 @@ once."""
 class _Pending:
     """A frame that is being fetched, or about to be."""
 
-    __slots__ = ("future", "is_kept", "task", "waiting")
+    __slots__ = ("asked_at", "future", "is_kept", "task", "waiting")
 
     def __init__(self) -> None:
         self.future: Future[FrameGeometry] = Future()
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[bool] | None = None
         """The fetch that delivers it; None until it runs."""
         self.waiting = 0
         """Callers that wait right now."""
         self.is_kept = False
-        """Somebody asked and gave up waiting: fetched all the same ("it is still coming"), unless play jumps away."""
+        """Somebody asked and gave up waiting: fetched all the same, for it was said to be still coming."""
+        self.asked_at = 0.0
+        """When somebody asked last."""
 
 
 class Session:
@@ -96,7 +102,8 @@ class Session:
         self.reader = reader
         self.n_frames = len(reader.index)
         self.lock = lock
-        self.head = PlayHead(config.prefetch_frames)
+        # What is ahead and not yet played is older in the cache than what was played, so half of it must be enough.
+        self.head = PlayHead(min(config.prefetch_frames, config.cache_frames // 2))
         self.is_replaced = False
         """Whether the stream goes on with another session."""
         self.owns_source = True
@@ -130,18 +137,24 @@ class Session:
         with self.lock:
             return None if self._closed else self._cache.peek(index)
 
+    def is_closed(self) -> bool:
+        """Whether this session has ended, by closing the stream or loading another source."""
+        return self._closed
+
     def cache_size(self) -> tuple[int, int, int]:
         """(frames, bytes, evicted so far); the caller holds the lock."""
         return len(self._cache), self._cache.nbytes, self._cache.evicted
 
     def play(self, index: int) -> None:
         """The player is at this frame: move the head and see to prefetching. The caller holds the lock."""
+        is_lost = index not in self._cache and index not in self._pending
         if self.head.move(index):
             self._frontier = None
             self._plan_soon(jumped=True)
-        elif self._frontier is None or (
-            0 < self._frontier < self.n_frames - 1 and self.head.distance_to(self._frontier) < self._low_water()
-        ):
+        elif is_lost or self._frontier is None:
+            self._frontier = None  # planned once, and evicted or failed since
+            self._plan_soon()
+        elif 0 < self._frontier < self.n_frames - 1 and self.head.distance_to(self._frontier) < self._low_water():
             self._plan_soon()
 
     def join(self, index: int) -> tuple[_Pending, bool]:
@@ -157,6 +170,7 @@ class Session:
             pending = self._pending[index] = _Pending()
             self._loop.call_soon(self._start_urgent, index, pending)
         pending.waiting += 1
+        pending.asked_at = time.monotonic()
         return pending, joined
 
     def leave(self, index: int, pending: _Pending, *, keep: bool) -> None:
@@ -213,6 +227,8 @@ class Session:
             The next geometries, at least one unless there is an error: those up to `stop`, to a bad frame, or to what
             is sensible to hold at a time; and the bad frame's error.
         """
+        if self._closed:
+            return [], self._ended()
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -225,6 +241,10 @@ class Session:
                 return [], exc
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._pool, _decode_some, self.reader, start, blocks)
+        except asyncio.CancelledError:
+            if self.is_closed():
+                return [], self._ended()
+            raise
         finally:
             self._tasks.discard(task)
 
@@ -233,7 +253,7 @@ class Session:
     def _plan_soon(self, *, jumped: bool = False) -> None:
         if jumped:
             self._loop.call_soon(self._abandon)
-        if not self._is_planning:
+        if not self._is_planning and not self._closed:
             self._is_planning = True
             self._loop.call_soon(self._plan)
 
@@ -276,43 +296,39 @@ class Session:
             ]
             self._prefetching += len(plan)
             for span, pending in entries:
-                task = asyncio.get_running_loop().create_task(self._prefetch(span, pending))
+                task = asyncio.get_running_loop().create_task(self._fetch(span, pending))
+                # In a callback: a task that is cancelled before its first step never runs a line of its own.
+                task.add_done_callback(self._end_prefetch)
                 self._track(task)
                 for entry in pending:
                     entry.task = task
 
-    async def _prefetch(self, span: FrameSpan, pending: list[_Pending]) -> None:
-        """Fetch one planned span."""
-        failed = False
-        try:
-            failed = await self._fetch(span, pending)
-        finally:
-            with self.lock:
-                self._prefetching -= 1
-                if failed:
+    def _end_prefetch(self, task: asyncio.Task[bool]) -> None:
+        """A planned fetch ended: its slot is free, and after a failure prefetching pauses."""
+        with self.lock:
+            self._prefetching -= 1
+            if not task.cancelled():
+                if task.exception() is not None or task.result():
                     self._pause = min(_LONGEST_PAUSE, 2 * self._pause or _FIRST_PAUSE)
                     self._paused_until = time.monotonic() + self._pause
                     self._frontier = None
                 else:
                     self._pause = 0.0
-                self._plan_soon()
+            self._plan_soon()
 
     def _start_urgent(self, index: int, pending: _Pending) -> None:
         if self._pending.get(index) is not pending or pending.task is not None:
             return  # closed, given up or planned meanwhile
         span = self.reader.span(index, index + 1)
-        pending.task = asyncio.get_running_loop().create_task(self._fetch_urgent(span, pending))
+        pending.task = asyncio.get_running_loop().create_task(self._fetch(span, [pending]))
         self._track(pending.task)
-
-    async def _fetch_urgent(self, span: FrameSpan, pending: _Pending) -> None:
-        await self._fetch(span, [pending])
 
     async def _fetch(self, span: FrameSpan, pending: list[_Pending]) -> bool:
         """Read, decode and deliver a span; True if the source failed. Frames that are not delivered are withdrawn."""
         try:
             blocks = await self._read(span)
         except AlphaStreamError as exc:
-            self._deliver(span.first, pending, [exc] * len(pending))
+            self._deliver(span.first, pending, [_of_frame(exc, index) for index in range(span.first, span.stop)])
             return True
         except BaseException as exc:
             self._withdraw(span.first, pending, exc)
@@ -373,7 +389,12 @@ class Session:
             near = set(self.head.ahead(self.n_frames))
             if self.head.at is not None:
                 near.add(self.head.at)
-            wanted = {entry.task for index, entry in self._pending.items() if entry.waiting or index in near}
+            recent = time.monotonic() - _KEPT_SECONDS
+            wanted = {
+                entry.task
+                for index, entry in self._pending.items()
+                if entry.waiting or index in near or (entry.is_kept and entry.asked_at > recent)
+            }
             stale = {entry.task for entry in self._pending.values()} - wanted
             for index, entry in list(self._pending.items()):
                 if entry.task in stale:
@@ -383,17 +404,24 @@ class Session:
             if task is not None:
                 task.cancel()
 
-    def _track(self, task: asyncio.Task[None]) -> None:
+    def _track(self, task: asyncio.Task[bool]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._untrack)
 
-    def _untrack(self, task: asyncio.Task[None]) -> None:
+    def _untrack(self, task: asyncio.Task[bool]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # delivered to its waiters already
 
 
 Result = FrameGeometry | AlphaStreamError
+
+
+def _of_frame(error: AlphaStreamError, index: int) -> AlphaStreamError:
+    """The same error as one frame's own: raised by many threads at once, one object would mix up their tracebacks."""
+    own = type(error)(str(error), frame_index=index)
+    own.__cause__ = error.__cause__
+    return own
 
 
 def _succeed(pending: _Pending, geometry: FrameGeometry) -> None:

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import operator
+import os
 import threading
 import time
 import warnings
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from fractions import Fraction
 from functools import partial
@@ -39,11 +42,12 @@ __all__ = ["AlphaStream", "open", "open_async"]
 
 T = TypeVar("T")
 
-_QUICK_POINTS: Final = 20_000
-_QUICK_PIXELS: Final = 1 << 23
-"""A frame within both is rasterized on the caller's thread, in a millisecond or a few; a larger one in the pool,
-where the
-time box can end the wait."""
+_QUICK_POINTS: Final = 1000
+_QUICK_PIXELS: Final = 1 << 22
+"""A frame within both is rasterized on the caller's thread, which takes a few milliseconds even if each step is as long
+as the format allows; a larger one in the pool, where the time box can end the wait."""
+_MAX_SLOW: Final = 4
+"""Frames that are being made in the pool for callers whose time box ended; an older one gives way."""
 
 
 class AlphaStream:
@@ -68,11 +72,13 @@ class AlphaStream:
         self._last_error: LastError | None = None
         self._counters = new_counters()
         self._pending: set[Future[Any]] = set()
+        self._closers: set[asyncio.Future[None]] = set()
         self._loop = LoopLease()
         self._pool = ThreadPoolExecutor(self._config.decode_workers, thread_name_prefix="alphastream-decode")
         n_workers, n_ahead = self._config.raster_workers, self._config.ready_frames
         self._raster_pool = ThreadPoolExecutor(n_workers, thread_name_prefix="alphastream-raster")
         self._masks = MadeAhead(partial(_make_mask, self._config.native_size), n_ahead, n_workers, self._raster_pool)
+        self._slow: OrderedDict[Hashable, Future[Any]] = OrderedDict()
         self._strips = MadeAhead(_make_strip, n_ahead, n_workers, self._raster_pool)
         self._closed = False
         _close_at_exit(self)
@@ -117,22 +123,17 @@ class AlphaStream:
         """
         native_width, native_height = self._config.native_size
         size = (native_width if width is None else width, native_height if height is None else height)
-        mask = self._masks.get(index, size)
-        if mask is None:
-            check_size("size", size)
+        size = check_size("size", size)
         deadline = time.monotonic() + self._config.get_frame_timebox / 1000
         try:
             session, geometry = self._get(index, deadline)
-            epoch = self._make_ahead(session, index, size)
+            self._make_ahead(session, index, size)
+            # The session is part of what is kept: a mask of another source must never be found under this index.
+            mask = self._masks.get(index, (session, size))
             if mask is None:
-                mask = self._in_time(
-                    index,
-                    geometry,
-                    deadline,
-                    size[0] * size[1],
-                    partial(_make_mask, self._config.native_size, geometry, size),
-                )
-                self._masks.keep(index, size, mask, epoch)
+                make = partial(_make_mask, self._config.native_size, geometry, (session, size))
+                mask = self._in_time(index, (session, index, size), geometry, deadline, size[0] * size[1], make)
+                self._masks.keep(index, (session, size), mask)
         except ClosedError:
             raise
         except AlphaStreamError as exc:
@@ -171,14 +172,15 @@ class AlphaStream:
             FrameNotFoundError, NotReadyError, DecodeError, TransportError: as :meth:`last_error` says too.
             ClosedError: the stream is closed, also while waiting.
         """
-        strip = self._strips.get(index, "cover")
         deadline = time.monotonic() + self._config.get_frame_timebox / 1000
         try:
             session, geometry = self._get(index, deadline)
-            epoch = self._make_ahead(session, index, None)
+            self._make_ahead(session, index, None)
+            strip = self._strips.get(index, (session, "cover"))
             if strip is None:
-                strip = self._in_time(index, geometry, deadline, 0, partial(_make_strip, geometry, "cover"))
-                self._strips.keep(index, "cover", strip, epoch)
+                make = partial(_make_strip, geometry, (session, "cover"))
+                strip = self._in_time(index, (session, index, "cover"), geometry, deadline, 0, make)
+                self._strips.keep(index, (session, "cover"), strip)
         except ClosedError:
             raise
         except AlphaStreamError as exc:
@@ -238,6 +240,7 @@ class AlphaStream:
             TransportError: the source failed.
             ClosedError: the stream was closed, also while waiting.
         """
+        index = int(operator.index(index))
         with self._lock:
             session = self._open_session()
             session.reader.check(index)
@@ -346,6 +349,7 @@ class AlphaStream:
 
     def _get(self, index: int, deadline: float) -> tuple[Session, FrameGeometry]:
         """A frame's geometry by the deadline. Raises whatever prevents it."""
+        index = int(operator.index(index))  # True is an index too, but must not become a key beside 1
         with self._lock:
             session = self._open_session()
             session.reader.check(index)
@@ -362,8 +366,8 @@ class AlphaStream:
         except ClosedError as exc:
             raise ClosedError(str(exc)) from None  # of one's own: many threads may be given the same
         except TimeoutError as exc:
-            if pending.future.done() and pending.future.exception() is not None:
-                raise  # the fetch itself timed out
+            if pending.future.done():  # it came in that very moment, or its own deadline ended
+                return session, pending.future.result()
             raise _TimeBoxEndedError(
                 f"frame {index}: not there within {self._config.get_frame_timebox:g} ms; it is still coming",
                 frame_index=index,
@@ -372,33 +376,54 @@ class AlphaStream:
             with self._lock:
                 session.leave(index, pending, keep=True)
 
-    def _make_ahead(self, session: Session, index: int, size: tuple[int, int] | None) -> int:
-        """See to what lies ahead being made, at the size asked for; the epoch of what was aimed at last."""
+    def _make_ahead(self, session: Session, index: int, size: tuple[int, int] | None) -> None:
+        """See to what lies ahead being made, masks at the size asked for."""
         if not self._config.ready_frames:
-            return 0
+            return
         processing = self._config.processing
         with self._lock:
             ahead = session.head.ahead(session.n_frames)
-        epoch = 0
         if processing != "mask":
-            epoch = self._strips.aim(ahead, index, "cover", session.peek)
+            self._strips.aim(ahead, index, (session, "cover"), session.peek)
         if processing != "triangles" and size is not None:
-            epoch = self._masks.aim(ahead, index, size, session.peek)
-        return epoch
+            self._masks.aim(ahead, index, (session, size), session.peek)
 
-    def _in_time(self, index: int, geometry: FrameGeometry, deadline: float, n_pixels: int, make: Callable[[], T]) -> T:
-        """Make something of a frame: here if that is quick, else in the pool by the deadline."""
+    def _in_time(
+        self,
+        index: int,
+        key: Hashable,
+        geometry: FrameGeometry,
+        deadline: float,
+        n_pixels: int,
+        make: Callable[[], T],
+    ) -> T:
+        """Make something of a frame: here if that is quick, else in the pool by the deadline; asking again joins."""
         if len(geometry.points) <= _QUICK_POINTS and n_pixels <= _QUICK_PIXELS:
             return make()
+        with self._lock:
+            if self._closed:
+                raise ClosedError("the stream is closed")
+            work: Future[T] | None = self._slow.get(key)
+            if work is None:
+                work = self._slow[key] = self._raster_pool.submit(make)
+                while len(self._slow) > _MAX_SLOW:
+                    self._slow.pop(next(iter(self._slow))).cancel()
         try:
-            return self._raster_pool.submit(make).result(max(0.0, deadline - time.monotonic()))
+            made = work.result(max(0.0, deadline - time.monotonic()))
         except TimeoutError as exc:
-            raise _TimeBoxEndedError(
-                f"frame {index}: what is made of its {len(geometry.points)} points was not ready in time; ask again",
-                frame_index=index,
-            ) from exc
-        except (CancelledError, RuntimeError) as exc:
-            raise ClosedError("the stream was closed during the call") from exc
+            if not work.done():
+                raise _TimeBoxEndedError(
+                    f"frame {index}: what is made of its {len(geometry.points)} points is not ready yet; ask again",
+                    frame_index=index,
+                ) from exc
+            made = work.result()
+        except CancelledError as exc:
+            if self._closed:
+                raise ClosedError("the stream was closed during the call") from exc
+            raise _TimeBoxEndedError(f"frame {index}: other frames came first; ask again", frame_index=index) from exc
+        with self._lock:
+            self._slow.pop(key, None)
+        return made
 
     def _forget_made(self) -> None:
         self._masks.forget()
@@ -423,9 +448,13 @@ class AlphaStream:
         return self._loop.submit(self._close_session)
 
     async def _close_session(self) -> None:
-        session, self._session = self._session, None
+        with self._lock:
+            session, self._session = self._session, None
+            if session is not None:
+                _add_session(self._counters, session)
         if session is not None:
             await session.aclose()
+        await asyncio.gather(*self._closers, return_exceptions=True)
 
     def _end_close(self, closing: Future[None]) -> None:
         """Wait until all is closed and every thread has ended. Never on the loop's own thread."""
@@ -503,7 +532,11 @@ class AlphaStream:
             raise
         self._forget_made()
         if previous is not None:
-            await previous.aclose()
+            # Shielded: whoever gives up waiting for the new source must not leave the old one open.
+            closing = asyncio.ensure_future(previous.aclose())
+            self._closers.add(closing)
+            closing.add_done_callback(self._closers.discard)
+            await asyncio.shield(closing)
 
 
 _open_streams: weakref.WeakSet[AlphaStream] = weakref.WeakSet()
@@ -519,13 +552,26 @@ def _close_at_exit(stream: AlphaStream) -> None:
         _open_streams.add(stream)
 
 
+def _disown_after_fork() -> None:
+    """In a forked child, the parent's streams have no thread that could close them; they are the parent's to close."""
+    for stream in list(_open_streams):
+        stream._closed = True
+    _open_streams.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_after_fork)
+
+
 def _close_open_streams() -> None:
     for stream in list(_open_streams):
         stream.close()
 
 
-def _make_mask(native_size: tuple[int, int], geometry: FrameGeometry, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    mask = rasterize(geometry, size, native_size=native_size)
+def _make_mask(
+    native_size: tuple[int, int], geometry: FrameGeometry, variant: tuple[Session, tuple[int, int]]
+) -> npt.NDArray[np.uint8]:
+    mask = rasterize(geometry, variant[1], native_size=native_size)
     mask.setflags(write=False)
     return mask
 
@@ -535,8 +581,8 @@ def _more_geometry(*made_ahead: MadeAhead[Any, Any]) -> None:
         one.more_geometry()
 
 
-def _make_strip(geometry: FrameGeometry, kind: Literal["cover"]) -> npt.NDArray[np.float32]:
-    strip = geometry.triangle_strip(kind)
+def _make_strip(geometry: FrameGeometry, variant: tuple[Session, Literal["cover"]]) -> npt.NDArray[np.float32]:
+    strip = geometry.triangle_strip(variant[1])
     strip.setflags(write=False)
     return strip
 
@@ -560,8 +606,9 @@ def _add_session(counts: dict[str, int], session: Session) -> None:
     reader = session.reader
     counts["reads"] += reader.reads
     counts["bytes_read"] += reader.bytes_read
-    counts["requests"] += reader.source.requests
-    counts["bytes_fetched"] += reader.source.bytes_received
+    if session.owns_source:  # otherwise the source goes on counting for the session that loaded it again
+        counts["requests"] += reader.source.requests
+        counts["bytes_fetched"] += reader.source.bytes_received
     counts["evicted"] += session.cache_size()[2]
 
 

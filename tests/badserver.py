@@ -194,7 +194,9 @@ async def reset_before_the_reply(server: Server, request: Request, wire: Wire) -
 async def reset_within_the_body(server: Server, request: Request, wire: Wire) -> None:
     first, stop = request.range
     part = server.data[first:stop]
-    await wire.head(206, Content_Range=f"bytes {first}-{stop - 1}/{len(server.data)}", Content_Length=len(part))
+    await wire.head(
+        206, Content_Range=f"bytes {first}-{stop - 1}/{len(server.data)}", Content_Length=len(part), ETag=server.etag
+    )
     await wire.body(part[: len(part) // 2])
     await asyncio.sleep(0.02)
     wire.reset()
@@ -204,7 +206,9 @@ async def close_within_the_body(server: Server, request: Request, wire: Wire) ->
     first, stop = request.range
     part = server.data[first:stop]
     last = first + len(part) - 1
-    await wire.head(206, Content_Range=f"bytes {first}-{last}/{len(server.data)}", Content_Length=len(part))
+    await wire.head(
+        206, Content_Range=f"bytes {first}-{last}/{len(server.data)}", Content_Length=len(part), ETag=server.etag
+    )
     await wire.body(part[: len(part) // 2])
     wire.writer.close()
 
@@ -213,7 +217,9 @@ async def a_byte_now_and_then(server: Server, request: Request, wire: Wire) -> N
     first, stop = request.range
     part = server.data[first:stop]
     last = first + len(part) - 1
-    await wire.head(206, Content_Range=f"bytes {first}-{last}/{len(server.data)}", Content_Length=len(part))
+    await wire.head(
+        206, Content_Range=f"bytes {first}-{last}/{len(server.data)}", Content_Length=len(part), ETag=server.etag
+    )
     for k in range(len(part)):
         await wire.body(part[k : k + 1])
         await asyncio.sleep(0.2)

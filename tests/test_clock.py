@@ -109,6 +109,10 @@ def test_pausing_and_rates() -> None:
     assert sim.clock.time() == 3.1
     assert not sim.clock.sync(3.1)
     assert repr(sim.clock) == "<PlaybackClock 3.100 s paused>"
+    for wrong in (float("inf"), float("nan")):
+        for call in (sim.clock.seek, sim.clock.sync):
+            with pytest.raises(ValueError, match="finite"):
+                call(wrong)
     with pytest.raises(ValueError, match=r"rate: expected 0\.1\.\.10"):
         sim.clock.set_rate(0)
 

@@ -225,6 +225,7 @@ def test_a_server_that_ignores_ranges() -> None:
     ("change", "message"),
     [
         ({"etag": '"v2"'}, "changed while open: expected etag '\"v1\"', found '\"v2\"'"),
+        ({"etag": None}, "expected etag '\"v1\"', found None"),
         ({"content_range": "bytes 500-599/300001"}, "expected 300000 bytes, found 300001"),
     ],
 )
@@ -355,6 +356,58 @@ def test_a_callable_url_is_asked_again_once() -> None:
         with pytest.raises(TransportError, match="401"):
             fetch(sign, (0, 10))
         assert len(given) == 2
+
+
+def test_many_requests_sign_anew_together() -> None:
+    """A strict signer: each new signature ends the one before. All requests that were refused must make one call."""
+    state = {"n": 0, "alive": 0}
+
+    async def sign() -> str:
+        state["n"] += 1
+        state["alive"] = state["n"]
+        await asyncio.sleep(0.02)
+        return server.url(f"/person.asvp?sig={state['n']}")
+
+    def script(request: Request) -> Behaviour | None:
+        return None if request.target.endswith(f"sig={state['alive']}") else badserver.status(403)
+
+    async def read() -> None:
+        source = HttpSource(sign, **FAST)
+        await source.read(ByteRange(0, 10))
+        state["alive"] = -1  # expires
+        parts = await asyncio.gather(*(source.read(ByteRange(k, k + 10)) for k in range(0, 80, 10)))
+        assert b"".join(parts) == DATA[:80]
+        assert state["n"] == 2
+        await source.aclose()
+
+    with Server(DATA, script, latency=0.01) as server:
+        asyncio.run(read())
+
+
+@pytest.mark.parametrize(
+    "url", ["http://xn--/x", "http://127.0.0.1/\x01", "http://127.0.0.1/" + "a" * 70_000, "http://h\ud800/"]
+)
+def test_urls_that_no_request_can_be_made_of(url: str) -> None:
+    with pytest.raises((TransportError, ValueError)) as caught:
+        fetch(url, (0, 10), retries=0)
+    assert type(caught.value) in (TransportError, ValueError)
+
+
+def test_a_redirect_to_a_host_that_cannot_be() -> None:
+    script = always(badserver.status(302, Location="http://xn--/"))
+    with Server(DATA, script) as server, pytest.raises(TransportError):
+        fetch(server.url(), (0, 10), retries=0)
+
+
+def test_a_closed_client() -> None:
+    async def read() -> None:
+        client = httpx.AsyncClient()
+        await client.aclose()
+        source = HttpSource("http://127.0.0.1:1/x", client=client)
+        with pytest.raises(TransportError, match="client is closed"):
+            await source.read(ByteRange(0, 1))
+
+    asyncio.run(read())
 
 
 def test_an_asynchronous_callable_and_ones_that_fail() -> None:

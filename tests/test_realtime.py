@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +36,9 @@ from alphastream_gpu import (
     ErrorCode,
     FrameGeometry,
     MemorySource,
+    NotReadyError,
     TransportError,
+    _session,
     rasterize,
 )
 from alphastream_gpu._playhead import PlayHead
@@ -180,7 +183,7 @@ def test_masks_are_made_ahead() -> None:
         first = stream.get_frame(10, 512, 256)
         wait_until(lambda: stream.stats().made_ahead >= 10)
         assert stream.stats().made_ahead == 10
-        ready = [stream._masks.get(index, (512, 256)) for index in range(10, 22)]
+        ready = [stream._masks.get(index, (stream._session, (512, 256))) for index in range(10, 22)]
         assert all(mask is not None for mask in ready[:11])
         assert ready[11] is None
         assert ready[0] is first
@@ -308,18 +311,187 @@ def test_backward_play_is_noticed() -> None:
         assert len(source.spans) < 12
 
 
-def test_a_jump_abandons_the_old_place() -> None:
+def test_a_jump_abandons_the_old_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody asked for at once; what somebody asked for when nobody has asked again for a while."""
+    monkeypatch.setattr(_session, "_KEPT_SECONDS", 0.3)
     source = Scripted()
     with alphastream_gpu.open(source) as stream:
-        stream._session._read_seconds = 1.0  # a slow source: whole windows at once
+        session = stream._session
+        assert session is not None
+        session._read_seconds = 1.0  # a slow source: whole windows at once
         source.delay = lambda: 30.0
         assert stream.get_geometry(100) is None
         wait_until(lambda: source.running == 2)  # the frame itself, and what lies ahead of it
         source.delay = lambda: 0.0
         assert number_of(get(stream, 1000)) == 1000
+        wait_until(lambda: source.running == 1)
+        time.sleep(0.35)
+        assert number_of(get(stream, 1500)) == 1500
         wait_until(lambda: source.running == 0)
         assert stream.stats().abandoned == 2
         assert number_of(get(stream, 100)) == 100
+
+
+def test_two_players_on_one_stream_both_get_their_frames() -> None:
+    """Each one's call is a jump for the other, and none may keep the other's frames from ever coming."""
+    source = Scripted()
+    with alphastream_gpu.open(source) as stream:
+        source.delay = lambda: 0.05
+        got = [0, 0]
+        for step in range(60):
+            for player, base in enumerate((100, 1500)):
+                geometry = stream.get_geometry(base + step // 6)
+                got[player] += geometry is not None
+        assert min(got) > 10
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_prefetching_never_stops_for_good(slots: int) -> None:
+    """Random jumps from many threads, some so close together that a fetch is cancelled before it begins."""
+    source = Scripted()
+    switch = sys.getswitchinterval()
+    with alphastream_gpu.open(source, config=Config(http_concurrency=slots)) as stream:
+        session = stream._session
+        assert session is not None
+        sys.setswitchinterval(1e-5)
+        try:
+
+            def jump(seed: int) -> None:
+                chance = random.Random(seed)
+                for _ in range(400):
+                    stream.get_geometry(chance.randrange(N))
+
+            threads = [threading.Thread(target=jump, args=(seed,)) for seed in range(6)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            sys.setswitchinterval(switch)
+        wait_until(lambda: session._prefetching == 0 and not session._pending)
+        before = stream.stats()
+        for index in range(200, 600):
+            get(stream, index)
+            time.sleep(0.0005)
+        after = stream.stats()
+        assert after.hits - before.hits > 350
+        wait_until(lambda: session._prefetching == 0)
+
+
+def test_a_fetch_cancelled_before_it_begins_frees_its_slot() -> None:
+    source = Scripted()
+    with alphastream_gpu.open(source, config=Config(http_concurrency=1)) as stream:
+        session = stream._session
+        assert session is not None
+        get(stream, 0)
+        wait_until(lambda: session._prefetching == 0)
+        done = threading.Event()
+
+        def plan_and_abandon() -> None:  # in one turn of the loop, so that the planned task never begins
+            with session.lock:
+                session.head.move(1000)
+                session._frontier = None
+            session._plan()
+            assert session._prefetching == 1
+            with session.lock:
+                session.head.move(10)
+            session._abandon()
+            done.set()
+
+        session._loop.call_soon(plan_and_abandon)
+        assert done.wait(5)
+        wait_until(lambda: session._prefetching == 0)
+
+
+@pytest.mark.parametrize(("cache", "prefetch"), [(120, 120), (160, 120), (8, 8), (4, 2), (1, 1)])
+def test_a_cache_no_larger_than_the_window(cache: int, prefetch: int) -> None:
+    """What was prefetched must not be evicted before it is played, also when a short stream loops."""
+    source = Scripted()
+    config = Config(cache_frames=cache, prefetch_frames=prefetch, get_frame_timebox=1000)
+    with alphastream_gpu.open(source, config=config) as stream:
+        for index in [*range(300), *[k % 9 for k in range(200)]]:
+            geometry = stream.get_geometry(index)
+            assert geometry is not None
+            assert number_of(geometry) == index
+        stats = stream.stats()
+        assert stats.decoded < 2.5 * (stats.misses + stats.hits)
+        assert len(source.spans) < 700
+
+
+def test_masks_of_another_source_are_never_given() -> None:
+    """Loading, and asking for the same frame at the same size, while others play."""
+    one = asvp_of([block_of(payload_of([((2, 2), [(9, 0), (0, 9)])]))] * 40)
+    other = asvp_of([block_of(payload_of([((30, 30), [(9, 0), (0, 9)])]))] * 40)
+    config = Config(native_size=(64, 64), get_frame_timebox=1000)
+    stop = threading.Event()
+    with alphastream_gpu.open(one, config=config) as stream:
+        expected = {}
+        for name, data in (("one", one), ("other", other)):
+            stream.load_source(data)
+            mask = stream.get_frame(5, 64, 64)
+            assert mask is not None
+            expected[name] = mask.copy()
+        assert not np.array_equal(expected["one"], expected["other"])
+
+        def play() -> None:
+            index = 0
+            while not stop.is_set():
+                stream.get_frame(index % 40, 64, 64)
+                index += 1
+
+        threads = [threading.Thread(target=play) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for number in range(60):
+            name, data = ("one", one) if number % 2 else ("other", other)
+            stream.load_source(data)
+            for index in (5, 6, 20):
+                mask = stream.get_frame(index, 64, 64)
+                assert mask is not None
+                assert np.array_equal(mask, expected[name])
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_a_huge_mask_comes_when_asked_again() -> None:
+    with alphastream_gpu.open(SAMPLE) as stream:
+        geometry = get(stream, 3)
+        deadline = time.monotonic() + 20
+        mask = None
+        while mask is None and time.monotonic() < deadline:
+            mask = stream.get_frame(3, 4096, 2048)
+        assert mask is not None
+        assert np.array_equal(mask, rasterize(geometry, (4096, 2048)))
+        assert not stream._slow
+
+
+def test_indices_that_are_no_indices() -> None:
+    with alphastream_gpu.open(NUMBERED, config=Config(get_frame_timebox=1000)) as stream:
+        for wrong in (1.5, "1", None):
+            with pytest.raises(TypeError):
+                stream.get_geometry(wrong)  # type: ignore[arg-type]
+        assert number_of(get(stream, np.int64(7))) == 7  # type: ignore[arg-type]
+        assert number_of(get(stream, True)) == 1
+        assert number_of(get(stream, 1)) == 1
+
+
+def test_iterating_over_a_source_that_was_replaced() -> None:
+    source = Scripted()
+
+    async def run() -> None:
+        async with await alphastream_gpu.open_async(source) as stream:
+            frames = stream.frames()
+            await anext(frames)
+            await stream.aload_source(SAMPLE)
+            assert source.closed == 1
+            n_reads = len(source.spans)
+            with pytest.raises(NotReadyError, match="another source was loaded"):
+                async for _ in frames:
+                    pass
+            assert len(source.spans) <= n_reads
+
+    asyncio.run(run())
 
 
 def test_prefetching_pauses_after_failures() -> None:

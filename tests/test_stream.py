@@ -299,6 +299,43 @@ stream.close()
     assert done.stdout == "<AlphaStream ASVP 120 frames>", done.stderr
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_that_ends_does_not_wait_for_the_parents_stream() -> None:
+    script = f"""
+import os, sys
+import alphastream_gpu
+stream = alphastream_gpu.open({str(SAMPLE)!r})
+child = os.fork()
+if child == 0:
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+print(stream)
+stream.close()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=False)
+    assert done.stdout == "<AlphaStream ASVP 120 frames>\n", done.stderr
+
+
+def test_giving_up_on_a_load_leaves_no_source_open() -> None:
+    class Slow(RecordingSource):
+        async def aclose(self) -> None:
+            await asyncio.sleep(0.1)
+            await super().aclose()
+
+    first, second = Slow(SAMPLE.read_bytes()), RecordingSource(SAMPLE.read_bytes())
+
+    async def load() -> None:
+        async with await alphastream_gpu.open_async(first) as stream:
+            task = asyncio.create_task(stream.aload_source(second))
+            await asyncio.sleep(0.05)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(load())
+    assert (first.closed, second.closed) == (1, 1)
+
+
 def test_loading_the_same_source_again_keeps_it_open() -> None:
     source = RecordingSource(SAMPLE.read_bytes())
     with alphastream_gpu.open(source) as stream:

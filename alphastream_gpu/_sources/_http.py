@@ -69,10 +69,15 @@ class _Elsewhere(Exception):  # noqa: N818 - likewise
 
 @dataclass(frozen=True, slots=True)
 class _Address:
-    """Where requests go: a URL, and whether that is still the origin that the caller named."""
+    """Where requests go: a URL, and the one that the caller named, from which it came by redirects."""
 
     url: str
-    is_own_origin: bool
+    own: str
+
+    @property
+    def is_own_origin(self) -> bool:
+        """Whether credentials may go there."""
+        return _origin(self.url) == _origin(self.own)
 
 
 class HttpSource(Source):
@@ -128,6 +133,7 @@ class HttpSource(Source):
         self._chunk = chunk
         self._whole_file_cap = whole_file_cap
         self._slots = asyncio.Semaphore(concurrency)
+        self._resolving = asyncio.Lock()
         self._own: str | None = None
         self._address: _Address | None = None
         self._length: int | None = None
@@ -225,29 +231,36 @@ class HttpSource(Source):
         """One attempt; an address that has expired is asked for anew, once."""
         for is_last in (False, True):
             async with self._slots:
+                address = await self._resolve()
                 try:
                     async with asyncio.timeout(self._timeout):
-                        return await self._request(span, await self._resolve())
+                        return await self._request(span, address)
                 except _Elsewhere as failure:
-                    # Another request may have moved the address on already; asking once more is harmless.
-                    self._address = None
-                    if callable(self._given):
-                        self._own = None
                     if is_last:
                         raise failure.error from failure
+                    self._expire(address)
                 except TimeoutError as exc:
                     raise _Retry(
                         TransportError(f"{self._shown()}: no complete reply to {span} within {self._timeout:g} s")
                     ) from exc
         raise AssertionError("the second round returns or raises")  # pragma: no cover
 
+    def _expire(self, address: _Address) -> None:
+        """An address no longer serves; unless another request found that out first, begin at the one before it."""
+        if self._address == address:
+            self._address = None
+        if callable(self._given) and self._own == address.own:
+            self._own = self._address = None
+
     async def _resolve(self) -> _Address:
-        if self._address is None:
-            if self._own is None:
-                self._own = await self._call_given()
-                self._name = self._name or resource_name_of(self._own)
-            self._address = _Address(self._own, True)
-        return self._address
+        async with self._resolving:  # so that many requests make one call
+            if self._address is None:
+                if self._own is None:
+                    async with asyncio.timeout(self._timeout):
+                        self._own = await self._call_given()
+                    self._name = self._name or resource_name_of(self._own)
+                self._address = _Address(self._own, self._own)
+            return self._address
 
     async def _call_given(self) -> str:
         if isinstance(self._given, str):
@@ -256,7 +269,9 @@ class HttpSource(Source):
             url = self._given()
             if inspect.isawaitable(url):
                 url = await url
-        except (OSError, ValueError, RuntimeError) as exc:
+        except TimeoutError:
+            raise
+        except Exception as exc:  # the caller's code, which may raise anything
             # Its text may quote the URL that it was signing, so only the kind of failure is shown.
             raise TransportError(f"the callable that gives the URL failed: {type(exc).__name__}") from exc
         if not isinstance(url, str):
@@ -273,9 +288,9 @@ class HttpSource(Source):
 
         client = self._open_client()
         for _ in range(_MAX_REDIRECTS + 1):
-            request = self._build(client, address, span)
-            self._requests += 1
             try:
+                request = self._build(client, address, span)
+                self._requests += 1
                 response = await client.send(
                     request,
                     stream=True,
@@ -288,7 +303,8 @@ class HttpSource(Source):
                         address = self._redirected(address, location)
                         continue
                     data = await self._accept(response, span, address)
-                    self._address = address
+                    if self._own == address.own:  # not signed anew meanwhile
+                        self._address = address
                     return data
                 finally:
                     await response.aclose()
@@ -297,6 +313,12 @@ class HttpSource(Source):
                 raise _Retry(TransportError(f"{self._shown(address)}: {_reason(exc)}")) from exc
             except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as exc:
                 raise TransportError(f"{self._shown(address)}: {_reason(exc)}") from exc
+            except ValueError as exc:  # a host name that no domain name can be
+                raise TransportError("the URL, or one that it redirects to, is malformed") from exc
+            except RuntimeError as exc:
+                if not client.is_closed:
+                    raise
+                raise TransportError(f"{self._shown(address)}: the httpx client is closed") from exc
         raise TransportError(f"{self._shown()}: more than {_MAX_REDIRECTS} redirects; they lead in a circle")
 
     def _open_client(self) -> httpx.AsyncClient:
@@ -333,10 +355,9 @@ class HttpSource(Source):
             _check_url(url)
         except ValueError as exc:
             raise TransportError(f"{self._shown(address)}: redirects to something that is no http address") from exc
-        assert self._own is not None
-        if urlsplit(self._own).scheme == "https" and urlsplit(url).scheme != "https":
+        if urlsplit(address.own).scheme == "https" and urlsplit(url).scheme != "https":
             raise TransportError(f"{self._shown(address)}: redirects from https to plain http; refused")
-        return _Address(url, _origin(url) == _origin(self._own))
+        return _Address(url, address.own)
 
     async def _accept(self, response: httpx.Response, span: ByteRange, address: _Address) -> bytes:
         """The bytes of a reply, after every check."""
@@ -361,13 +382,14 @@ class HttpSource(Source):
         self._check_unchanged(response, shown)
         if status == 200:
             return await self._accept_whole(response, span, shown)
-        expected = self._check_content_range(response, span, shown)
+        expected, length = self._check_content_range(response, span, shown)
         data = await self._body(response, len(expected), shown)
+        self._length = length  # and the validators, now that a whole reply is here: a failure teaches nothing
         self._pin(response)
         return data
 
-    def _check_content_range(self, response: httpx.Response, span: ByteRange, shown: str) -> ByteRange:
-        """What a 206 says it holds; learns the length."""
+    def _check_content_range(self, response: httpx.Response, span: ByteRange, shown: str) -> tuple[ByteRange, int]:
+        """What a 206 says it holds, and the file's length."""
         text = response.headers.get("content-range", "")
         match = _CONTENT_RANGE.fullmatch(text.strip())
         if match is None or match[1] is None:
@@ -381,9 +403,7 @@ class HttpSource(Source):
         stop = min(span.stop, total)
         if (first, last + 1) != (span.start, stop):
             raise TransportError(f"{shown}: expected Content-Range {span.start}-{stop - 1}, found {text!r}")
-        if self._length is None:
-            self._length = total
-        return ByteRange(first, last + 1)
+        return ByteRange(first, last + 1), total
 
     async def _accept_whole(self, response: httpx.Response, span: ByteRange, shown: str) -> bytes:
         """A server that ignores ranges: its one file, up to the cap, is kept."""
@@ -416,7 +436,7 @@ class HttpSource(Source):
     def _check_unchanged(self, response: httpx.Response, shown: str) -> None:
         for header, pinned in self._validators.items():
             found = response.headers.get(header)
-            if found is not None and found != pinned:
+            if found != pinned:
                 raise TransportError(
                     f"{shown}: the file changed while open: expected {header} {pinned!r}, found {found!r};"
                     " open it again"
