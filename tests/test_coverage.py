@@ -13,8 +13,9 @@ import numpy as np
 import oracle
 import pytest
 from hypothesis import example, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from support import NATIVE, Rasterizer, channels_of, frames, geometry_of, golden_frames, sha256
+from support import NATIVE, Rasterizer, channels_of, frames, geometry_of, golden_frames, points_between, sha256
 
 from alphastream_gpu import FrameGeometry, rasterize, rasterize_packed
 
@@ -145,6 +146,32 @@ def test_more_than_32_overlapping_channels_unite(rasterizer: Rasterizer) -> None
     assert (rasterizer(geometry_of(channels), native_size=(64, 64)) == expected).all()
     scaled = oracle.mask(channels, (64, 64), (100, 30))
     assert (rasterizer(geometry_of(channels), (100, 30), native_size=(64, 64)) == scaled).all()
+
+
+@hypothesis_settings(max_examples=25)
+@given(
+    shapes=st.lists(st.lists(points_between(0, 40), min_size=1, max_size=6), min_size=3, max_size=8),
+    n_channels=st.integers(33, 48),
+)
+def test_random_crowds_on_one_spot(rasterizer: Rasterizer, shapes: Any, n_channels: int) -> None:
+    """More channels than there are bits in a word or components in four textures, each with a corner on the same
+    spot."""
+    channels = [[(20, 20), *shapes[k % len(shapes)]] for k in range(n_channels)]
+    expected = oracle.mask(channels, (41, 41))
+    assert (rasterizer(geometry_of(channels), native_size=(41, 41)) == expected).all()
+
+
+@pytest.mark.parametrize("size", [(16384, 9), (9, 16384), (1919, 1)])
+def test_long_closing_segments(rasterizer: Rasterizer, size: tuple[int, int]) -> None:
+    """As long as the shaders draw: there and back in small steps, then all the way home in one segment."""
+    width, height = size
+    far = max(size) - 1
+    steps = range(0, far, 127)
+    along = [(k, (k // 127) % min(size)) for k in steps]
+    channel = along if width > height else [(y, x) for x, y in along]
+    for points in (channel, channel[::-1]):
+        expected = oracle.mask([points], size)
+        assert (rasterizer(geometry_of([points]), native_size=size) == expected).all()
 
 
 def test_thousands_of_channels(rasterizer: Rasterizer) -> None:

@@ -259,7 +259,20 @@ def test_a_timeout_says_that_the_frame_is_coming() -> None:
         assert stats.joined >= 1
 
 
-@pytest.mark.parametrize("n_failing", range(8))
+@pytest.mark.parametrize("n_failing", range(2))
+def test_a_fault_while_opening(n_failing: int) -> None:
+    """Header or the rest of a long table: a typed error, and opening again works."""
+    sizes = np.random.default_rng(0).integers(0, 250, 60_000).tolist()
+    source = Scripted(asvp_of([bytes(size) for size in sizes]))
+    source.fails = lambda number: number == n_failing
+    with AlphaStream() as stream:
+        with pytest.raises(TransportError, match="scripted failure"):
+            stream.load_source(source)
+        stream.load_source(source)
+        assert stream.metadata.frame_count == 60_000
+
+
+@pytest.mark.parametrize("n_failing", range(14))
 def test_a_fault_at_any_read(n_failing: int) -> None:
     """A typed error, and the next call works."""
     source = Scripted()
@@ -267,7 +280,7 @@ def test_a_fault_at_any_read(n_failing: int) -> None:
         first = len(source.spans)
         source.fails = lambda number: number == first + n_failing
         seen = 0
-        for index in (0, 300, 301, 900, 10, 1500, 20, 1999):
+        for index in (0, 300, 301, 900, 10, 1500, 20, 1999, 5, 1000, 400, 1200, 600, 800):
             geometry = stream.get_geometry(index)
             if geometry is None:
                 error = stream.last_error()
@@ -732,6 +745,34 @@ class StreamModel(RuleBasedStateMachine):
     @rule(index=st.integers(-5, N + 5))
     def seek(self, index: int) -> None:
         self._ask(index)
+
+    @rule(index=st.integers(0, N - 1), size=st.sampled_from([(64, 32), (31, 17)]))
+    def mask(self, index: int, size: tuple[int, int]) -> None:
+        assert self.stream is not None
+        mask = self.stream.get_frame(index, *size)
+        if mask is not None:
+            geometry = FrameGeometry.from_payload(numbered_payload(index))
+            assert np.array_equal(mask, rasterize(geometry, size))
+
+    @rule()
+    def load_again(self) -> None:
+        assert self.stream is not None
+        other = Scripted()
+        self.stream.load_source(other)
+        assert self.source.closed == 1
+        self.source = other
+
+    @rule(start=st.integers(0, N - 60))
+    def play_on(self, start: int) -> None:
+        """In good weather, whatever came before, steady play is prefetched again."""
+        assert self.stream is not None
+        self.source.delay = lambda: 0.0
+        self.source.fails = lambda number: False
+        session = self.stream._session
+        assert session is not None
+        for index in range(start, start + 20):
+            assert number_of(get(self.stream, index)) == index
+        wait_until(lambda: session._prefetching == 0 and not session._pending)
 
     @rule(index=st.integers(0, N - 1))
     def offline(self, index: int) -> None:

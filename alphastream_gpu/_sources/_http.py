@@ -488,7 +488,8 @@ def _shown(url: str) -> str:
     parts = urlsplit(url)
     host = parts.hostname or ""
     port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{host}{port}{parts.path}"
+    # Escaped, so that a message with it can be printed anywhere, and cannot move a terminal's cursor.
+    return f"{parts.scheme}://{host}{port}{parts.path}".encode("ascii", "backslashreplace").decode("ascii")
 
 
 def _origin(url: str) -> tuple[str, str, int]:
