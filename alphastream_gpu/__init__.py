@@ -23,11 +23,12 @@ from ._exceptions import (
 from ._geometry import FrameGeometry
 from ._gl import MaskRenderer, RenderStats, create_headless_context
 from ._metadata import Metadata
+from ._open import open, open_async
 from ._ranges import ByteRange
 from ._raster import rasterize, rasterize_packed
 from ._sources import FileSource, HttpSource, MemorySource, Source
 from ._stats import LastError, Stats
-from ._stream import AlphaStream, open, open_async
+from ._stream import AlphaStream
 from ._writer import AsvpWriter, AsvrWriter
 
 __version__ = "0.1.0"

@@ -10,8 +10,9 @@ from typing import Any, Self
 
 from ._cipher import AsvrKey
 from ._config import Config
+from ._open import open, open_async
 from ._sources import SourceLike
-from ._stream import AlphaStream, open, open_async
+from ._stream import AlphaStream
 
 __all__ = ["AlphaStreamBuilder"]
 

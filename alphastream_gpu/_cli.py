@@ -35,11 +35,11 @@ from ._exceptions import AlphaStreamError, GLUnavailableError
 from ._geometry import FrameGeometry
 from ._gl import MaskRenderer, create_headless_context
 from ._metadata import Metadata
+from ._open import open_async
 from ._raster import rasterize
 from ._reader import StreamReader
 from ._sources import as_source
 from ._sources._base import resource_name_of
-from ._stream import open_async
 from ._writer import AsvpWriter, AsvrWriter
 
 __all__ = ["cli"]

@@ -5,13 +5,10 @@ AlphaStream: one opened stream, as callers see it. A thin face; the work is done
 from __future__ import annotations
 
 import asyncio
-import atexit
 import operator
-import os
 import threading
 import time
 import warnings
-import weakref
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -27,6 +24,7 @@ from ._ahead import MadeAhead
 from ._cipher import AsvrKey
 from ._config import Config
 from ._exceptions import AlphaStreamError, ClosedError, ErrorCode, FrameTimeoutError, NotReadyError
+from ._exit import close_at_exit, forget
 from ._geometry import FrameGeometry
 from ._loop import LoopLease
 from ._metadata import Metadata, describe
@@ -38,7 +36,7 @@ from ._sources import Source, SourceLike, as_source
 from ._stats import LastError, Stats, new_counters
 from ._timebase import frame_at, time_of
 
-__all__ = ["AlphaStream", "open", "open_async"]
+__all__ = ["AlphaStream"]
 
 T = TypeVar("T")
 
@@ -54,8 +52,8 @@ class AlphaStream:
     """
     A stream of frames.
 
-    Made by :func:`open` or :func:`open_async`; a context manager with ``with`` and with ``async with``. All methods may
-    be called from any thread, several at once.
+    Made by :func:`alphastream_gpu.open` or :func:`alphastream_gpu.open_async`; a context manager with ``with`` and with
+    ``async with``. All methods may be called from any thread, several at once.
 
     Two ways to get a frame. In *real time*, :meth:`get_frame` and :meth:`get_geometry` answer within the time box
     (12 ms) or give None, and what lies ahead is fetched, decoded and rasterized meanwhile. *Offline*, :meth:`frame` and
@@ -81,7 +79,7 @@ class AlphaStream:
         self._slow: OrderedDict[Hashable, Future[Any]] = OrderedDict()
         self._strips = MadeAhead(_make_strip, n_ahead, n_workers, self._raster_pool)
         self._closed = False
-        _close_at_exit(self)
+        close_at_exit(self)
 
     @property
     def config(self) -> Config:
@@ -333,6 +331,10 @@ class AlphaStream:
     ) -> None:
         await self.aclose()
 
+    def _disown(self) -> None:
+        """Leave the stream alone, in a forked child: its threads are the parent's."""
+        self._closed = True
+
     def __del__(self) -> None:
         if getattr(self, "_closed", True):
             return
@@ -465,7 +467,7 @@ class AlphaStream:
             self._raster_pool.shutdown(wait=True, cancel_futures=True)
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._loop.release()
-            _open_streams.discard(self)
+            forget(self)
 
     def _open_session(self) -> Session:
         if self._closed:
@@ -539,35 +541,6 @@ class AlphaStream:
             await asyncio.shield(closing)
 
 
-_open_streams: weakref.WeakSet[AlphaStream] = weakref.WeakSet()
-_exit_lock = threading.Lock()
-
-
-def _close_at_exit(stream: AlphaStream) -> None:
-    """A program that forgets to close a stream still exits: its loop must end while threads can still run."""
-    with _exit_lock:
-        if not _open_streams:
-            atexit.unregister(_close_open_streams)
-            atexit.register(_close_open_streams)
-        _open_streams.add(stream)
-
-
-def _disown_after_fork() -> None:
-    """In a forked child, the parent's streams have no thread that could close them; they are the parent's to close."""
-    for stream in list(_open_streams):
-        stream._closed = True
-    _open_streams.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_disown_after_fork)
-
-
-def _close_open_streams() -> None:
-    for stream in list(_open_streams):
-        stream.close()
-
-
 def _make_mask(
     native_size: tuple[int, int], geometry: FrameGeometry, variant: tuple[Session, tuple[int, int]]
 ) -> npt.NDArray[np.uint8]:
@@ -610,43 +583,3 @@ def _add_session(counts: dict[str, int], session: Session) -> None:
         counts["requests"] += reader.source.requests
         counts["bytes_fetched"] += reader.source.bytes_received
     counts["evicted"] += session.cache_size()[2]
-
-
-def open(
-    source: SourceLike, *, key: AsvrKey | None = None, strict: bool = True, config: Config | None = None
-) -> AlphaStream:
-    """
-    Open a stream. Returns once header and table are read.
-
-    Args:
-        source: a path, a ``file:``, ``http:`` or ``https:`` URL, a bytes-like object, or a :class:`Source`. The stream
-            closes it.
-        key: for an encrypted ASVR; without it the source is read as plain ASVP.
-        strict: refuse an ASVP whose magic bytes differ.
-        config: options; the defaults of :class:`Config` otherwise.
-
-    Raises:
-        DecodeError: malformed, or over a limit. KeyMismatchError when an ASVR's table does not open with `key`.
-        TransportError: the source cannot be read.
-        FrameTimeoutError: not open within ``config.init_timeout``.
-    """
-    stream = AlphaStream(config=config)
-    try:
-        stream.load_source(source, key=key, strict=strict)
-    except BaseException:
-        stream.close()
-        raise
-    return stream
-
-
-async def open_async(
-    source: SourceLike, *, key: AsvrKey | None = None, strict: bool = True, config: Config | None = None
-) -> AlphaStream:
-    """:func:`open` without blocking the caller's event loop."""
-    stream = AlphaStream(config=config)
-    try:
-        await stream.aload_source(source, key=key, strict=strict)
-    except BaseException:
-        await stream.aclose()
-        raise
-    return stream

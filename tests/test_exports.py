@@ -48,7 +48,7 @@ def test_modules_declare_what_they_export() -> None:
 
 
 LAYERS = [
-    ["_clock", "_exceptions", "_playhead", "_timebase"],
+    ["_clock", "_exceptions", "_exit", "_playhead", "_timebase"],
     ["_deflate", "_polystream", "_ranges", "_stats", "_strips"],
     ["_block", "_cipher", "_config", "_container", "_geometry"],
     ["_cache", "_raster", "_sources"],
@@ -56,6 +56,7 @@ LAYERS = [
     ["_loop", "_metadata", "_writer"],
     ["_session"],
     ["_convert", "_doctor", "_stream"],
+    ["_open"],
     ["_builder", "_cli"],
     ["__init__", "__main__"],
 ]

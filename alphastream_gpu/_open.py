@@ -1,0 +1,52 @@
+"""
+open and open_async: a source, a key and options in, an opened stream out.
+"""
+
+from __future__ import annotations
+
+from ._cipher import AsvrKey
+from ._config import Config
+from ._sources import SourceLike
+from ._stream import AlphaStream
+
+__all__ = ["open", "open_async"]
+
+
+def open(
+    source: SourceLike, *, key: AsvrKey | None = None, strict: bool = True, config: Config | None = None
+) -> AlphaStream:
+    """
+    Open a stream. Returns once header and table are read.
+
+    Args:
+        source: a path, a ``file:``, ``http:`` or ``https:`` URL, a bytes-like object, or a :class:`Source`. The stream
+            closes it.
+        key: for an encrypted ASVR; without it the source is read as plain ASVP.
+        strict: refuse an ASVP whose magic bytes differ.
+        config: options; the defaults of :class:`Config` otherwise.
+
+    Raises:
+        DecodeError: malformed, or over a limit. KeyMismatchError when an ASVR's table does not open with `key`.
+        TransportError: the source cannot be read.
+        FrameTimeoutError: not open within ``config.init_timeout``.
+    """
+    stream = AlphaStream(config=config)
+    try:
+        stream.load_source(source, key=key, strict=strict)
+    except BaseException:
+        stream.close()
+        raise
+    return stream
+
+
+async def open_async(
+    source: SourceLike, *, key: AsvrKey | None = None, strict: bool = True, config: Config | None = None
+) -> AlphaStream:
+    """:func:`open` without blocking the caller's event loop."""
+    stream = AlphaStream(config=config)
+    try:
+        await stream.aload_source(source, key=key, strict=strict)
+    except BaseException:
+        await stream.aclose()
+        raise
+    return stream
