@@ -31,5 +31,5 @@ def geometries() -> list[FrameGeometry]:
 
 @cache
 def asvp() -> bytes:
-    """The whole file, some 600 stored bytes a frame."""
+    """The whole file, some 540 stored bytes a frame."""
     return asvp_of([block_of(geometry.to_payload()) for geometry in geometries()])
