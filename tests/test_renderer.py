@@ -4,6 +4,7 @@ MaskRenderer beyond the bits: reuse, counters, targets, ownership.
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import moderngl
@@ -171,6 +172,26 @@ def test_a_renderer_that_cannot_be_made_leaves_nothing(ctx: moderngl.Context, mo
     assert [len(own) for own in released] == [2]
     for program in released[0]:
         program.release()
+
+
+def test_another_thread_is_refused(ctx: moderngl.Context) -> None:
+    errors: list[Exception] = []
+    with MaskRenderer(ctx, native_size=SMALL) as renderer:
+        texture = renderer.render(TRIANGLE)
+
+        def elsewhere() -> None:
+            for call in (lambda: renderer.render(TRIANGLE), lambda: renderer.read(texture), renderer.release):
+                try:
+                    call()
+                except GLUnavailableError as exc:
+                    errors.append(exc)
+
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        assert len(errors) == 3
+        assert all("belongs to the thread that made it" in str(error) for error in errors)
+        assert (renderer.read(texture) == rasterize(TRIANGLE, native_size=SMALL)).all()
 
 
 def test_a_released_renderer(ctx: moderngl.Context) -> None:

@@ -14,6 +14,7 @@ What is uploaded is the polygons: 8 bytes a segment and 6 a triangle, in one wri
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass, fields
 from types import TracebackType
@@ -87,6 +88,7 @@ class MaskRenderer:
         self._ctx = ctx
         self._counts = dict.fromkeys((option.name for option in fields(RenderStats)), 0)
         self._released = False
+        self._thread = threading.get_ident()
         self._own: list[moderngl.Program | moderngl.Buffer | moderngl.VertexArray] = []
         self._texture: moderngl.Texture | None = None
         self._scratch: dict[int, moderngl.Texture] = {}
@@ -142,6 +144,7 @@ class MaskRenderer:
             ValueError: `into` is no single-sampled R8 texture, is released, or belongs to another context.
             TypeError: `into` is no 2D texture.
             ClosedError: the renderer is released.
+            GLUnavailableError: called on another thread than the one that made the renderer.
         """
         self._check_open()
         target = self._own_texture() if into is None else into
@@ -178,6 +181,7 @@ class MaskRenderer:
         Raises:
             ValueError: no single-sampled R8 texture.
             ClosedError: the renderer is released.
+            GLUnavailableError: called on another thread than the one that made the renderer.
         """
         self._check_open()
         _check_target(texture, self._ctx)
@@ -190,6 +194,7 @@ class MaskRenderer:
         """Release every GL object made here, the renderer's own texture included. May be called again."""
         if self._released:
             return
+        self._check_thread()
         self._released = True
         for framebuffer in self._targets.values():
             framebuffer.release()
@@ -345,6 +350,15 @@ class MaskRenderer:
     def _check_open(self) -> None:
         if self._released:
             raise ClosedError("the renderer is released")
+        self._check_thread()
+
+    def _check_thread(self) -> None:
+        if threading.get_ident() != self._thread:
+            # GL calls go to whatever context this thread has, if any: a crash, or a mask in somebody else's texture.
+            raise GLUnavailableError(
+                "the renderer belongs to the thread that made it, where its context is current; make one renderer per"
+                " thread and context, and hand geometry over instead"
+            )
 
     def _count(self, **more: int) -> None:
         for name, n in more.items():
