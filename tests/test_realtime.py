@@ -660,7 +660,7 @@ def test_a_thousand_cancelled_awaits_leak_nothing() -> None:
                 with pytest.raises(asyncio.CancelledError):
                     await task
             for _ in range(100):
-                if source.running == 0 and not stream._session._pending:
+                if source.running == 0 and not stream._session._pending and not stream._session._tasks:
                     break
                 await asyncio.sleep(0.01)
             assert source.running == 0
