@@ -82,12 +82,15 @@ class _Pending:
 
 class Session:
     """
+    One loaded source: hands out its frames, and keeps the right ones ready.
+
     Args:
         reader: the opened source. The session closes it.
         config: options.
         loop: the library's loop; owned by the stream.
         pool: where frames are decoded; owned by the stream.
-        counters: the stream's counters, guarded by the session's lock from now on.
+        counters: the stream's counters, guarded by `lock`.
+        lock: the stream's; guards everything here that callers and the loop share.
     """
 
     def __init__(
@@ -187,7 +190,7 @@ class Session:
         pending.is_kept |= keep
         if pending.waiting or pending.is_kept or pending.future.done() or self._pending.get(index) is not pending:
             return
-        if sum(entry.task is pending.task for entry in self._pending.values()) > 1:
+        if pending.task is not None and sum(entry.task is pending.task for entry in self._pending.values()) > 1:
             return  # part of a prefetched span
         del self._pending[index]  # at once, so that nobody joins a fetch that is being cancelled
         if pending.task is not None:
@@ -258,8 +261,7 @@ class Session:
             self._loop.call_soon(self._plan)
 
     def _low_water(self) -> int:
-        """Frames ahead at which the next plan is made: a quarter window, or what is played during two reads if that
-        is more."""
+        """Frames ahead at which the next plan is made: a sixth of the window, or what plays during two reads."""
         played_during_read = int(2 * self._read_seconds * float(self._config.fps))
         return min(max(self.head.window // 6, played_during_read + 4), 3 * self.head.window // 4)
 

@@ -672,6 +672,27 @@ def test_a_thousand_cancelled_awaits_leak_nothing() -> None:
     asyncio.run(run())
 
 
+def test_awaits_cancelled_before_their_fetch_begins_leave_nothing() -> None:
+    source = Scripted()
+
+    async def run() -> None:
+        async with await alphastream_gpu.open_async(source) as stream:
+            session = stream._session
+            assert session is not None
+            source.delay = lambda: 3600.0
+            session._loop.call_soon(time.sleep, 0.1)  # the loop is busy, so that no fetch begins meanwhile
+            tasks = [asyncio.create_task(stream.frame(index)) for index in range(50)]
+            await asyncio.sleep(0.02)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            assert not session._pending
+            await asyncio.sleep(0.2)
+            assert (source.running, len(source.spans)) == (0, 1)
+
+    asyncio.run(run())
+
+
 def test_one_cancelled_await_spares_the_others() -> None:
     source = Scripted()
 
