@@ -39,6 +39,7 @@ from alphastream_gpu import (
     NotReadyError,
     TransportError,
     _session,
+    _stream,
     rasterize,
 )
 from alphastream_gpu._playhead import PlayHead
@@ -465,6 +466,40 @@ def test_masks_of_another_source_are_never_given() -> None:
         stop.set()
         for thread in threads:
             thread.join()
+
+
+def test_a_mask_made_while_another_source_is_loaded_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One caller rasterizes; another loads a source and plays it at the same place and size; then the mask is done."""
+    one = asvp_of([block_of(payload_of([((2, 2), [(9, 0), (0, 9)])]))] * 40)
+    other = asvp_of([block_of(payload_of([((30, 30), [(9, 0), (0, 9)])]))] * 40)
+    caller = threading.get_ident()
+    interrupted: list[bool] = []
+    real = _stream.rasterize
+
+    with alphastream_gpu.open(one, config=Config(native_size=(64, 64), get_frame_timebox=1000)) as stream:
+
+        def load_and_play() -> None:
+            stream.load_source(other)
+            assert stream.get_frame(6, 64, 64) is not None
+
+        def interrupted_rasterize(*args: Any, **options: Any) -> np.ndarray:
+            mask = real(*args, **options)
+            if threading.get_ident() == caller and not interrupted:
+                interrupted.append(True)
+                thread = threading.Thread(target=load_and_play)
+                thread.start()
+                thread.join()
+            return mask
+
+        monkeypatch.setattr(_stream, "rasterize", interrupted_rasterize)
+        old = stream.get_frame(5, 64, 64)
+        new = stream.get_frame(5, 64, 64)
+        assert interrupted
+        assert old is not None
+        assert new is not None
+        assert old[3, 3]
+        assert new[31, 31]
+        assert not new[3, 3]
 
 
 def test_a_huge_mask_comes_when_asked_again() -> None:
