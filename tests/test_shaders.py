@@ -11,7 +11,6 @@ import moderngl
 import pytest
 from support import ROOT
 
-from alphastream_gpu import MaskRenderer
 from alphastream_gpu._gl import shaders
 
 
@@ -30,18 +29,19 @@ def test_version_comes_first_and_includes_are_numbered() -> None:
     assert lines[1] == "#line 2 0"
     assert "#include" not in source
     assert "#line 1 1" in lines
-    assert shaders.source_names("fill.vert") == ("fill.vert.glsl", "shared/lattice.glsl")
+    assert shaders.source_names("fill.vert") == ("fill.vert.glsl", "shared/lattice.glsl", "shared/placement.glsl")
 
 
 def test_a_drivers_message_names_file_and_line(ctx: moderngl.Context) -> None:
-    """Break line k of an include; the message says source 1, line k."""
+    """Break line k of an include; the message says source n, line k."""
     source = shaders.shader_source("outline.frag")
     included = (ROOT / "shaders" / "shared" / "segment.glsl").read_text().splitlines()
     number = next(k for k, line in enumerate(included, 1) if "int v = " in line)
     broken = source.replace("int v = ", "nonsense v = ")
     with pytest.raises(moderngl.Error) as caught:
         ctx.program(vertex_shader=shaders.shader_source("outline.vert"), fragment_shader=broken)
-    assert re.search(rf"\b1:{number}\b", str(caught.value)), str(caught.value)
+    source_number = shaders.source_names("outline.frag").index("shared/segment.glsl")
+    assert re.search(rf"\b{source_number}:{number}\b", str(caught.value)), str(caught.value)
     assert ctx.error == "GL_NO_ERROR"
 
 
@@ -54,12 +54,36 @@ def test_includes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_every_uniform_is_known_by_its_name(ctx: moderngl.Context) -> None:
-    """Uniforms in the sources are exactly what the linked programs have; Python sets them by these names."""
-    with MaskRenderer(ctx, native_size=(8, 8)) as renderer:
-        for stage in shaders.STAGES:
+    """Uniforms in the sources are exactly what the linked programs have, and Python sets these and no others."""
+    python = (ROOT / "alphastream_gpu" / "_gl" / "passes.py").read_text()
+    known = set()
+    for stage in shaders.STAGES:
+        for name, variant in shaders.VARIANTS.items():
             declared = set()
-            for kind in ("vert", "frag"):
-                declared |= set(re.findall(r"^uniform \w+ (\w+);", shaders.shader_source(f"{stage}.{kind}"), re.M))
-            program = {"fill": renderer._fill, "outline": renderer._outline, "resolve": renderer._resolve}[stage]
-            active = {name for name in program if isinstance(program[name], moderngl.Uniform)}
-            assert declared == active, stage
+            for part in variant.parts.values():
+                source = _preprocessed((ROOT / "shaders" / f"{stage}.{part}.glsl").read_text(), set(variant.defines))
+                declared |= set(re.findall(r"^uniform \w+ (\w+)(?:\[\d+\])?;", source, re.M))
+            parts = {key: shaders.shader_source(f"{stage}.{part}", name) for key, part in variant.parts.items()}
+            program = ctx.program(**parts)
+            active = {member for member in program if isinstance(program[member], moderngl.Uniform)}
+            program.release()
+            assert declared == active, (stage, name)
+            known |= active
+    assert set(re.findall(r'(?:program|_fill|_outline|_resolve)\["(\w+)"\]', python)) == known
+
+
+def _preprocessed(source: str, defines: set[str]) -> str:
+    """What remains of a source by its #ifdefs, includes taken in: enough of a preprocessor for these files."""
+    keep, lines = [True], []
+    for line in source.splitlines():
+        if match := re.match(r"#ifdef (\w+)", line):
+            keep.append(match[1] in defines)
+        elif line.startswith("#else"):
+            keep[-1] = not keep[-1]
+        elif line.startswith("#endif"):
+            keep.pop()
+        elif all(keep):
+            if match := re.match(r'#include "(.*)"', line):
+                lines.append(_preprocessed((ROOT / "shaders" / match[1]).read_text(), defines))
+            lines.append(line)
+    return "\n".join(lines)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import moderngl
 
 from .._exceptions import GLUnavailableError
+from .attach import without_default
 
 __all__ = ["create_headless_context"]
 
@@ -27,6 +28,7 @@ def create_headless_context() -> moderngl.Context:
         GLUnavailableError: no driver gives one; the message names the cause and the cure.
     """
     try:
-        return moderngl.create_context(standalone=True, require=330, backend="egl")  # type: ignore[arg-type]
+        with without_default():
+            return moderngl.create_context(standalone=True, require=330, backend="egl")  # type: ignore[arg-type]
     except Exception as exc:  # glcontext raises bare Exception and ImportError; ValueError is an old version
         raise GLUnavailableError(f"no headless OpenGL 3.3 context: {exc}; {CURE}") from exc

@@ -4,24 +4,42 @@ Mesh: what is uploaded for a frame and how it is drawn, as a plan. Pure; the ren
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .._geometry import FrameGeometry
-from .._raster.segments import Box, segments_of
+from .._raster.segments import Box, Segments, segments_of
 from .planes import assign_planes
 
-__all__ = ["MAX_VIEWPORT", "DrawPlan", "PlaneDraw", "plan_draw", "triangles"]
+__all__ = [
+    "MAX_SEGMENTS",
+    "MAX_STEP",
+    "MAX_VIEWPORT",
+    "SCRATCH_COMPONENTS",
+    "DrawPlan",
+    "Grid",
+    "PlaneDraw",
+    "grid_for",
+    "plan_batch",
+    "plan_draw",
+    "triangles",
+]
 
 MAX_VIEWPORT: Final = 16384
 """Largest viewport edge that is used, in pixels. GL 3.3 hardware has viewports of at least its largest texture; 2^14
 keeps coordinates in int16 and the shaders' products in int32."""
 MAX_SEGMENTS: Final = 65535
 """Most segments that are drawn: triangle indices are 16-bit. Real frames have some 400."""
+MAX_STEP: Final = 16
+"""Largest power of two by which points are divided: 2^4, four subpixel bits being what OpenGL guarantees."""
+SCRATCH_COMPONENTS: Final = 4
+"""Planes that one pass fills beside the target, in the components of an RGBA8 texture."""
 
-_SEGMENT_BYTES: Final = 8
+_COARSE: Final = 64
+"""Native pixels for one of the grid, from which on segments between the grid's pixels are sorted out."""
 _INDEX_BYTES: Final = 2
 
 
@@ -33,28 +51,82 @@ class PlaneDraw(NamedTuple):
     n_indices: int
     """Three a triangle."""
     box: Box
-    """Around its channels, cropped to the window; empty (right < left or bottom < top) when all lie outside."""
+    """Around its channels, in pixels of the grid and cropped to it; empty (right < left or bottom < top) when all lie
+    outside."""
+
+
+class Grid(NamedTuple):
+    """
+    The pixels that are drawn: the native ones, or, where the output is smaller by a power of two, every step-th of
+    them.
+    """
+
+    width: int
+    height: int
+    step_x: int
+    """Native pixels from one pixel of the grid to the next."""
+    step_y: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(width, height)``"""
+        return self.width, self.height
+
+    @property
+    def step(self) -> tuple[int, int]:
+        """``(step_x, step_y)``"""
+        return self.step_x, self.step_y
 
 
 class DrawPlan(NamedTuple):
     """
-    One frame's upload and draws.
+    One upload and its draws, for one frame or for a batch of frames.
     """
 
     upload: bytes
-    """Segments as int16 (n, 4), a and b of each, then uint16 triangle indices into the segments' a points."""
-    n_segments: int
+    """A record for each segment, then uint16 triangle indices into the segments' a points. A record is a and b as
+    int16, and in a batch two pairs more, layer and component, of plane 0 (the frame's number, 0) and of the planes
+    beside it (where in `beside` the frame stands, which of the four)."""
+    n_outline: int
+    """Records before this one are drawn as outline."""
     n_closed: int
-    """Segments before this one bound an interior."""
+    """Records before this one also bound an interior."""
     planes: tuple[PlaneDraw, ...]
+    """From plane 0 on; their triangles follow one another in the upload."""
+    beside: tuple[int, ...]
+    """The frames, by number, that have planes beyond plane 0; ascending."""
+    grid: Grid
     origin: tuple[int, int]
-    """The lattice point at the viewport's corner; x and y <= 0."""
-    span: int
-    """The viewport's edge, a power of two."""
+    """The grid's pixel at the viewport's corner; x and y <= 0."""
+    span: tuple[int, int]
+    """The viewport's edges, powers of two."""
+
+
+def grid_for(native_size: tuple[int, int], size: tuple[int, int]) -> Grid:
+    """
+    The grid to draw on for an output of `size`.
+
+    Output pixel (x, y) shows native pixel (x W // w, y H // h). Where W / w and H / h are powers of two up to
+    :data:`MAX_STEP`, these are the native pixels whose coordinates are multiples of them, so they can be drawn
+    directly: points divided by a power of two are exact in float32 and, with the four subpixel bits that every OpenGL
+    has, in the
+    rasterizer. For other sizes the grid is native, and a resolve pass scales.
+    """
+    steps = []
+    for native, output in zip(native_size, size, strict=True):
+        step, rest = divmod(native, output)
+        if rest or step > MAX_STEP or step & (step - 1):
+            return Grid(*native_size, 1, 1)
+        steps.append(step)
+    return Grid(*size, *steps)
 
 
 def plan_draw(
-    geometry: FrameGeometry, native_size: tuple[int, int], *, max_viewport: int = MAX_VIEWPORT
+    geometry: FrameGeometry,
+    native_size: tuple[int, int],
+    size: tuple[int, int] | None = None,
+    *,
+    max_viewport: int = MAX_VIEWPORT,
 ) -> DrawPlan | None:
     """
     Plan a frame.
@@ -62,51 +134,145 @@ def plan_draw(
     Args:
         geometry: the frame.
         native_size: width and height of the window.
+        size: width and height of the output; native when omitted.
         max_viewport: the largest viewport edge that the context offers, at most :data:`MAX_VIEWPORT`.
 
     Returns:
         The plan; None where the shaders could not be exact or sensible (coordinates too far outside the window, too
         many overlapping channels, too many segments) and the CPU twin must make the mask.
     """
+    grid = grid_for(native_size, native_size if size is None else size)
+    return _plan(geometry, None, native_size, grid, max_viewport)
+
+
+def plan_batch(
+    geometries: Sequence[FrameGeometry],
+    native_size: tuple[int, int],
+    size: tuple[int, int],
+    *,
+    max_viewport: int = MAX_VIEWPORT,
+) -> DrawPlan | None:
+    """
+    Plan frames that are drawn together, each into a layer of its own, as :func:`plan_draw` does for one.
+
+    The frames' channels are put together as if they were one frame's, except that only channels of the same frame
+    can overlap.
+
+    Returns:
+        The plan; None where a frame of the batch could not be drawn, or all of them are too much together.
+    """
+    offsets = [geometry.channel_offsets for geometry in geometries]
+    firsts = np.cumsum([0, *(one[-1] for one in offsets)])
+    together = FrameGeometry(
+        np.concatenate([geometry.points for geometry in geometries]),
+        np.concatenate([[0], *(one[1:] + first for one, first in zip(offsets, firsts, strict=False))]),
+    )
+    frames = np.arange(len(geometries)).repeat([len(one) - 1 for one in offsets])
+    return _plan(together, frames, native_size, grid_for(native_size, size), max_viewport)
+
+
+def _plan(
+    geometry: FrameGeometry,
+    frames: npt.NDArray[np.int64] | None,
+    native_size: tuple[int, int],
+    grid: Grid,
+    max_viewport: int,
+) -> DrawPlan | None:
+    """Plan one frame, or, `frames` being the frame of each channel, a batch."""
     segments = segments_of(geometry)
-    viewport = _viewport(segments.box, native_size, max_viewport)
-    if viewport is None or segments.n_segments > MAX_SEGMENTS:
+    if segments.n_segments > MAX_SEGMENTS or not _fits(segments.box, native_size, max_viewport):
         return None
-    origin, span = viewport
-    ends = np.empty((segments.n_segments, 4), np.int16)
+    origin, span = _viewport(segments.box, grid)
+    # Only what stands first is drawn as outline; on a coarse grid half of it cannot touch a pixel.
+    order, n_outline, n_closed = _outline_order(segments, grid)
+    records = np.zeros((segments.n_segments, 4 if frames is None else 8), np.int16)
     for column, values in enumerate((segments.ax, segments.ay, segments.bx, segments.by)):
-        ends[:, column] = values
+        records[:, column] = values
+    if frames is not None:
+        records[:, 4] = frames[segments.channel]
     counts = np.diff(geometry.channel_offsets).astype(np.int64)
-    counts = counts[counts >= 3]
+    is_closed = counts >= 3
+    counts = counts[is_closed]
     if not len(counts):
-        return DrawPlan(ends.tobytes(), segments.n_segments, 0, (), origin, span)
+        return DrawPlan(records.tobytes(), n_outline, 0, (), (), grid, origin, span)
     # Closed channels' segments stand first and in order, so their a points are the channels' points.
     firsts = np.cumsum(counts) - counts
     low = np.stack((np.minimum.reduceat(segments.ax, firsts), np.minimum.reduceat(segments.ay, firsts)), axis=1)
     high = np.stack((np.maximum.reduceat(segments.ax, firsts), np.maximum.reduceat(segments.ay, firsts)), axis=1)
-    colours = assign_planes(low, high, segments)
+    frame = np.zeros(len(counts), np.int64) if frames is None else frames[is_closed]
+    colours = assign_planes(low, high, segments, None if frames is None else frame)
     if colours is None:
         return None
+    beside: tuple[int, ...] = ()
     if colours.any():
+        crowded = np.unique(frame[colours > 0])
+        beside = tuple(crowded.tolist())
+        if frames is not None:
+            closed = records[: segments.n_closed]
+            closed[:, 6] = np.searchsorted(crowded, frame).repeat(counts)
+            closed[:, 7] = ((colours - 1) % SCRATCH_COMPONENTS).repeat(counts)
         by_plane = np.argsort(colours, kind="stable")
         firsts, counts, colours = firsts[by_plane], counts[by_plane], colours[by_plane]
         low, high = low[by_plane], high[by_plane]
-    indices = triangles(firsts, counts).astype(np.uint16)
-    planes = _planes(colours, counts, low, high, native_size, segments.n_segments * _SEGMENT_BYTES // _INDEX_BYTES)
-    return DrawPlan(ends.tobytes() + indices.tobytes(), segments.n_segments, segments.n_closed, planes, origin, span)
+    corners = triangles(firsts, counts)
+    if order is not None:
+        records = records[order]
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        corners = place[corners]
+    planes = _planes(colours, counts, low, high, grid, records.nbytes // _INDEX_BYTES)
+    upload = records.tobytes() + corners.astype(np.uint16).tobytes()
+    return DrawPlan(upload, n_outline, n_closed, planes, beside, grid, origin, span)
 
 
-def _viewport(box: Box, native_size: tuple[int, int], max_viewport: int) -> tuple[tuple[int, int], int] | None:
+def _outline_order(segments: Segments, grid: Grid) -> tuple[npt.NDArray[np.int64] | None, int, int]:
     """
-    A power-of-two square that holds the window and every point, so that no primitive is ever clipped.
+    The order in which segments are uploaded (None: as they are), how many are drawn as outline, how many of these are
+    closed.
+
+    A segment's pixels lie in its box; one whose box holds no pixel of the grid need not be drawn. On the sample that is
+    half of them where every eighth pixel is drawn, and a tenth where every second is, which the sorting would eat up.
+    """
+    if grid.step_x * grid.step_y < _COARSE:
+        return None, segments.n_segments, segments.n_closed
+    is_seen = _holds_multiple(segments.ax, segments.bx, grid.step_x)
+    is_seen &= _holds_multiple(segments.ay, segments.by, grid.step_y)
+    n_closed = int(is_seen[: segments.n_closed].sum())
+    return np.argsort(~is_seen, kind="stable"), int(is_seen.sum()), n_closed
+
+
+def _holds_multiple(start: npt.NDArray[np.int64], end: npt.NDArray[np.int64], step: int) -> npt.NDArray[np.bool_]:
+    """Whether there is a multiple of `step` between start and end, both included."""
+    last = np.maximum(start, end)
+    holds: npt.NDArray[np.bool_] = last - last % step >= np.minimum(start, end)
+    return holds
+
+
+def _fits(box: Box, native_size: tuple[int, int], max_viewport: int) -> bool:
+    """Whether a square viewport of `max_viewport` native pixels holds the window and every point."""
+    width, height = native_size
+    edge = max(max(box.right + 1, width) - min(box.left, 0), max(box.bottom + 1, height) - min(box.top, 0))
+    return _power_of_two(edge) <= max_viewport
+
+
+def _viewport(box: Box, grid: Grid) -> tuple[tuple[int, int], tuple[int, int]]:
+    """
+    Origin and edges, powers of two, of a viewport that holds the grid and every point, so that no primitive is ever
+    clipped.
 
     Clipping would make new vertices off the lattice, and with them inexact edges.
     """
-    width, height = native_size
-    left, top = min(box.left, 0), min(box.top, 0)
-    edge = max(max(box.right + 1, width) - left, max(box.bottom + 1, height) - top)
-    span = 1 << (edge - 1).bit_length()
-    return None if span > max_viewport else ((left, top), span)
+    left, top = min(box.left // grid.step_x, 0), min(box.top // grid.step_y, 0)
+    right, bottom = (
+        max(-(-box.right // grid.step_x) + 1, grid.width),
+        max(-(-box.bottom // grid.step_y) + 1, grid.height),
+    )
+    return (left, top), (_power_of_two(right - left), _power_of_two(bottom - top))
+
+
+def _power_of_two(edge: int) -> int:
+    """The smallest that is not below `edge`."""
+    return 1 << (edge - 1).bit_length()
 
 
 def triangles(firsts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -144,14 +310,14 @@ def _planes(
     counts: npt.NDArray[np.int64],
     low: npt.NDArray[np.int64],
     high: npt.NDArray[np.int64],
-    native_size: tuple[int, int],
+    grid: Grid,
     first: int,
 ) -> tuple[PlaneDraw, ...]:
     """The draws of the planes, channels being sorted by plane; `first` is where the indices begin."""
-    edge = np.array(native_size) - 1
     starts = np.flatnonzero(np.diff(colours, prepend=-1))
-    lows = np.maximum(np.minimum.reduceat(low, starts, axis=0), 0).tolist()
-    highs = np.minimum(np.maximum.reduceat(high, starts, axis=0), edge).tolist()
+    step = np.array(grid.step)
+    lows = np.maximum(np.minimum.reduceat(low, starts, axis=0) // step, 0).tolist()
+    highs = np.minimum(np.maximum.reduceat(high, starts, axis=0) // step, np.array(grid.size) - 1).tolist()
     planes = []
     for n_indices, corner, opposite in zip(
         (3 * np.add.reduceat(counts - 2, starts)).tolist(), lows, highs, strict=True

@@ -4,21 +4,28 @@ MaskRenderer: exact masks in shaders, into an R8 texture.
 Strategy
 --------
 mask = parity fill | outline | half-way crossings (docs/coverage.md, "Why a GPU makes the same bits"). A frame whose
-channels' boxes do not overlap and whose target has the native size takes two draws, straight into the target: the fill
-with XOR blending, the outline over it. Channels that overlap others are filled in between, into the components of a
-scratch texture (four parity planes at a time), and ORed in by a resolve draw over their box alone. For another size
-than native, all that happens in a native scratch texture, and one more resolve draw scales it.
+channels do not overlap and whose target has the native size, or a power of two less, takes two draws, straight into the
+target: the fill with XOR blending, the outline over it. Channels that overlap others are filled in between, into the
+components of a scratch texture (four parity planes at a time), and ORed in by a resolve draw over their box alone. For
+other sizes, all that happens in a native scratch texture, and one more resolve draw scales it.
 
 What is uploaded is the polygons: 8 bytes a segment and 6 a triangle, in one write to one buffer that is reused.
+
+The renderer is a guest in somebody's context. guest.py keeps the state, target.py looks at what is to be drawn into,
+passes.py draws; here is decided what is drawn how, and who may ask.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections import OrderedDict
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Final, TypeVar
+from weakref import WeakKeyDictionary
 
 import moderngl
 import numpy as np
@@ -27,25 +34,35 @@ import numpy.typing as npt
 from .._exceptions import ClosedError, GLUnavailableError
 from .._geometry import FrameGeometry
 from .._raster.coverage import check_size, rasterize
-from .._raster.segments import Box
-from .mesh import MAX_VIEWPORT, DrawPlan, PlaneDraw, plan_draw
-from .shaders import shader_source, source_names
+from . import enums as e
+from .attach import attach
+from .functions import Functions
+from .guest import Drawing, Making, Reading, Writing
+from .loader import current_context
+from .mesh import MAX_SEGMENTS, MAX_VIEWPORT, SCRATCH_COMPONENTS, grid_for, plan_batch, plan_draw
+from .passes import MAX_LAYERS, Passes
+from .planes import MAX_CHANNELS
+from .readback import Ring, Slot
+from .selfcheck import NATIVE_SIZE as CHECK_SIZE
+from .selfcheck import count_wrong_pixels
+from .shaders import LAYER_BY_VERTEX_EXTENSION
+from .target import Attachment, Target, find_target
 
 __all__ = ["MaskRenderer", "RenderStats"]
 
-Owned = TypeVar("Owned", moderngl.Program, moderngl.Buffer, moderngl.VertexArray)
+_logger = logging.getLogger("alphastream_gpu")
 
-_FLIP: Final = (moderngl.ONE_MINUS_DST_COLOR, moderngl.ONE_MINUS_SRC_COLOR)
-"""s (1 - d) + d (1 - s): exclusive or, exact on the values 0 and 1 of a normalized format."""
-_ADD: Final = (moderngl.ONE, moderngl.ONE)
-"""Clamped at 1: or."""
-_COMPONENTS: Final = 4
-_MAX_TARGETS: Final = 256
-"""Framebuffers kept, the least recently used one going first. moderngl's framebuffer holds on to its texture object,
-so an
-unbounded cache would keep every target of the caller's alive; players use a ring of a few targets."""
-_FIRST_BUFFER_BYTES: Final = 8192
-_COMPONENT_MASKS: Final = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
+Mask = npt.NDArray[np.uint8]
+Texture = TypeVar("Texture", moderngl.Texture, moderngl.TextureArray, int)
+
+_BATCH_SCRATCH_BYTES: Final = 1 << 26
+"""Most bytes of scratch textures that a batch may take: 64 MiB. Larger batches are drawn in parts."""
+_RING: Final = 3
+"""Frames in flight of :meth:`MaskRenderer.read_frames`: one drawn, one copied, one fetched."""
+_exact: WeakKeyDictionary[moderngl.Context, dict[str, bool]] = WeakKeyDictionary()
+"""Contexts that were checked, and which variants of the shaders are exact there."""
+_reported: set[str] = set()
+"""Drivers that were reported as wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +78,9 @@ class RenderStats:
     uploaded_bytes: int = 0
     """Bytes of vertices and of CPU masks sent to GL."""
     cpu_fallbacks: int = 0
-    """Masks that the CPU twin made, because the shaders could not be exact for the frame."""
+    """Masks that the CPU twin made, because the shaders could not be exact for the frame, or are not on this driver."""
     gl_objects: int = 0
-    """GL objects made; constant once every target and size has been seen."""
+    """GL objects made; constant once every size has been seen."""
 
 
 class MaskRenderer:
@@ -71,51 +88,64 @@ class MaskRenderer:
     Renders masks into textures of a context that the caller owns.
 
     Use it on the thread where the context is current; release it there, or leave the ``with`` block there. The context
-    must offer OpenGL 3.3 core. No GL object is made per frame: buffers and textures are reused, and grow when a frame
+    must offer OpenGL 3.3. No GL object is made per frame: buffers and textures are reused, and grow when a frame
     needs more.
 
+    Every call leaves the context's state as it found it, so it may stand anywhere in a host's frame but between the
+    begin and the end of a query, a conditional render or transform feedback (docs/opengl.md).
+
+    At first use on a context it draws a small scene and compares it with the CPU twin's. On a driver that gets a bit
+    wrong it says so once, in the log ``alphastream_gpu``, and from then on uploads masks that the CPU made.
+
     Args:
-        ctx: the caller's context. Never released or switched here.
+        ctx: the caller's context. Never released or switched here. When omitted, the one that is current on this
+            thread, whoever made it.
         native_size: ``(width, height)`` of the grid that the points are on, 1..16384 each.
+        preserve_state: whether to read and restore the state. Without, the framebuffers, program, vertex array, array
+            buffer, texture unit 0, viewport, blending and pixel-store settings are undefined after each call, and all
+            tests that masks do not pass through are off. Saves some 20 microseconds a frame.
 
     Raises:
-        GLUnavailableError: the context is too old, too small, or refuses the shaders.
+        GLUnavailableError: no context is current, or it is too old, too small, or refuses the shaders.
         ValueError: a size outside its range.
     """
 
-    def __init__(self, ctx: moderngl.Context, *, native_size: tuple[int, int] = (2048, 1024)) -> None:
+    def __init__(
+        self,
+        ctx: moderngl.Context | None = None,
+        *,
+        native_size: tuple[int, int] = (2048, 1024),
+        preserve_state: bool = True,
+    ) -> None:
         self._native_size = check_size("native_size", native_size)
-        self._ctx = ctx
         self._counts = dict.fromkeys((option.name for option in fields(RenderStats)), 0)
         self._released = False
         self._thread = threading.get_ident()
-        self._own: list[moderngl.Program | moderngl.Buffer | moderngl.VertexArray] = []
         self._texture: moderngl.Texture | None = None
-        self._scratch: dict[int, moderngl.Texture] = {}
-        self._targets: OrderedDict[moderngl.Texture, moderngl.Framebuffer] = OrderedDict()
-        _check_context(ctx, self._native_size)
-        self._max_viewport = min(MAX_VIEWPORT, *ctx.info["GL_MAX_VIEWPORT_DIMS"])
+        self._readable: moderngl.Texture | None = None
+        self._passes: dict[str, Passes] = {}
+        self._attachment: Attachment | None = None
+        self._current = current_context()
+        self._ctx = attach(self._current) if ctx is None else ctx
+        if self._ctx.version_code < 330:
+            raise GLUnavailableError(f"expected OpenGL 3.3 or newer, found {self._ctx.version_code / 100:.1f}")
+        gl = self._gl = Functions(self._current, self._ctx.version_code)
+        _check_context(gl, self._native_size)
+        self._max_viewport = min(MAX_VIEWPORT, *gl.integers(e.GL_MAX_VIEWPORT_DIMS)[:2])
+        self._drawing = Drawing(gl, preserve=preserve_state)
+        self._making = Making(gl, self._ctx, preserve=preserve_state)
+        self._writing = Writing(gl, preserve=preserve_state)
+        self._reading = Reading(gl, preserve=preserve_state)
+        self._layered = "layered_by_vertex" if gl.has_extension(LAYER_BY_VERTEX_EXTENSION) else "layered"
+        self._ring = Ring(gl)
         try:
-            self._make_objects()
+            with self._drawing:
+                self._attachment = Attachment(gl)
+                self._counts["gl_objects"] += 1
+                self._is_exact("single")
         except BaseException:
             self.release()
             raise
-
-    def _make_objects(self) -> None:
-        ctx = self._ctx
-        self._fill = self._program("fill")
-        self._outline = self._program("outline")
-        self._resolve = self._program("resolve")
-        self._buffer_bytes = _FIRST_BUFFER_BYTES
-        self._buffer = self._made(ctx.buffer(reserve=self._buffer_bytes, dynamic=True))
-        # One buffer holds vertices and indices, so that a frame is one write.
-        self._triangles = self._made(
-            ctx.vertex_array(self._fill, [(self._buffer, "2i2 4x", "point")], self._buffer, index_element_size=2)
-        )
-        self._quads = self._made(ctx.vertex_array(self._outline, [(self._buffer, "2i2 2i2 /i", "a", "b")]))
-        self._whole = self._made(ctx.vertex_array(self._resolve, []))
-        self._resolve["native_size"] = self._native_size
-        self._resolve["planes"] = 0
 
     @property
     def native_size(self) -> tuple[int, int]:
@@ -123,72 +153,117 @@ class MaskRenderer:
         return self._native_size
 
     @property
+    def is_exact(self) -> bool:
+        """Whether the driver passed the self-check; where it did not, masks are made by the CPU and uploaded."""
+        return _exact[self._ctx]["single"]
+
+    @property
     def stats(self) -> RenderStats:
         """A snapshot of the counters."""
         return RenderStats(**self._counts)
 
-    def render(self, geometry: FrameGeometry, *, into: moderngl.Texture | None = None) -> moderngl.Texture:
+    def render(self, geometry: FrameGeometry, *, into: Texture | None = None, layer: int | None = None) -> Texture:
         """
         Render a frame's mask.
 
         Args:
             geometry: the frame.
-            into: an R8 texture of the caller's (``ctx.texture(size, 1)``); its size decides the scaling. When omitted,
-                a texture of native size that belongs to the renderer and is overwritten by the next such call.
+            into: an R8 texture of the caller's: ``ctx.texture(size, 1)``, or the GL name of a GL_TEXTURE_2D that the
+                host made, mutable or immutable. Its size decides the scaling. It stays the caller's. When omitted, a
+                texture of native size that belongs to the renderer and is overwritten by the next such call.
+            layer: which layer to render to, 0 being the first, where `into` is an array texture (a
+                ``moderngl.TextureArray`` or the name of a GL_TEXTURE_2D_ARRAY).
 
         Returns:
-            The texture: GL_R8, 0.0 or 1.0, the first row in memory being the mask's top row. ``texture.glo`` is its
-            name.
+            `into`, or the renderer's texture: GL_R8, 0.0 or 1.0, the first row in memory being the mask's top row.
+            ``texture.glo`` is its name.
 
         Raises:
-            ValueError: `into` is no single-sampled R8 texture, is released, or belongs to another context.
-            TypeError: `into` is no 2D texture.
+            ValueError: `into` is no single-sampled R8 texture, is released, or belongs to another context; no such
+                layer.
+            TypeError: `into` is no 2D texture, or no array texture where a layer is given.
             ClosedError: the renderer is released.
-            GLUnavailableError: called on another thread than the one that made the renderer.
+            GLUnavailableError: called on another thread than the one that made the renderer, or its context is not
+                current.
         """
-        self._check_open()
-        target = self._own_texture() if into is None else into
-        if into is not None:
-            _check_target(into, self._ctx)
-        plan = plan_draw(geometry, self._native_size, max_viewport=self._max_viewport)
-        if plan is None:
-            mask = rasterize(geometry, target.size, native_size=self._native_size)
-            target.write(mask, alignment=1)
-            self._count(uploaded_bytes=mask.nbytes, cpu_fallbacks=1)
-        else:
-            # moderngl remembers the framebuffer in use, and would bind it again even after ours is released.
-            before = self._ctx.fbo or self._ctx.detect_framebuffer(0)
-            wireframe = self._ctx.wireframe
-            try:
-                self._ctx.wireframe = False
-                self._draw(plan, target)
-            finally:
-                self._ctx.wireframe = wireframe
-                before.use()
-        self._count(frames=1)
-        return target
+        self._check_usable()
+        with self._drawing:
+            texture = self._own_texture() if into is None else into
+            target = find_target(self._gl, self._ctx, texture, is_array=layer is not None)
+            _check_layers(target, 0 if layer is None else layer, 1)
+            self._render(geometry, target, layer)
+        return texture  # type: ignore[return-value]  # the renderer's own where into is None
 
-    def read(self, texture: moderngl.Texture) -> npt.NDArray[np.uint8]:
+    def render_many(
+        self, geometries: Sequence[FrameGeometry], *, into: moderngl.TextureArray | int, first_layer: int = 0
+    ) -> None:
+        """
+        Render frames into the layers of an array texture, together: one upload and two draws, or four where channels
+            overlap.
+
+        The masks are those of :meth:`render`, bit for bit. Batches that would take too much scratch memory or too many
+        vertices are drawn in parts.
+
+        Args:
+            geometries: the frames.
+            into: an R8 array texture of the caller's (``ctx.texture_array((width, height, layers), 1)``), or the GL
+                name of one.
+            first_layer: where the first frame goes; the others follow. Other layers are left alone.
+
+        Raises:
+            ValueError, TypeError, ClosedError, GLUnavailableError: as :meth:`render`.
+        """
+        self._check_usable()
+        with self._drawing:
+            target = find_target(self._gl, self._ctx, into, is_array=True)
+            _check_layers(target, first_layer, len(geometries))
+            start = first_layer
+            for part in _parts(geometries, self._layers_at_once(target.size)):
+                self._render_part(part, target, start)
+                start += len(part)
+
+    def read(self, texture: moderngl.Texture | moderngl.TextureArray | int, *, layer: int | None = None) -> Mask:
         """
         Read a mask back. Waits for the GPU.
 
         Args:
-            texture: an R8 texture, such as :meth:`render` returned.
+            texture: an R8 texture, such as :meth:`render` returned or took.
+            layer: which layer, where it is an array texture.
 
         Returns:
             uint8 (height, width), 0 or 255, row 0 at the top; new, writable, the caller's.
 
         Raises:
-            ValueError: no single-sampled R8 texture.
-            ClosedError: the renderer is released.
-            GLUnavailableError: called on another thread than the one that made the renderer.
+            ValueError, TypeError, ClosedError, GLUnavailableError: as :meth:`render`.
         """
-        self._check_open()
-        _check_target(texture, self._ctx)
-        width, height = texture.size
-        mask = np.empty((height, width), np.uint8)
-        texture.read_into(mask, alignment=1)  # rows are packed: an odd width must not be padded to 4 bytes
-        return mask
+        self._check_usable()
+        with self._reading:
+            target = find_target(self._gl, self._ctx, texture, is_array=layer is not None)
+            _check_layers(target, 0 if layer is None else layer, 1)
+            return self._read(target, layer)
+
+    def read_frames(
+        self, geometries: Iterable[FrameGeometry], *, size: tuple[int, int] | None = None
+    ) -> Iterator[Mask]:
+        """
+        Render frames and read them back, each while the next ones are being drawn.
+
+        Pixels are copied into one of a ring of pixel buffers, and fetched from it two frames later: with a GPU, reading
+        back costs the copy and no waiting. State is left alone between the frames, too, so that the host may go on.
+
+        Args:
+            geometries: the frames; taken one by one, two ahead of what is given out.
+            size: ``(width, height)`` of the masks; native when omitted.
+
+        Yields:
+            What :meth:`read` returns, in order.
+
+        Raises:
+            ValueError: a size outside its range.
+            ClosedError, GLUnavailableError: as :meth:`render`, when the next frame is asked for.
+        """
+        size = self._native_size if size is None else check_size("size", size)
+        return self._read_frames(iter(geometries), size)
 
     def release(self) -> None:
         """Release every GL object made here, the renderer's own texture included. May be called again."""
@@ -196,15 +271,16 @@ class MaskRenderer:
             return
         self._check_thread()
         self._released = True
-        for framebuffer in self._targets.values():
-            framebuffer.release()
-        self._targets.clear()
-        for texture in (*self._scratch.values(), *((self._texture,) if self._texture is not None else ())):
-            texture.release()
-        self._scratch.clear()
-        for thing in reversed(self._own):
-            thing.release()
-        self._own.clear()
+        for passes in self._passes.values():
+            passes.release()
+        self._passes.clear()
+        self._ring.release()
+        if self._texture is not None:
+            self._texture.release()
+        if self._attachment is not None:
+            self._attachment.release()
+        if self._readable is not None:
+            self._readable.release()
 
     def __enter__(self) -> MaskRenderer:
         return self
@@ -218,173 +294,227 @@ class MaskRenderer:
         width, height = self._native_size
         return f"<MaskRenderer {width}x{height}{' released' if self._released else ''}>"
 
-    def _draw(self, plan: DrawPlan, target: moderngl.Texture) -> None:
-        """Carry a plan out."""
-        self._upload(plan.upload)
-        ctx = self._ctx
-        ctx.enable_only(moderngl.NOTHING)
-        ctx.blend_equation = moderngl.FUNC_ADD  # type: ignore[assignment]  # its stub knows only the pair
-        is_native = target.size == self._native_size
-        base = target if is_native else self._scratch_texture(1)
-        framebuffer = self._framebuffer(base)
-        framebuffer.use()  # before clearing, which would honour the scissor of the framebuffer in use
-        framebuffer.clear()
-        self._draw_fill(plan, base, plan.planes[:1])
-        for i in range(1, len(plan.planes), _COMPONENTS):
-            self._draw_overlapping(plan, base, plan.planes[i : i + _COMPONENTS])
-        self._draw_outline(plan, base)
-        if not is_native:
-            self._draw_resolve(base, target, Box(0, 0, target.width - 1, target.height - 1))
+    def _render(self, geometry: FrameGeometry, target: Target, layer: int | None) -> None:
+        """Render one frame, inside Drawing."""
+        with self._attached(target, layer) as attachment:
+            plan = None
+            if self._is_exact("single"):
+                plan = plan_draw(geometry, self._native_size, target.size, max_viewport=self._max_viewport)
+            if plan is None:
+                self._upload(rasterize(geometry, target.size, native_size=self._native_size), target, layer)
+            else:
+                self._passes["single"].draw(plan, attachment, target, range(1))
+        self._counts["frames"] += 1
 
-    def _draw_fill(self, plan: DrawPlan, into: moderngl.Texture, planes: tuple[PlaneDraw, ...]) -> None:
-        """Flip each plane's interior in a component of its own; at most four."""
-        if not planes:
+    def _render_part(self, geometries: Sequence[FrameGeometry], target: Target, first_layer: int) -> None:
+        """Render some frames into neighbouring layers, inside Drawing."""
+        plan = None
+        if len(geometries) > 1 and self._is_exact("single") and self._is_exact(self._layered):
+            plan = plan_batch(geometries, self._native_size, target.size, max_viewport=self._max_viewport)
+        if plan is None:
+            for layer, geometry in enumerate(geometries, first_layer):
+                self._render(geometry, target, layer)
             return
-        self._begin(plan, into, self._fill)
-        ctx = self._ctx
-        ctx.enable(moderngl.BLEND)
-        ctx.blend_func = _FLIP
-        for component, plane in zip(_COMPONENT_MASKS, planes, strict=False):
-            self._fill["plane"] = component
-            self._triangles.render(moderngl.TRIANGLES, vertices=plane.n_indices, first=plane.first)
-        ctx.disable(moderngl.BLEND)
-        self._count(draws=len(planes))
+        with self._attached(target, None) as attachment:
+            self._passes[self._layered].draw(
+                plan, attachment, target, range(first_layer, first_layer + len(geometries))
+            )
+        self._counts["frames"] += len(geometries)
 
-    def _draw_overlapping(self, plan: DrawPlan, base: moderngl.Texture, planes: tuple[PlaneDraw, ...]) -> None:
-        """Fill planes that overlap what the base has by now, beside it, and OR them in; only where they are."""
-        box = Box(
-            min(plane.box.left for plane in planes),
-            min(plane.box.top for plane in planes),
-            max(plane.box.right for plane in planes),
-            max(plane.box.bottom for plane in planes),
-        )
-        width, height = box.right - box.left + 1, box.bottom - box.top + 1
-        if width <= 0 or height <= 0:
-            return
-        scratch = self._scratch_texture(_COMPONENTS)
-        self._framebuffer(scratch).clear(viewport=(box.left, box.top, width, height))
-        self._draw_fill(plan, scratch, planes)
-        self._ctx.enable(moderngl.BLEND)
-        self._ctx.blend_func = _ADD
-        self._draw_resolve(scratch, base, box)
-        self._ctx.disable(moderngl.BLEND)
-
-    def _draw_outline(self, plan: DrawPlan, into: moderngl.Texture) -> None:
-        if not plan.n_segments:
-            return
-        self._begin(plan, into, self._outline)
-        self._outline["n_closed"] = plan.n_closed
-        self._quads.render(moderngl.TRIANGLE_STRIP, vertices=4, instances=plan.n_segments)
-        self._count(draws=1)
-
-    def _draw_resolve(self, scratch: moderngl.Texture, target: moderngl.Texture, box: Box) -> None:
-        """OR the components of a native-sized scratch into a box of the target, scaled to its size."""
-        framebuffer = self._framebuffer(target)
-        framebuffer.use()
-        framebuffer.viewport = (box.left, box.top, box.right - box.left + 1, box.bottom - box.top + 1)
-        scratch.use(0)
-        self._resolve["output_size"] = target.size
-        self._whole.render(moderngl.TRIANGLES, vertices=3)
-        self._count(draws=1)
-
-    def _begin(self, plan: DrawPlan, into: moderngl.Texture, program: moderngl.Program) -> None:
-        """Bind the target with the plan's viewport, and tell the program of it."""
-        framebuffer = self._framebuffer(into)
-        framebuffer.use()
-        framebuffer.viewport = (*plan.origin, plan.span, plan.span)
-        program["viewport_origin"] = plan.origin
-        program["viewport_span"] = (plan.span, plan.span)
-
-    def _upload(self, data: bytes) -> None:
-        """Send vertices and indices, into fresh storage so that a frame still being drawn is not waited for."""
-        if len(data) > self._buffer_bytes:
-            self._buffer_bytes = 1 << (len(data) - 1).bit_length()
-        self._buffer.orphan(self._buffer_bytes)
-        self._buffer.write(data)
-        self._count(uploaded_bytes=len(data))
-
-    def _program(self, stage: str) -> moderngl.Program:
-        vertex, fragment = f"{stage}.vert", f"{stage}.frag"
+    @contextmanager
+    def _attached(self, target: Target, layer: int | None) -> Iterator[Attachment]:
+        attachment = self._attachment
+        assert attachment is not None  # made by the constructor
+        attachment.attach(target, layer)
         try:
-            program = self._ctx.program(vertex_shader=shader_source(vertex), fragment_shader=shader_source(fragment))
-        except moderngl.Error as exc:
-            raise GLUnavailableError(
-                f"the driver {self._ctx.info['GL_RENDERER']!r} refuses the {stage} shaders"
-                f" (source numbers: {source_names(vertex)}, {source_names(fragment)}): {exc}"
-            ) from exc
-        return self._made(program)
+            yield attachment
+        finally:
+            attachment.bind()
+            attachment.detach()
 
-    def _made(self, thing: Owned) -> Owned:
-        self._own.append(thing)
-        self._count(gl_objects=1)
-        return thing
+    def _upload(self, mask: Mask, target: Target, layer: int | None) -> None:
+        """Send a CPU mask, inside Drawing."""
+        gl = self._gl
+        with self._writing:
+            gl.glBindTexture(target.kind, target.name)
+            pixels = (e.GL_RED, e.GL_UNSIGNED_BYTE, mask.ctypes.data)
+            if layer is None:
+                gl.glTexSubImage2D(target.kind, 0, 0, 0, *target.size, *pixels)
+            else:
+                gl.glTexSubImage3D(target.kind, 0, 0, 0, layer, *target.size, 1, *pixels)
+        self._counts["uploaded_bytes"] += mask.nbytes
+        self._counts["cpu_fallbacks"] += 1
+
+    def _read(self, target: Target, layer: int | None) -> Mask:
+        """Read a mask, inside Reading."""
+        mask = np.empty((target.height, target.width), np.uint8)
+        with self._attached_for_reading(target, layer):
+            pixels = (e.GL_RED, e.GL_UNSIGNED_BYTE, mask.ctypes.data)
+            self._gl.glReadPixels(0, 0, *target.size, *pixels)
+        return mask
+
+    @contextmanager
+    def _attached_for_reading(self, target: Target, layer: int | None) -> Iterator[None]:
+        attachment = self._attachment
+        assert attachment is not None  # made by the constructor
+        attachment.attach(target, layer, binding=e.GL_READ_FRAMEBUFFER)
+        try:
+            yield
+        finally:
+            attachment.detach()
+
+    def _read_frames(self, geometries: Iterator[FrameGeometry], size: tuple[int, int]) -> Iterator[Mask]:
+        slots: deque[Slot] = deque()
+        try:
+            for geometry in geometries:
+                slots.append(self._copy(geometry, size))
+                if len(slots) == _RING:
+                    yield self._fetch(slots)
+            while slots:
+                yield self._fetch(slots)
+        finally:
+            for slot in slots:
+                self._ring.give(slot)
+
+    def _copy(self, geometry: FrameGeometry, size: tuple[int, int]) -> Slot:
+        """Render a frame and begin to copy it."""
+        self._check_usable()
+        with self._drawing:
+            texture = self._readable
+            if texture is None or texture.size != size:
+                if texture is not None:
+                    texture.release()
+                texture = self._readable = self._new_texture(size)
+            target = Target(texture.glo, e.GL_TEXTURE_2D, *size, 1)
+            self._render(geometry, target, None)
+            n_buffers = self._ring.n_buffers
+            with self._reading, self._attached_for_reading(target, None):
+                slot = self._ring.copy(*size)
+            self._counts["gl_objects"] += self._ring.n_buffers - n_buffers
+        return slot
+
+    def _fetch(self, slots: deque[Slot]) -> Mask:
+        """The oldest slot's mask."""
+        self._check_usable()
+        with self._reading:
+            mask = self._ring.fetch(slots[0])
+        self._ring.give(slots.popleft())
+        return mask
+
+    def _is_exact(self, variant: str) -> bool:
+        """Whether a variant of the shaders draws the scene right on this context; looked at once. Inside Drawing."""
+        known = _exact.setdefault(self._ctx, {})
+        if not known.get(variant, True):
+            return False
+        if variant not in self._passes:
+            self._passes[variant] = Passes(
+                self._ctx, self._gl, self._drawing, self._making, self._counts, variant=variant
+            )
+        if variant not in known:
+            before = dict(self._counts)
+            n_wrong = count_wrong_pixels(lambda geometry, size: self._check_mask(variant, geometry, size))
+            self._counts.update(draws=before["draws"], uploaded_bytes=before["uploaded_bytes"])
+            known[variant] = n_wrong == 0
+            if n_wrong:
+                self._report(variant, n_wrong)
+        return known[variant]
+
+    def _check_mask(self, variant: str, geometry: FrameGeometry, size: tuple[int, int]) -> Mask:
+        """The scene as a variant draws it; the layered one into the last two of three layers, of which the last is
+        read."""
+        is_layered = variant != "single"
+        plan = plan_batch([geometry] * 2, CHECK_SIZE, size) if is_layered else plan_draw(geometry, CHECK_SIZE, size)
+        assert plan is not None  # the scene is small
+        with self._making:
+            texture = self._ctx.texture_array((*size, 3), 1) if is_layered else self._ctx.texture(size, 1)
+        try:
+            kind = e.GL_TEXTURE_2D_ARRAY if is_layered else e.GL_TEXTURE_2D
+            target = Target(texture.glo, kind, *size, 3 if is_layered else 1)
+            with self._attached(target, None) as attachment:
+                self._passes[variant].draw(plan, attachment, target, range(1, 3) if is_layered else range(1))
+            with self._reading:
+                return self._read(target, 2 if is_layered else None)
+        finally:
+            texture.release()
+
+    def _report(self, variant: str, n_wrong: int) -> None:
+        driver = self._gl.driver
+        if driver in _reported:
+            return
+        _reported.add(driver)
+        consequence = "uploading CPU masks instead" if variant == "single" else "rendering batches frame by frame"
+        _logger.warning(
+            "the OpenGL driver %s gets %d pixels of the self-check wrong (%s shaders); %s",
+            driver,
+            n_wrong,
+            variant,
+            consequence,
+        )
+
+    def _new_texture(self, size: tuple[int, int]) -> moderngl.Texture:
+        with self._making:
+            texture = self._ctx.texture(size, 1)
+        self._counts["gl_objects"] += 1
+        return texture
 
     def _own_texture(self) -> moderngl.Texture:
         if self._texture is None:
-            self._texture = self._ctx.texture(self._native_size, 1)
-            self._count(gl_objects=1)
+            self._texture = self._new_texture(self._native_size)
         return self._texture
 
-    def _scratch_texture(self, components: int) -> moderngl.Texture:
-        scratch = self._scratch.get(components)
-        if scratch is None:
-            scratch = self._scratch[components] = self._ctx.texture(self._native_size, components)
-            scratch.filter = (moderngl.NEAREST, moderngl.NEAREST)
-            if components == 1:
-                scratch.swizzle = "R000"  # a missing alpha would read as 1, and the resolve would see it as a plane
-            self._count(gl_objects=1)
-        return scratch
+    def _layers_at_once(self, size: tuple[int, int]) -> int:
+        """How many layers a batch may have, a power of two, for its scratch textures to stay within bounds."""
+        grid = grid_for(self._native_size, size)
+        components = SCRATCH_COMPONENTS if grid.size == size else SCRATCH_COMPONENTS + 1
+        most = max(1, _BATCH_SCRATCH_BYTES // (components * grid.width * grid.height))
+        return min(MAX_LAYERS, 1 << (most.bit_length() - 1))
 
-    def _framebuffer(self, texture: moderngl.Texture) -> moderngl.Framebuffer:
-        """The framebuffer around a texture, among the last few used."""
-        framebuffer = self._targets.get(texture)
-        if framebuffer is None:
-            framebuffer = self._targets[texture] = self._ctx.framebuffer([texture])
-            self._count(gl_objects=1)
-            if len(self._targets) > _MAX_TARGETS:
-                self._targets.pop(next(iter(self._targets))).release()
-        else:
-            self._targets.move_to_end(texture)
-        return framebuffer
-
-    def _check_open(self) -> None:
+    def _check_usable(self) -> None:
         if self._released:
             raise ClosedError("the renderer is released")
         self._check_thread()
 
     def _check_thread(self) -> None:
+        # GL calls go to whatever context this thread has, if any: a crash, or a mask in somebody else's texture.
         if threading.get_ident() != self._thread:
-            # GL calls go to whatever context this thread has, if any: a crash, or a mask in somebody else's texture.
             raise GLUnavailableError(
                 "the renderer belongs to the thread that made it, where its context is current; make one renderer per"
                 " thread and context, and hand geometry over instead"
             )
+        if not self._current.is_current():
+            raise GLUnavailableError(
+                "the renderer's OpenGL context is not current on this thread, or is gone; make it current first, and"
+                " release the renderer before its context"
+            )
 
-    def _count(self, **more: int) -> None:
-        for name, n in more.items():
-            self._counts[name] += n
+
+def _parts(geometries: Sequence[FrameGeometry], most: int) -> Iterator[Sequence[FrameGeometry]]:
+    """Runs of frames that are few enough, and small enough together, to be drawn at once."""
+    start = n_points = n_channels = 0
+    for i, geometry in enumerate(geometries):
+        points, channels = len(geometry.points), len(geometry.channel_offsets) - 1
+        if i > start and (
+            i - start == most or n_points + points > MAX_SEGMENTS or n_channels + channels > MAX_CHANNELS
+        ):
+            yield geometries[start:i]
+            start, n_points, n_channels = i, 0, 0
+        n_points += points
+        n_channels += channels
+    if start < len(geometries):
+        yield geometries[start:]
 
 
-def _check_context(ctx: moderngl.Context, native_size: tuple[int, int]) -> None:
-    if ctx.version_code < 330:
-        raise GLUnavailableError(f"expected OpenGL 3.3 or newer, found {ctx.version_code / 100:.1f}")
-    limit = min(ctx.info["GL_MAX_TEXTURE_SIZE"], *ctx.info["GL_MAX_VIEWPORT_DIMS"])
+def _check_context(gl: Functions, native_size: tuple[int, int]) -> None:
+    limit = min(gl.integer(e.GL_MAX_TEXTURE_SIZE), *gl.integers(e.GL_MAX_VIEWPORT_DIMS)[:2])
     if max(native_size) > limit:
         raise GLUnavailableError(
-            f"the driver {ctx.info['GL_RENDERER']!r} has textures of at most {limit} pixels, found a native size of"
+            f"the driver {gl.driver} has textures of at most {limit} pixels, found a native size of"
             f" {native_size[0]} x {native_size[1]}"
         )
 
 
-def _check_target(texture: moderngl.Texture, ctx: moderngl.Context) -> None:
-    if not isinstance(texture, moderngl.Texture):
-        raise TypeError(f"texture: expected a moderngl.Texture, found {type(texture).__name__}")
-    if type(texture.mglo).__name__ == "InvalidObject":
-        raise ValueError("texture: it is released")
-    if texture.ctx is not ctx:
-        raise ValueError("texture: it belongs to another context than the renderer")
-    if texture.components != 1 or texture.dtype != "f1" or texture.samples != 0:
+def _check_layers(target: Target, first: int, count: int) -> None:
+    if first < 0 or first + count > target.n_layers:
         raise ValueError(
-            f"texture: expected R8 without multisampling (components=1, dtype='f1'), found components="
-            f"{texture.components}, dtype={texture.dtype!r}, samples={texture.samples}"
+            f"layer: expected 0..{target.n_layers - 1}, found {first}" + (f"..{first + count - 1}" if count > 1 else "")
         )

@@ -9,12 +9,40 @@ from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-__all__ = ["STAGES", "shader_folder", "shader_source", "source_names"]
+__all__ = [
+    "LAYER_BY_VERTEX_EXTENSION",
+    "STAGES",
+    "VARIANTS",
+    "Variant",
+    "shader_folder",
+    "shader_source",
+    "source_names",
+]
 
 STAGES: Final = ("fill", "outline", "resolve")
 """Raster stages; each has a ``.vert.glsl``, a ``.frag.glsl``, a numpy twin of its name, and a test."""
+
+
+class Variant(NamedTuple):
+    """A way to build a stage."""
+
+    defines: tuple[str, ...]
+    parts: dict[str, str]
+    """The files of a stage, by the argument of ``ctx.program`` that each is for; which of them there are is the
+    stage's affair."""
+
+
+VARIANTS: Final = {
+    "single": Variant((), {"vertex_shader": "vert", "fragment_shader": "frag"}),
+    "layered": Variant(("LAYERED",), {"vertex_shader": "vert", "geometry_shader": "geom", "fragment_shader": "frag"}),
+    "layered_by_vertex": Variant(("LAYERED", "LAYER_BY_VERTEX"), {"vertex_shader": "vert", "fragment_shader": "frag"}),
+}
+"""``single`` draws one frame into a 2D texture, ``layered`` many into the layers of an array texture; so does
+``layered_by_vertex``, without a geometry stage, where :data:`LAYER_BY_VERTEX_EXTENSION` is there."""
+
+LAYER_BY_VERTEX_EXTENSION: Final = "GL_ARB_shader_viewport_layer_array"
 
 _INCLUDE: Final = re.compile(r'^\s*#include\s+"([^"]+)"\s*$')
 _MAX_INCLUDE_DEPTH: Final = 4
@@ -37,7 +65,7 @@ def shader_folder() -> Traversable:
 
 
 @cache
-def shader_source(name: str) -> str:
+def shader_source(name: str, variant: str = "single") -> str:
     """
     A stage's complete source, such as ``shader_source("fill.vert")``.
 
@@ -46,7 +74,12 @@ def shader_source(name: str) -> str:
     person sees.
     """
     numbers: dict[str, int] = {}
-    return "\n".join(_expand(f"{name}.glsl", numbers, 0)) + "\n"
+    lines = _expand(f"{name}.glsl", numbers, 0)
+    defines = VARIANTS[variant].defines
+    lines[1:1] = [f"#define {define}" for define in defines]  # after #version, before the first #line
+    if "LAYER_BY_VERTEX" in defines and name.endswith(".vert"):
+        lines.insert(1, f"#extension {LAYER_BY_VERTEX_EXTENSION} : require")
+    return "\n".join(lines) + "\n"
 
 
 @cache

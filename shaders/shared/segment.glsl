@@ -4,8 +4,8 @@
 
 // Whether `pixel` is one of the segment's own: Bresenham's line, ties toward a.
 //
-// Step i along the major axis lies q = (2 i m + M - 1) / (2 M) steps across it, rounded down. i m being an integer, that is
-// (i m + (M - 1) / 2) / M, and "the quotient is v" needs no division.
+// Step i along the major axis lies q = (2 i m + M - 1) / (2 M) steps across it, rounded down. i m being an integer,
+// that is (i m + (M - 1) / 2) / M, and "the quotient is v" needs no division.
 bool is_on_line(ivec2 pixel, ivec2 a, ivec2 b) {
     ivec2 delta = b - a;
     ivec2 extent = abs(delta);

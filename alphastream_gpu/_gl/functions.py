@@ -1,0 +1,205 @@
+"""
+GL functions that moderngl does not wrap, or does not wrap as a guest needs them, and the constants to call them with.
+
+moderngl draws here; what is called directly is the saving and restoring of a host's state, framebuffers around textures
+that moderngl does not know, and reading back into pixel buffers. PyOpenGL would do, but it decides on one windowing
+interface when it is imported, asks for errors after every call unless the whole program says otherwise, and takes 5
+microseconds for a query that takes 0.4 here; the forty functions are a table.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_char_p, c_float, c_int, c_ssize_t, c_ubyte, c_uint, c_void_p
+from typing import Any, Final
+
+from .._exceptions import GLUnavailableError
+from . import enums
+from .loader import CurrentContext
+
+__all__ = ["Functions"]
+
+_OUT: Final = c_void_p  # an address to write to
+_PROTOTYPES: Final[dict[str, tuple[Any, ...]]] = {
+    # name: result, arguments
+    "glActiveTexture": (None, c_uint),
+    "glBindBuffer": (None, c_uint, c_uint),
+    "glBindFramebuffer": (None, c_uint, c_uint),
+    "glBindSampler": (None, c_uint, c_uint),
+    "glBindTexture": (None, c_uint, c_uint),
+    "glBindVertexArray": (None, c_uint),
+    "glBlendEquationSeparate": (None, c_uint, c_uint),
+    "glBlendFuncSeparate": (None, c_uint, c_uint, c_uint, c_uint),
+    "glBufferData": (None, c_uint, c_ssize_t, c_void_p, c_uint),
+    "glCheckFramebufferStatus": (c_uint, c_uint),
+    "glClearBufferfv": (None, c_uint, c_int, _OUT),
+    "glColorMaski": (None, c_uint, c_ubyte, c_ubyte, c_ubyte, c_ubyte),
+    "glDeleteBuffers": (None, c_int, _OUT),
+    "glDeleteFramebuffers": (None, c_int, _OUT),
+    "glDisable": (None, c_uint),
+    "glDisablei": (None, c_uint, c_uint),
+    "glEnable": (None, c_uint),
+    "glEnablei": (None, c_uint, c_uint),
+    "glFlush": (None,),
+    "glFramebufferTexture": (None, c_uint, c_uint, c_uint, c_int),
+    "glFramebufferTexture2D": (None, c_uint, c_uint, c_uint, c_uint, c_int),
+    "glFramebufferTextureLayer": (None, c_uint, c_uint, c_uint, c_int, c_int),
+    "glGenBuffers": (None, c_int, _OUT),
+    "glGenFramebuffers": (None, c_int, _OUT),
+    "glGetBooleani_v": (None, c_uint, c_uint, _OUT),
+    "glGetError": (c_uint,),
+    "glGetFramebufferAttachmentParameteriv": (None, c_uint, c_uint, c_uint, _OUT),
+    "glGetFloatv": (None, c_uint, _OUT),
+    "glGetIntegeri_v": (None, c_uint, c_uint, _OUT),
+    "glGetIntegerv": (None, c_uint, _OUT),
+    "glGetString": (c_char_p, c_uint),
+    "glGetStringi": (c_char_p, c_uint, c_uint),
+    "glGetTexLevelParameteriv": (None, c_uint, c_int, c_uint, _OUT),
+    "glIsEnabled": (c_ubyte, c_uint),
+    "glIsEnabledi": (c_ubyte, c_uint, c_uint),
+    "glIsProgram": (c_ubyte, c_uint),
+    "glIsTexture": (c_ubyte, c_uint),
+    "glPrimitiveRestartIndex": (None, c_uint),
+    "glPixelStorei": (None, c_uint, c_int),
+    "glPolygonMode": (None, c_uint, c_uint),
+    "glScissor": (None, c_int, c_int, c_int, c_int),
+    "glTexSubImage2D": (None, c_uint, c_int, c_int, c_int, c_int, c_int, c_uint, c_uint, c_void_p),
+    "glTexSubImage3D": (None, c_uint, c_int, c_int, c_int, c_int, c_int, c_int, c_int, c_uint, c_uint, c_void_p),
+    "glUseProgram": (None, c_uint),
+    "glViewport": (None, c_int, c_int, c_int, c_int),
+}
+_BLOCKING: Final[dict[str, tuple[Any, ...]]] = {
+    # These wait for the GPU, and let other Python threads run meanwhile.
+    "glGetBufferSubData": (None, c_uint, c_ssize_t, c_ssize_t, c_void_p),
+    "glReadPixels": (None, c_int, c_int, c_int, c_int, c_uint, c_uint, c_void_p),
+}
+_NEWER: Final[dict[int, dict[str, tuple[Any, ...]]]] = {
+    400: {
+        "glBlendEquationSeparatei": (None, c_uint, c_uint, c_uint),
+        "glBlendFuncSeparatei": (None, c_uint, c_uint, c_uint, c_uint, c_uint),
+    },
+    410: {
+        "glGetFloati_v": (None, c_uint, c_uint, _OUT),
+        "glScissorIndexed": (None, c_uint, c_int, c_int, c_int, c_int),
+        "glViewportIndexedf": (None, c_uint, c_float, c_float, c_float, c_float),
+    },
+    450: {
+        "glClipControl": (None, c_uint, c_uint),
+        "glGetTextureParameteriv": (None, c_uint, c_uint, _OUT),
+    },
+}
+"""By the version that they came with; absent (None) in older contexts."""
+_COMPATIBILITY: Final[dict[str, tuple[Any, ...]]] = {"glPixelTransferf": (None, c_uint, c_float)}
+"""Of compatibility contexts alone."""
+
+
+class Functions:
+    """
+    The functions of one context, as attributes under their GL names; those newer than the context are None.
+
+    Args:
+        context: the context, current on this thread.
+        version_code: its version, 330 for 3.3; asked for when omitted.
+
+    Raises:
+        GLUnavailableError: the driver lacks a function of OpenGL 3.3.
+    """
+
+    def __init__(self, context: CurrentContext, version_code: int | None = None) -> None:
+        self._values = (c_int * 4)()
+        self._address = ctypes.addressof(self._values)
+        self._numbers = (c_float * 4)()
+        self._numbers_address = ctypes.addressof(self._numbers)
+        self._bytes = (c_ubyte * 4)()
+        self._bytes_address = ctypes.addressof(self._bytes)
+        for name, (result, *arguments) in _PROTOTYPES.items():
+            # PYFUNCTYPE keeps Python's lock. Giving it up sixty times a frame would let any busy thread in between, for
+            # five milliseconds each time.
+            setattr(self, name, _load(context, name, ctypes.PYFUNCTYPE(result, *arguments)))
+        for name, (result, *arguments) in _BLOCKING.items():
+            setattr(self, name, _load(context, name, ctypes.CFUNCTYPE(result, *arguments)))
+        if version_code is None:
+            version_code = 100 * self.integer(enums.GL_MAJOR_VERSION) + 10 * self.integer(enums.GL_MINOR_VERSION)
+        self.version_code = version_code
+        for version, prototypes in _NEWER.items():
+            for name, (result, *arguments) in prototypes.items():
+                prototype = ctypes.PYFUNCTYPE(result, *arguments)
+                setattr(self, name, _load(context, name, prototype) if version_code >= version else None)
+        profile = self.integer(enums.GL_CONTEXT_PROFILE_MASK)
+        self.is_compatibility = bool(profile & enums.GL_CONTEXT_COMPATIBILITY_PROFILE_BIT)
+        if self.is_compatibility:
+            for name, (result, *arguments) in _COMPATIBILITY.items():
+                setattr(self, name, _load(context, name, ctypes.PYFUNCTYPE(result, *arguments)))
+
+    def __getattr__(self, name: str) -> Any:  # for type checkers: the functions are set by name
+        raise AttributeError(name)
+
+    @property
+    def driver(self) -> str:
+        """Renderer and version, as the driver names itself."""
+        return " ".join(
+            (self.glGetString(what) or b"?").decode("utf-8", "replace")
+            for what in (enums.GL_RENDERER, enums.GL_VERSION)
+        )
+
+    def has_extension(self, name: str) -> bool:
+        """Whether the context has an extension, by its full name."""
+        count = self.integer(enums.GL_NUM_EXTENSIONS)
+        return any(self.glGetStringi(enums.GL_EXTENSIONS, i) == name.encode() for i in range(count))
+
+    def integer(self, what: int) -> int:
+        """glGetIntegerv of one value."""
+        self.glGetIntegerv(what, self._address)
+        return self._values[0]
+
+    def integers(self, what: int) -> tuple[int, int, int, int]:
+        """glGetIntegerv of up to four values."""
+        self.glGetIntegerv(what, self._address)
+        first, second, third, fourth = self._values
+        return first, second, third, fourth
+
+    def integer_at(self, what: int, index: int) -> int:
+        """glGetIntegeri_v of one value."""
+        self.glGetIntegeri_v(what, index, self._address)
+        return self._values[0]
+
+    def integers_at(self, what: int, index: int) -> tuple[int, int, int, int]:
+        """glGetIntegeri_v of four values."""
+        self.glGetIntegeri_v(what, index, self._address)
+        first, second, third, fourth = self._values
+        return first, second, third, fourth
+
+    def number(self, what: int) -> float:
+        """glGetFloatv of one value."""
+        self.glGetFloatv(what, self._numbers_address)
+        return self._numbers[0]
+
+    def numbers_at(self, what: int, index: int) -> tuple[float, float, float, float]:
+        """glGetFloati_v of four values."""
+        self.glGetFloati_v(what, index, self._numbers_address)
+        first, second, third, fourth = self._numbers
+        return first, second, third, fourth
+
+    def booleans_at(self, what: int, index: int) -> tuple[int, int, int, int]:
+        """glGetBooleani_v of four values."""
+        self.glGetBooleani_v(what, index, self._bytes_address)
+        first, second, third, fourth = self._bytes
+        return first, second, third, fourth
+
+    def new(self, generate: str) -> int:
+        """A new name, by ``glGenBuffers`` or ``glGenFramebuffers``."""
+        name = c_uint()
+        getattr(self, generate)(1, ctypes.addressof(name))
+        return name.value
+
+    def delete(self, delete: str, name: int) -> None:
+        """Give a name back, by ``glDeleteBuffers`` or ``glDeleteFramebuffers``."""
+        value = c_uint(name)
+        getattr(self, delete)(1, ctypes.addressof(value))
+
+
+def _load(context: CurrentContext, name: str, prototype: Any) -> Any:
+    address = context.load_opengl_function(name)
+    if not address:
+        raise GLUnavailableError(f"the driver has no {name}, which is part of OpenGL 3.3; update the graphics driver")
+    return prototype(address)

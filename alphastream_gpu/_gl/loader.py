@@ -1,0 +1,122 @@
+"""
+The context that is current on this thread, whoever made it: which it is, and where its functions are.
+
+moderngl does not tell which context a ``moderngl.Context`` stands for, and glcontext, which makes moderngl's contexts,
+finds a host's only through GLX. So the windowing interfaces are asked themselves, four functions in all. Only libraries
+that the process has loaded are looked at: where a context is current, its library is there.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, NamedTuple
+
+from .._exceptions import GLUnavailableError
+
+__all__ = ["CurrentContext", "current_context"]
+
+
+class _Interface(NamedTuple):
+    """A windowing interface of OpenGL."""
+
+    name: str
+    libraries: tuple[str, ...]
+    get_current: str
+    get_address: str | None
+    """The function that finds functions; None where the library exports them all."""
+
+
+_INTERFACES: Final[dict[str, tuple[_Interface, ...]]] = {
+    "linux": (
+        _Interface("EGL", ("libEGL.so.1", "libEGL.so"), "eglGetCurrentContext", "eglGetProcAddress"),
+        _Interface("GLX", ("libGLX.so.0", "libGL.so.1", "libGL.so"), "glXGetCurrentContext", "glXGetProcAddressARB"),
+    ),
+    "win32": (_Interface("WGL", ("opengl32.dll",), "wglGetCurrentContext", "wglGetProcAddress"),),
+    "darwin": (
+        _Interface("CGL", ("/System/Library/Frameworks/OpenGL.framework/OpenGL",), "CGLGetCurrentContext", None),
+    ),
+}
+
+
+class CurrentContext:
+    """
+    A context, as its windowing interface knows it.
+
+    Also a loader for ``moderngl.create_context(context=...)``: it has the four methods that moderngl calls, three of
+    which do nothing, because the context is the host's.
+    """
+
+    def __init__(self, interface: _Interface, library: ctypes.CDLL, handle: int) -> None:
+        self.interface = interface.name
+        """EGL, GLX, WGL or CGL."""
+        self.handle = handle
+        """Its address in that interface."""
+        self._library = library
+        # PYFUNCTYPE keeps Python's lock: these return at once, and giving it up costs a wait for whoever takes it.
+        self._get_current = _function(library, interface.get_current, ctypes.PYFUNCTYPE(ctypes.c_void_p))
+        self._get_address: Callable[[bytes], int | None] | None = None
+        if interface.get_address is not None:
+            prototype = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p)
+            self._get_address = _function(library, interface.get_address, prototype)
+
+    def is_current(self) -> bool:
+        """Whether it is the one that GL calls of this thread go to now."""
+        return bool(self._get_current() == self.handle)
+
+    def load_opengl_function(self, name: str) -> int:
+        """The address of a GL function; 0 when there is none."""
+        address = self._get_address(name.encode()) if self._get_address is not None else None
+        if not address:  # WGL finds only what is newer than OpenGL 1.1, CGL has no such function at all
+            exported = getattr(self._library, name, None)
+            address = ctypes.cast(exported, ctypes.c_void_p).value if exported is not None else None
+        return address or 0
+
+    def release(self) -> None:
+        """Nothing: the context is its host's."""
+
+    def __enter__(self) -> CurrentContext:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        pass
+
+
+def current_context() -> CurrentContext:
+    """
+    The context that is current on this thread.
+
+    Raises:
+        GLUnavailableError: there is none.
+    """
+    interfaces = _INTERFACES.get(sys.platform, _INTERFACES["linux"])
+    for interface in interfaces:
+        for library_name in interface.libraries:
+            library = _loaded(library_name)
+            if library is None or not hasattr(library, interface.get_current):
+                continue
+            handle = _function(library, interface.get_current, ctypes.PYFUNCTYPE(ctypes.c_void_p))()
+            if handle:
+                return CurrentContext(interface, library, handle)
+            break
+    raise GLUnavailableError(
+        f"no OpenGL context is current on this thread (asked: {', '.join(one.name for one in interfaces)}); make your"
+        " context current first, or make one with create_headless_context()"
+    )
+
+
+def _loaded(name: str) -> ctypes.CDLL | None:
+    """A library, if the process has it already."""
+    try:
+        return ctypes.CDLL(name, mode=getattr(os, "RTLD_NOLOAD", 0) | getattr(os, "RTLD_LAZY", 0))
+    except OSError:
+        return None
+
+
+def _function(library: ctypes.CDLL, name: str, prototype: Any) -> Any:
+    return prototype((name, library))

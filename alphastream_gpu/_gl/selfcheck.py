@@ -1,0 +1,50 @@
+"""
+Self-check: a scene small enough to draw at first use, with a case for every rule and every pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from .._geometry import FrameGeometry
+from .._raster.coverage import rasterize
+
+__all__ = ["NATIVE_SIZE", "SIZES", "count_wrong_pixels", "scene"]
+
+NATIVE_SIZE: Final = (96, 64)
+SIZES: Final = ((96, 64), (48, 16), (41, 67))
+"""Drawn directly, drawn on every second column and every fourth row, scaled by the resolve pass."""
+
+Mask = npt.NDArray[np.uint8]
+
+
+@cache
+def scene() -> FrameGeometry:
+    """A self-intersection, overlapping channels, a line, steep half-way edges, points far outside, a lonely point."""
+    channels = [
+        [(5, 3), (60, 50), (58, 4), (9, 47)],
+        [(30, 10), (90, 20), (70, 60), (20, 40)],
+        [(40, 8), (43, 14), (48, 33), (41, 55), (36, 30)],
+        [(44, 20), (80, 30), (50, 58), (30, 50)],
+        [(2, 60), (80, 2)],
+        [(-20, 30), (10, 20), (12, 90), (-9, 70)],
+        [(70, -3000), (77, 5), (3001, 40), (66, 2900)],
+        [(95, 0)],
+    ]
+    offsets = np.cumsum([0, *(len(channel) for channel in channels)])
+    return FrameGeometry(np.concatenate([np.array(channel) for channel in channels]), offsets)
+
+
+def count_wrong_pixels(draw: Callable[[FrameGeometry, tuple[int, int]], Mask]) -> int:
+    """
+    How many pixels of the scene differ from the CPU twin's.
+
+    Args:
+        draw: gives the mask of a frame at a size, its native size being :data:`NATIVE_SIZE`.
+    """
+    return sum(int((draw(scene(), size) != rasterize(scene(), size, native_size=NATIVE_SIZE)).sum()) for size in SIZES)

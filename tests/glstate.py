@@ -1,0 +1,332 @@
+"""
+The whole of a context's state, through PyOpenGL: read, poisoned, compared; and how many names are alive.
+
+PyOpenGL is used on purpose: it shares nothing with the package's own calls. Its error checking is off because a host's
+pending error is state, too.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from typing import Any
+
+os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
+
+import OpenGL
+
+OpenGL.ERROR_CHECKING = False
+OpenGL.CONTEXT_CHECKING = False
+
+from OpenGL import GL  # noqa: E402 - after its settings
+
+CAPABILITIES = (
+    "BLEND", "COLOR_LOGIC_OP", "CULL_FACE", "DEPTH_CLAMP", "DEPTH_TEST", "DITHER", "FRAMEBUFFER_SRGB", "LINE_SMOOTH",
+    "MULTISAMPLE", "POLYGON_OFFSET_FILL", "POLYGON_OFFSET_LINE", "POLYGON_OFFSET_POINT", "POLYGON_SMOOTH",
+    "PRIMITIVE_RESTART", "PRIMITIVE_RESTART_FIXED_INDEX", "PROGRAM_POINT_SIZE", "RASTERIZER_DISCARD",
+    "SAMPLE_ALPHA_TO_COVERAGE", "SAMPLE_ALPHA_TO_ONE", "SAMPLE_COVERAGE", "SAMPLE_MASK", "SAMPLE_SHADING",
+    "SCISSOR_TEST", "STENCIL_TEST", "TEXTURE_CUBE_MAP_SEAMLESS", *(f"CLIP_DISTANCE{i}" for i in range(8)),
+)  # fmt: skip
+INTEGERS = {
+    # name: values
+    "DRAW_FRAMEBUFFER_BINDING": 1, "READ_FRAMEBUFFER_BINDING": 1, "RENDERBUFFER_BINDING": 1, "DRAW_BUFFER0": 1,
+    "READ_BUFFER": 1, "SCISSOR_BOX": 4, "BLEND_SRC_RGB": 1, "BLEND_DST_RGB": 1, "BLEND_SRC_ALPHA": 1,
+    "BLEND_DST_ALPHA": 1, "BLEND_EQUATION_RGB": 1, "BLEND_EQUATION_ALPHA": 1, "LOGIC_OP_MODE": 1, "COLOR_WRITEMASK": 4,
+    "DEPTH_WRITEMASK": 1, "DEPTH_FUNC": 1, "STENCIL_FUNC": 1, "STENCIL_REF": 1, "STENCIL_VALUE_MASK": 1,
+    "STENCIL_FAIL": 1, "STENCIL_PASS_DEPTH_FAIL": 1, "STENCIL_PASS_DEPTH_PASS": 1, "STENCIL_WRITEMASK": 1,
+    "STENCIL_BACK_FUNC": 1, "STENCIL_BACK_WRITEMASK": 1, "STENCIL_CLEAR_VALUE": 1, "CULL_FACE_MODE": 1, "FRONT_FACE": 1,
+    "POLYGON_MODE": 1, "PROVOKING_VERTEX": 1, "CURRENT_PROGRAM": 1, "PROGRAM_PIPELINE_BINDING": 1,
+    "VERTEX_ARRAY_BINDING": 1, "ARRAY_BUFFER_BINDING": 1, "ELEMENT_ARRAY_BUFFER_BINDING": 1,
+    "PIXEL_PACK_BUFFER_BINDING": 1, "PIXEL_UNPACK_BUFFER_BINDING": 1, "COPY_READ_BUFFER_BINDING": 1,
+    "COPY_WRITE_BUFFER_BINDING": 1, "UNIFORM_BUFFER_BINDING": 1, "TRANSFORM_FEEDBACK_BUFFER_BINDING": 1,
+    "DRAW_INDIRECT_BUFFER_BINDING": 1, "ACTIVE_TEXTURE": 1, "PACK_ALIGNMENT": 1, "PACK_ROW_LENGTH": 1,
+    "PACK_SKIP_ROWS": 1, "PACK_SKIP_PIXELS": 1, "PACK_SKIP_IMAGES": 1, "PACK_IMAGE_HEIGHT": 1, "PACK_SWAP_BYTES": 1,
+    "PACK_LSB_FIRST": 1, "UNPACK_ALIGNMENT": 1, "UNPACK_ROW_LENGTH": 1, "UNPACK_SKIP_ROWS": 1, "UNPACK_SKIP_PIXELS": 1,
+    "UNPACK_SKIP_IMAGES": 1, "UNPACK_IMAGE_HEIGHT": 1, "UNPACK_SWAP_BYTES": 1, "UNPACK_LSB_FIRST": 1,
+    "PRIMITIVE_RESTART_INDEX": 1, "SAMPLE_COVERAGE_INVERT": 1, "CLAMP_READ_COLOR": 1, "LINE_SMOOTH_HINT": 1,
+    "POLYGON_SMOOTH_HINT": 1, "FRAGMENT_SHADER_DERIVATIVE_HINT": 1, "CLIP_ORIGIN": 1, "CLIP_DEPTH_MODE": 1,
+}  # fmt: skip
+FLOATS = {
+    "COLOR_CLEAR_VALUE": 4, "DEPTH_CLEAR_VALUE": 1, "DEPTH_RANGE": 2, "BLEND_COLOR": 4, "LINE_WIDTH": 1,
+    "POINT_SIZE": 1, "POLYGON_OFFSET_FACTOR": 1, "POLYGON_OFFSET_UNITS": 1, "SAMPLE_COVERAGE_VALUE": 1,
+    "MIN_SAMPLE_SHADING_VALUE": 1, "POINT_FADE_THRESHOLD_SIZE": 1,
+}  # fmt: skip
+TEXTURE_BINDINGS = {
+    "TEXTURE_2D": "TEXTURE_BINDING_2D", "TEXTURE_2D_ARRAY": "TEXTURE_BINDING_2D_ARRAY",
+    "TEXTURE_3D": "TEXTURE_BINDING_3D", "TEXTURE_CUBE_MAP": "TEXTURE_BINDING_CUBE_MAP",
+    "TEXTURE_RECTANGLE": "TEXTURE_BINDING_RECTANGLE", "TEXTURE_1D": "TEXTURE_BINDING_1D",
+}  # fmt: skip
+N_BUFFERS = 8
+N_VIEWPORTS = 16
+
+
+def gl(name: str) -> Any:
+    """A constant by its name without the prefix."""
+    return int(getattr(GL, f"GL_{name}"))
+
+
+def _integers(name: str, count: int) -> tuple[int, ...]:
+    values = (ctypes.c_int * 16)()
+    GL.glGetIntegerv(gl(name), values)
+    return tuple(values[:count])
+
+
+def _indexed(get: Callable[..., None], kind: Any, name: str, index: int, count: int) -> tuple[Any, ...]:
+    values = (kind * 16)()
+    get(gl(name), index, values)
+    return tuple(values[:count])
+
+
+def units() -> list[int]:
+    """The texture units that are looked at: those of everybody, and the last one, which moderngl takes for itself."""
+    return [*range(13), _integers("MAX_COMBINED_TEXTURE_IMAGE_UNITS", 1)[0] - 1, _last_of_moderngl()]
+
+
+def _last_of_moderngl() -> int:
+    return _integers("MAX_TEXTURE_IMAGE_UNITS", 1)[0] - 1
+
+
+def snapshot() -> dict[str, Any]:
+    """Everything that a host may have set, by name."""
+    state: dict[str, Any] = {name: GL.glIsEnabled(gl(name)) for name in CAPABILITIES}
+    state |= {name: _integers(name, count) for name, count in INTEGERS.items()}
+    for name, count in FLOATS.items():
+        values = (ctypes.c_float * 16)()
+        GL.glGetFloatv(gl(name), values)
+        state[name] = tuple(values[:count])
+    for i in range(N_BUFFERS):
+        state[f"BLEND {i}"] = GL.glIsEnabledi(gl("BLEND"), i)
+        state[f"COLOR_WRITEMASK {i}"] = _indexed(GL.glGetBooleani_v, ctypes.c_ubyte, "COLOR_WRITEMASK", i, 4)
+        for name in ("BLEND_SRC_RGB", "BLEND_DST_RGB", "BLEND_SRC_ALPHA", "BLEND_DST_ALPHA", "BLEND_EQUATION_RGB",
+                     "BLEND_EQUATION_ALPHA"):  # fmt: skip
+            state[f"{name} {i}"] = _indexed(GL.glGetIntegeri_v, ctypes.c_int, name, i, 1)
+        state[f"UNIFORM_BUFFER_BINDING {i}"] = _indexed(
+            GL.glGetIntegeri_v, ctypes.c_int, "UNIFORM_BUFFER_BINDING", i, 1
+        )
+    for i in range(N_VIEWPORTS):
+        state[f"VIEWPORT {i}"] = _indexed(GL.glGetFloati_v, ctypes.c_float, "VIEWPORT", i, 4)
+        state[f"SCISSOR_BOX {i}"] = _indexed(GL.glGetIntegeri_v, ctypes.c_int, "SCISSOR_BOX", i, 4)
+        state[f"SCISSOR_TEST {i}"] = GL.glIsEnabledi(gl("SCISSOR_TEST"), i)
+    active = _integers("ACTIVE_TEXTURE", 1)[0]
+    for unit in units():
+        GL.glActiveTexture(gl("TEXTURE0") + unit)
+        for binding in TEXTURE_BINDINGS.values():
+            state[f"{binding} {unit}"] = _integers(binding, 1)
+        state[f"SAMPLER_BINDING {unit}"] = _integers("SAMPLER_BINDING", 1)
+    GL.glActiveTexture(active)
+    return state
+
+
+def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What is not as it was."""
+    return {name: (before[name], after[name]) for name in before if before[name] != after[name]}
+
+
+def live_names(limit: int = 4096) -> dict[str, int]:
+    """How many GL objects of each kind there are, among the first `limit` names."""
+    kinds = {
+        "textures": GL.glIsTexture, "buffers": GL.glIsBuffer, "framebuffers": GL.glIsFramebuffer,
+        "vertex arrays": GL.glIsVertexArray, "programs": GL.glIsProgram, "shaders": GL.glIsShader,
+        "samplers": GL.glIsSampler, "queries": GL.glIsQuery, "renderbuffers": GL.glIsRenderbuffer,
+    }  # fmt: skip
+    return {kind: sum(bool(is_one(name)) for name in range(1, limit)) for kind, is_one in kinds.items()}
+
+
+def immutable_texture(size: tuple[int, int], *, layers: int = 0, kind: str = "R8", fill: bool = True) -> int:
+    """A texture that GL 4.5 makes without binding anything; its storage is immutable, and full of noise."""
+    target = gl("TEXTURE_2D_ARRAY") if layers else gl("TEXTURE_2D")
+    name = ctypes.c_uint()
+    GL.glCreateTextures(target, 1, name)
+    if layers:
+        GL.glTextureStorage3D(name.value, 1, gl(kind), *size, layers)
+    else:
+        GL.glTextureStorage2D(name.value, 1, gl(kind), *size)
+    if fill:
+        GL.glClearTexImage(name.value, 0, gl("RED"), gl("UNSIGNED_BYTE"), b"\x7f")
+    return name.value
+
+
+def _new(make: Callable[..., None]) -> int:
+    name = ctypes.c_uint()
+    make(1, name)
+    return name.value
+
+
+def _texture(kind: str) -> int:
+    """A small texture of a kind, with mipmap filters and no mipmaps, so that sampling it would give zeros."""
+    texture = _new(GL.glGenTextures)
+    target = gl(kind)
+    GL.glBindTexture(target, texture)
+    pixels = bytes(4 * 4 * 4 * 4)
+    if kind == "TEXTURE_1D":
+        GL.glTexImage1D(target, 0, gl("RGBA8"), 4, 0, gl("RGBA"), gl("UNSIGNED_BYTE"), pixels)
+    elif kind in ("TEXTURE_2D", "TEXTURE_RECTANGLE"):
+        GL.glTexImage2D(target, 0, gl("RGBA8"), 4, 4, 0, gl("RGBA"), gl("UNSIGNED_BYTE"), pixels)
+    elif kind in ("TEXTURE_3D", "TEXTURE_2D_ARRAY"):
+        GL.glTexImage3D(target, 0, gl("RGBA8"), 4, 4, 4, 0, gl("RGBA"), gl("UNSIGNED_BYTE"), pixels)
+    else:
+        for face in range(6):
+            target = gl("TEXTURE_CUBE_MAP_POSITIVE_X") + face
+            GL.glTexImage2D(target, 0, gl("RGBA8"), 4, 4, 0, gl("RGBA"), gl("UNSIGNED_BYTE"), pixels)
+    return texture
+
+
+def _program(shade: str = "vec4(0.25)") -> int:
+    """A host's program."""
+    program = GL.glCreateProgram()
+    for kind, source in (
+        ("VERTEX_SHADER", "#version 330 core\nin vec2 at; void main() { gl_Position = vec4(at, 0.0, 1.0); }"),
+        ("FRAGMENT_SHADER", f"#version 330 core\nout vec4 colour; void main() {{ colour = {shade}; }}"),
+    ):
+        shader = GL.glCreateShader(gl(kind))
+        GL.glShaderSource(shader, source)
+        GL.glCompileShader(shader)
+        GL.glAttachShader(program, shader)
+        GL.glDeleteShader(shader)
+    GL.glLinkProgram(program)
+    return int(program)
+
+
+def _framebuffers() -> None:
+    """Different ones for drawing and reading, with depth and stencil, sRGB colour and odd draw buffers."""
+    for binding in ("DRAW_FRAMEBUFFER", "READ_FRAMEBUFFER"):
+        texture = _new(GL.glGenTextures)
+        GL.glBindTexture(gl("TEXTURE_2D"), texture)
+        GL.glTexImage2D(gl("TEXTURE_2D"), 0, gl("SRGB8_ALPHA8"), 8, 8, 0, gl("RGBA"), gl("UNSIGNED_BYTE"), None)
+        GL.glBindFramebuffer(gl(binding), _new(GL.glGenFramebuffers))
+        GL.glFramebufferTexture2D(gl(binding), gl("COLOR_ATTACHMENT1"), gl("TEXTURE_2D"), texture, 0)
+        depth = _new(GL.glGenRenderbuffers)
+        GL.glBindRenderbuffer(gl("RENDERBUFFER"), depth)
+        GL.glRenderbufferStorage(gl("RENDERBUFFER"), gl("DEPTH24_STENCIL8"), 8, 8)
+        GL.glFramebufferRenderbuffer(gl(binding), gl("DEPTH_STENCIL_ATTACHMENT"), gl("RENDERBUFFER"), depth)
+    GL.glDrawBuffer(gl("COLOR_ATTACHMENT1"))
+    GL.glReadBuffer(gl("COLOR_ATTACHMENT1"))
+
+
+def _vertex_array() -> None:
+    """With an element buffer of its own and an attribute that reads far out."""
+    GL.glBindVertexArray(_new(GL.glGenVertexArrays))
+    for binding in ("ELEMENT_ARRAY_BUFFER", "ARRAY_BUFFER"):
+        GL.glBindBuffer(gl(binding), _new(GL.glGenBuffers))
+        GL.glBufferData(gl(binding), 64, bytes(64), gl("STATIC_DRAW"))
+    GL.glEnableVertexAttribArray(3)
+    GL.glVertexAttribPointer(3, 4, gl("FLOAT"), False, 16, None)
+    GL.glVertexAttribDivisor(3, 5)
+
+
+def _samplers(units: list[int]) -> None:
+    sampler = _new(GL.glGenSamplers)
+    GL.glSamplerParameteri(sampler, gl("TEXTURE_MIN_FILTER"), gl("NEAREST_MIPMAP_LINEAR"))
+    GL.glSamplerParameteri(sampler, gl("TEXTURE_COMPARE_MODE"), gl("COMPARE_REF_TO_TEXTURE"))
+    for unit in units:
+        GL.glBindSampler(unit, sampler)
+
+
+def _textures(units: list[int]) -> None:
+    for unit in units:
+        GL.glActiveTexture(gl("TEXTURE0") + unit)
+        for kind in TEXTURE_BINDINGS:
+            _texture(kind)
+
+
+def _pixel_store(direction: str) -> None:
+    for name, value in (("ALIGNMENT", 8), ("ROW_LENGTH", 77), ("SKIP_ROWS", 3), ("SKIP_PIXELS", 5), ("SWAP_BYTES", 1),
+                        ("LSB_FIRST", 1), ("IMAGE_HEIGHT", 9), ("SKIP_IMAGES", 2)):  # fmt: skip
+        GL.glPixelStorei(gl(f"{direction}_{name}"), value)
+
+
+def _pixel_buffer(direction: str) -> None:
+    GL.glBindBuffer(gl(f"PIXEL_{direction}_BUFFER"), _new(GL.glGenBuffers))
+    GL.glBufferData(gl(f"PIXEL_{direction}_BUFFER"), 16, b"\x55" * 16, gl("STREAM_DRAW"))
+
+
+def _stencil() -> None:
+    GL.glEnable(gl("STENCIL_TEST"))
+    GL.glStencilFuncSeparate(gl("FRONT"), gl("NEVER"), 3, 0x0F)
+    GL.glStencilFuncSeparate(gl("BACK"), gl("GREATER"), 2, 0xF0)
+    GL.glStencilOp(gl("INVERT"), gl("INCR"), gl("DECR_WRAP"))
+    GL.glStencilMaskSeparate(gl("FRONT"), 0x55)
+    GL.glStencilMaskSeparate(gl("BACK"), 0xAA)
+    GL.glClearStencil(7)
+
+
+def _depth() -> None:
+    GL.glEnable(gl("DEPTH_TEST"))
+    GL.glDepthFunc(gl("NEVER"))
+    GL.glDepthMask(False)
+    GL.glDepthRange(0.25, 0.5)
+    GL.glClearDepth(0.125)
+
+
+def _blend_functions() -> None:
+    GL.glBlendFuncSeparate(gl("ZERO"), gl("CONSTANT_COLOR"), gl("DST_ALPHA"), gl("SRC_ALPHA_SATURATE"))
+    GL.glBlendEquationSeparate(gl("FUNC_REVERSE_SUBTRACT"), gl("MIN"))
+    GL.glBlendColor(0.1, 0.2, 0.3, 0.4)
+
+
+def _blend_functions_by_buffer() -> None:
+    for i in range(N_BUFFERS):
+        GL.glBlendFuncSeparatei(i, gl("ZERO"), gl("ONE") if i % 2 else gl("ZERO"), gl("DST_ALPHA"), gl("SRC_COLOR"))
+        GL.glBlendEquationSeparatei(i, gl("MIN") if i % 2 else gl("MAX"), gl("FUNC_SUBTRACT"))
+
+
+def _viewports() -> None:
+    for i in range(N_VIEWPORTS):
+        GL.glViewportIndexedf(i, 1.5 + i, 2.25, 3.0, 4.75)
+        GL.glScissorIndexed(i, i, 1, 2, 3)
+        GL.glEnablei(gl("SCISSOR_TEST"), i)
+
+
+def _pipeline() -> None:
+    """A pipeline object behind a program of its own; both bindings are to stay."""
+    pipeline = _new(GL.glGenProgramPipelines)
+    GL.glBindProgramPipeline(pipeline)
+
+
+POISONS: dict[str, Callable[[], None]] = {
+    **{name: lambda name=name: GL.glEnable(gl(name)) for name in CAPABILITIES if name not in ("DITHER", "MULTISAMPLE")},
+    "DITHER off": lambda: GL.glDisable(gl("DITHER")),
+    "MULTISAMPLE off": lambda: GL.glDisable(gl("MULTISAMPLE")),
+    "framebuffers": _framebuffers,
+    "viewports and scissors": _viewports,
+    "blend functions": lambda: (GL.glEnable(gl("BLEND")), _blend_functions()),
+    "blend functions by buffer": lambda: (GL.glEnable(gl("BLEND")), _blend_functions_by_buffer()),
+    "blend enables by buffer": lambda: [GL.glEnablei(gl("BLEND"), i) for i in (0, 2, 5)],
+    "logic operation": lambda: (GL.glEnable(gl("COLOR_LOGIC_OP")), GL.glLogicOp(gl("NOOP"))),
+    "colour mask": lambda: GL.glColorMask(False, False, True, False),
+    "colour masks by buffer": lambda: [GL.glColorMaski(i, i % 2, 0, 1, i % 3 == 0) for i in range(N_BUFFERS)],
+    "clear colour": lambda: GL.glClearColor(0.5, 0.25, 0.125, 1.0),
+    "depth": _depth,
+    "stencil": _stencil,
+    "cull front and back": lambda: (GL.glEnable(gl("CULL_FACE")), GL.glCullFace(gl("FRONT_AND_BACK"))),
+    "front face": lambda: (GL.glEnable(gl("CULL_FACE")), GL.glFrontFace(gl("CW"))),
+    "sample mask": lambda: (GL.glEnable(gl("SAMPLE_MASK")), GL.glSampleMaski(0, 0)),
+    "sample coverage": lambda: (GL.glEnable(gl("SAMPLE_COVERAGE")), GL.glSampleCoverage(0.0, False)),
+    "sample shading": lambda: (GL.glEnable(gl("SAMPLE_SHADING")), GL.glMinSampleShading(0.75)),
+    "polygon mode line": lambda: GL.glPolygonMode(gl("FRONT_AND_BACK"), gl("LINE")),
+    "polygon mode point": lambda: GL.glPolygonMode(gl("FRONT_AND_BACK"), gl("POINT")),
+    "polygon offset": lambda: (GL.glEnable(gl("POLYGON_OFFSET_FILL")), GL.glPolygonOffset(9.0, 1e6)),
+    "points": lambda: (GL.glPointSize(5.0), GL.glPointParameterf(gl("POINT_FADE_THRESHOLD_SIZE"), 3.0)),
+    "provoking vertex": lambda: GL.glProvokingVertex(gl("FIRST_VERTEX_CONVENTION")),
+    "clip control": lambda: GL.glClipControl(gl("UPPER_LEFT"), gl("ZERO_TO_ONE")),
+    "clamp": lambda: GL.glClampColor(gl("CLAMP_READ_COLOR"), gl("FALSE")),
+    "hints": lambda: [GL.glHint(gl(name), gl("FASTEST")) for name in ("LINE_SMOOTH_HINT", "POLYGON_SMOOTH_HINT",
+                                                                      "FRAGMENT_SHADER_DERIVATIVE_HINT")],
+    "program": lambda: GL.glUseProgram(_program()),
+    "pipeline": _pipeline,
+    "vertex array": _vertex_array,
+    "textures, unit 0": lambda: _textures([0]),
+    "textures, other units": lambda: _textures(units()[1:]),
+    "active unit": lambda: GL.glActiveTexture(gl("TEXTURE0") + 11),
+    "samplers": lambda: _samplers(units()),
+    "pack store": lambda: _pixel_store("PACK"),
+    "unpack store": lambda: _pixel_store("UNPACK"),
+    "pack buffer": lambda: _pixel_buffer("PACK"),
+    "unpack buffer": lambda: _pixel_buffer("UNPACK"),
+    "primitive restart at 0": lambda: (GL.glEnable(gl("PRIMITIVE_RESTART")), GL.glPrimitiveRestartIndex(0)),
+    "primitive restart at 2": lambda: (GL.glEnable(gl("PRIMITIVE_RESTART")), GL.glPrimitiveRestartIndex(2)),
+    "buffers": lambda: [GL.glBindBuffer(gl(name), _new(GL.glGenBuffers)) for name in (
+        "COPY_READ_BUFFER", "COPY_WRITE_BUFFER", "UNIFORM_BUFFER", "DRAW_INDIRECT_BUFFER")],
+}  # fmt: skip
+"""One state each, set to something unusual that would change, or stop, a careless guest's drawing."""
