@@ -14,7 +14,8 @@ Two ways to bring a frame into a Vulkan program, each compared with the exact ma
 The picture shows the mask as read back and the strip as drawn; below, where they differ (red), and a part of that,
 magnified.
 
-Vulkan is reached through wgpu (``pip install wgpu``), the shortest way from Python.
+Vulkan is reached through wgpu (``pip install wgpu``), the shortest way from Python; docs/vulkan.md tells what differs
+in plain Vulkan.
 """
 
 from __future__ import annotations
