@@ -1,0 +1,109 @@
+"""
+The renderer in a host: what restoring its state costs, batches beside single frames, the ring beside plain reads.
+
+Each pair is measured in turns (A B A B), so that a change of the machine's mood meets both.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import moderngl
+from conftest import facts, report
+
+from alphastream_gpu import FrameGeometry, MaskRenderer
+
+THUMBNAIL = (256, 128)
+BATCH = 64
+ROUNDS = 25
+
+
+def in_turns(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[float, float]:
+    """Medians of both, in seconds; the first turn is for warming up."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for turn in range(ROUNDS + 1):
+        for work, taken in zip((first, second), times, strict=True):
+            start = time.perf_counter()
+            work()
+            if turn:
+                taken.append(time.perf_counter() - start)
+    return median(times[0]), median(times[1])
+
+
+def _once(benchmark: Any) -> None:
+    """Be counted as a benchmark, which is what selects these tests; the timing is done in turns."""
+    benchmark.pedantic(lambda: None, rounds=1)
+
+
+def _preserving(ctx: moderngl.Context, geometries: list[FrameGeometry], size: tuple[int, int]) -> str:
+    frames = geometries[::4]
+    with MaskRenderer(ctx) as kind, MaskRenderer(ctx, preserve_state=False) as unkind:
+        texture = ctx.texture(size, 1)
+
+        def play(renderer: MaskRenderer) -> None:
+            for geometry in frames:
+                renderer.render(geometry, into=texture)
+            ctx.finish()
+
+        with_it, without = (taken / len(frames) for taken in in_turns(lambda: play(kind), lambda: play(unkind)))
+        texture.release()
+    return f"{(with_it - without) * 1e6:.0f} us of {with_it * 1e6:.0f} us a frame"
+
+
+def test_preserving_state(benchmark: Any, geometries: list[FrameGeometry], ctx: moderngl.Context) -> None:
+    _once(benchmark)
+    facts["preserve_state at 2048 x 1024"] = _preserving(ctx, geometries, (2048, 1024))
+    facts["preserve_state at 256 x 128"] = _preserving(ctx, geometries, THUMBNAIL)
+
+
+def _batches(ctx: moderngl.Context, geometries: list[FrameGeometry], native_size: tuple[int, int], what: str) -> None:
+    batch = geometries[:BATCH]
+    with MaskRenderer(ctx, native_size=native_size) as renderer:
+        texture, array = ctx.texture(THUMBNAIL, 1), ctx.texture_array((*THUMBNAIL, BATCH), 1)
+
+        def singly() -> None:
+            for geometry in batch:
+                renderer.render(geometry, into=texture)
+            ctx.finish()
+
+        def together() -> None:
+            renderer.render_many(batch, into=array)
+            ctx.finish()
+
+        single, many = in_turns(singly, together)
+        texture.release()
+        array.release()
+    report(f"render_many, {what}", single / many, 2, "x single renders", at_least=True)
+    facts[f"  of these, a frame, {what}"] = f"{many / BATCH * 1e6:.0f} us; singly {single / BATCH * 1e6:.0f} us"
+
+
+def test_batches(benchmark: Any, geometries: list[FrameGeometry], ctx: moderngl.Context) -> None:
+    """Of the sample at an eighth of its size, and of frames whose native size that is."""
+    _once(benchmark)
+    _batches(ctx, geometries, (2048, 1024), "256 x 128 of 2048 x 1024")
+    small = [FrameGeometry(geometry.points // 8, geometry.channel_offsets) for geometry in geometries]
+    _batches(ctx, small, THUMBNAIL, "256 x 128 native")
+
+
+def test_reading(benchmark: Any, geometries: list[FrameGeometry], ctx: moderngl.Context) -> None:
+    _once(benchmark)
+    frames = geometries[::4]
+    for size in ((2048, 1024), THUMBNAIL):
+        with MaskRenderer(ctx) as renderer:
+            texture = ctx.texture(size, 1)
+
+            def plain() -> None:
+                for geometry in frames:
+                    renderer.read(renderer.render(geometry, into=texture))  # noqa: B023 - called within the turn
+
+            def ring() -> None:
+                for _ in renderer.read_frames(frames, size=size):  # noqa: B023 - likewise
+                    pass
+
+            by_read, by_ring = (taken / len(frames) for taken in in_turns(plain, ring))
+            texture.release()
+        name = f"read_frames, {size[0]} x {size[1]}"
+        facts[name] = f"{by_ring * 1e6:.0f} us a frame = {by_ring / by_read:.2f} x render and read ({by_read * 1e6:.0f} us)"
