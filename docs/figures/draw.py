@@ -9,7 +9,7 @@ import itertools
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 import alphastream_gpu
 from alphastream_gpu import FrameGeometry, rasterize
@@ -127,8 +127,40 @@ def flipping() -> Image.Image:
     return side_by_side(panels, gap=0)
 
 
+def orientation() -> Image.Image:
+    """One mask in memory, and what a window shows of it, sampled at v and at 1 - v."""
+    mask = rasterize(sample_frame(60), (600, 300))[:, :300]
+    font = ImageFont.load_default(15)
+
+    def panel(pixels: np.ndarray, title: str, marks: list[tuple[str, int]]) -> Image.Image:
+        sheet = Image.new("RGB", (400, 372), PAPER)
+        sheet.paste(Image.fromarray(np.where(pixels[..., None], OUTLINE, GRID).astype(np.uint8)), (90, 40))
+        pen = ImageDraw.Draw(sheet)
+        pen.text((240, 20), title, INK, font, anchor="mm")
+        for text, y in marks:
+            pen.text((82, y), text, INK, font, anchor="rm")
+            pen.line((84, y, 96, y), fill=HALFWAY, width=3)
+        return sheet
+
+    return side_by_side(
+        [
+            panel(mask, "array, and texture memory", [("row 0", 42), ("row h - 1", 338)]),
+            panel(mask[::-1], "window, sampled at (u, v)", [("v = 1", 42), ("v = 0", 338)]),
+            panel(mask, "window, sampled at (u, 1 - v)", [("v = 0", 42), ("v = 1", 338)]),
+        ]
+    )
+
+
+FIGURES = {
+    "passthrough": passthrough,
+    "pixel_classes": pixel_classes,
+    "flipping": flipping,
+    "orientation": orientation,
+}
+
+
 def main() -> None:
-    for name, draw in {"passthrough": passthrough, "pixel_classes": pixel_classes, "flipping": flipping}.items():
+    for name, draw in FIGURES.items():
         draw().save(HERE / f"{name}.png", optimize=True)
 
 
