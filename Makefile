@@ -30,6 +30,7 @@ demo: setup
 	fi
 
 test: setup
+	@.ci/setup-hosts
 	@$(BIN)/python -m pytest
 
 lint: $(VENV)/.ready
