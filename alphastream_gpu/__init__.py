@@ -4,6 +4,8 @@ Exact alpha masks from ASVP and ASVR streams: read them anywhere, rasterize them
 Start with :func:`open`; then :class:`MaskRenderer` makes GL textures, :func:`rasterize` numpy arrays.
 """
 
+import typing as _t
+
 from ._builder import AlphaStreamBuilder
 from ._cipher import AsvrKey
 from ._clock import PlaybackClock
@@ -21,7 +23,6 @@ from ._exceptions import (
     TransportError,
 )
 from ._geometry import FrameGeometry
-from ._gl import MaskRenderer, RenderStats, create_headless_context
 from ._metadata import Metadata
 from ._open import open, open_async
 from ._ranges import ByteRange
@@ -30,6 +31,9 @@ from ._sources import FileSource, HttpSource, MemorySource, Source
 from ._stats import LastError, Stats
 from ._stream import AlphaStream
 from ._writer import AsvpWriter, AsvrWriter
+
+if _t.TYPE_CHECKING:
+    from ._gl import MaskRenderer, RenderStats, create_headless_context
 
 __version__ = "0.1.0"
 
@@ -70,9 +74,30 @@ __all__ = [
     "rasterize_packed",
 ]
 
-# Show the public path in reprs, tracebacks and docs, not the private module a thing happens to live in.
-for _name in __all__:
-    _thing = globals()[_name]
-    if hasattr(_thing, "__module__"):
-        _thing.__module__ = __name__
-del _name, _thing
+_GL = ("MaskRenderer", "RenderStats", "create_headless_context")
+"""Loaded when asked for: who only decodes, or has no GL, need not load moderngl."""
+
+
+def __getattr__(name: str) -> _t.Any:
+    if name not in _GL:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import _gl
+
+    for one in _GL:
+        globals()[one] = getattr(_gl, one)
+    _show_public_paths(_GL)
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_GL})
+
+
+def _show_public_paths(names: tuple[str, ...]) -> None:
+    """In reprs, tracebacks and docs, rather than the private module that a thing happens to live in."""
+    for name in names:
+        if hasattr(globals()[name], "__module__"):
+            globals()[name].__module__ = __name__
+
+
+_show_public_paths(tuple(name for name in __all__ if name not in _GL))

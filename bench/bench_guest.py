@@ -106,4 +106,6 @@ def test_reading(benchmark: Any, geometries: list[FrameGeometry], ctx: moderngl.
             by_read, by_ring = (taken / len(frames) for taken in in_turns(plain, ring))
             texture.release()
         name = f"read_frames, {size[0]} x {size[1]}"
-        facts[name] = f"{by_ring * 1e6:.0f} us a frame = {by_ring / by_read:.2f} x render and read ({by_read * 1e6:.0f} us)"
+        facts[name] = (
+            f"{by_ring * 1e6:.0f} us a frame = {by_ring / by_read:.2f} x render and read ({by_read * 1e6:.0f} us)"
+        )

@@ -255,3 +255,12 @@ def test_sizes_outside_their_range_are_refused(size: tuple[int, int]) -> None:
         rasterize(geometry, native_size=size)
     with pytest.raises(ValueError, match=r"native_size: expected"):
         rasterize_packed(geometry, native_size=size)
+
+
+@pytest.mark.parametrize("size", [NATIVE, (1024, 512), (31, 33), (4000, 1024), (2048, 1500), (1, 1)])
+def test_masks_are_aligned_for_c_hosts(geometries: list[FrameGeometry], size: tuple[int, int]) -> None:
+    for geometry in geometries[:3]:
+        mask = rasterize(geometry, size)
+        assert mask.ctypes.data % 64 == 0
+        assert mask.flags.c_contiguous
+        assert mask.flags.writeable

@@ -14,26 +14,23 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import compositor
 import moderngl
 import numpy as np
 import pytest
 from badserver import Server, status
+from blending import Compositor, fit, frame_size, read_picture
+from drawn import DrawnPlate, Room
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from plates import PlateError, VideoPlate
+from playing import Key, View, describe, follow, press, rest, steer, tick, wanted
 from screen import Program, Screen, lacking, open_screen, started
 from support import NATIVE, ROOT, SAMPLE, SQUARE, asvp_of, block_of
 
 from alphastream_gpu import AsvrKey, AsvrWriter, FrameGeometry, PlaybackClock, rasterize
 from alphastream_gpu._timebase import frame_at, time_of
-
-sys.path.insert(0, str(ROOT / "examples"))  # an example imports its neighbours, as a script does
-
-import compositor
-from blending import Compositor, fit, frame_size, read_picture
-from drawn import DrawnPlate, Room
-from plates import PlateError, VideoPlate
-from playing import Key, View, describe, follow, press, rest, steer, tick, wanted
 
 Picture = np.ndarray
 EYES = ("both", "left", "right")

@@ -15,6 +15,7 @@ import alphastream_gpu
 
 
 def test_all_is_exactly_the_public_names() -> None:
+    assert all(hasattr(alphastream_gpu, name) for name in alphastream_gpu.__all__)  # those of GL are loaded by that
     public = {name for name in vars(alphastream_gpu) if not name.startswith("_")}
     modules = {name for name in public if inspect.ismodule(getattr(alphastream_gpu, name))}
     assert sorted((public - modules) | {"__version__"}) == alphastream_gpu.__all__
@@ -83,10 +84,10 @@ def test_the_format_layer_does_no_io() -> None:
         assert not re.search(r"\bopen\(|\bawait\b|\basync\b|import (socket|mmap|httpx|asyncio)", source), name
 
 
-def test_importing_starts_nothing_and_loads_no_crypto_or_http() -> None:
+def test_importing_starts_nothing_and_loads_no_gl_crypto_or_http() -> None:
     script = (
         "import sys, threading, alphastream_gpu;"
-        "print([m for m in ('cryptography', 'httpx', 'anyio', 'click', 'rich', 'PIL') if m in sys.modules],"
+        "print([m for m in ('cryptography', 'httpx', 'moderngl', 'anyio', 'click', 'rich', 'PIL') if m in sys.modules],"
         " threading.active_count())"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -85,8 +85,8 @@ def _outline(geometry: FrameGeometry, size: tuple[int, int]) -> np.ndarray:
     """
     Outline pixels: every segment's line, and the half-way crossings beside steep ones.
 
-    Where a steep segment crosses a row half-way between two pixels, its line takes one of them, and the line the other way
-    round the other; the crossing is the even one.
+    Where a steep segment crosses a row half-way between two pixels, its line takes one of them, and the line the other
+    way round the other one; the crossing is the even one.
     """
     marked = _lines(geometry, size)
     turned = []

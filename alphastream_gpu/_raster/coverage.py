@@ -40,7 +40,7 @@ def rasterize(
         native_size: ``(width, height)`` of the grid the points are on, 1..16384 each.
 
     Returns:
-        uint8 (height, width), 0 or 255, row 0 at the top, C-contiguous; new and the caller's.
+        uint8 (height, width), 0 or 255, row 0 at the top, C-contiguous and aligned to 64 bytes; new and the caller's.
 
     Raises:
         ValueError: a size outside its range.

@@ -4,12 +4,17 @@ Resolve: from the raster grid to the output, nearest-neighbour (docs/coverage.md
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
 from .grid import sampled
 
-__all__ = ["resolve", "unpack"]
+__all__ = ["ALIGNMENT", "resolve", "unpack"]
+
+ALIGNMENT: Final = 64
+"""Bytes; a cache line, and the widest vector registers. Masks are handed to C hosts where they lie."""
 
 Mask = npt.NDArray[np.uint8]
 
@@ -23,14 +28,12 @@ def unpack(words: npt.NDArray[np.uint64], columns: int) -> Mask:
         columns: pixels in a row.
 
     Returns:
-        uint8 (rows, columns), 0 or 255, C-contiguous.
+        uint8 (rows, columns), 0 or 255, C-contiguous, aligned.
     """
     rows = len(words)
     little = words.astype("<u8", copy=False).view(np.uint8)
     bits = np.unpackbits(little.reshape(-1), bitorder="little").reshape(rows, -1)
-    if bits.shape[1] == columns:
-        return np.negative(bits, out=bits)  # 1 becomes 255 in uint8
-    return np.negative(bits[:, :columns], order="C")
+    return np.negative(bits[:, :columns], out=_aligned_empty((rows, columns)))  # 1 becomes 255 in uint8
 
 
 def resolve(mask: Mask, output_size: tuple[int, int]) -> Mask:
@@ -40,7 +43,17 @@ def resolve(mask: Mask, output_size: tuple[int, int]) -> Mask:
     rows, columns = mask.shape
     width, height = output_size
     if width != columns:
-        mask = mask.take(sampled(columns, width), axis=1)
+        out = _aligned_empty((rows, width))
+        mask = mask.take(sampled(columns, width), axis=1, out=out, mode="clip")  # "raise" would buffer the output
     if height != rows:
-        mask = mask.take(sampled(rows, height), axis=0)
+        out = _aligned_empty((height, width))
+        mask = mask.take(sampled(rows, height), axis=0, out=out, mode="clip")
     return mask
+
+
+def _aligned_empty(shape: tuple[int, int]) -> Mask:
+    """Memory that begins at a multiple of :data:`ALIGNMENT`, which numpy's own does not."""
+    n_bytes = shape[0] * shape[1]
+    raw = np.empty(n_bytes + ALIGNMENT - 1, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + n_bytes].reshape(shape)
