@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 SAMPLE := examples/person_sbs.asvp
 
-.PHONY: help setup demo test lint bench build clean
+.PHONY: help setup demo test lint bench capi build clean
 
 help:
 	@echo "make demo   see it work: the sample's facts, a mask as PNG, GPU against CPU on every frame"
 	@echo "make test   run the tests"
 	@echo "make lint   check style and types"
 	@echo "make bench  print the figures"
+	@echo "make capi   build libalphastream.so, the C library, into build/capi/"
 	@echo "make build  build wheel and sdist into dist/"
 
 setup: $(VENV)/.ready
@@ -40,6 +41,9 @@ lint: $(VENV)/.ready
 
 bench: setup
 	@$(BIN)/python -m pytest bench -o addopts="" -o python_files="bench_*.py" --benchmark-only
+
+capi: $(VENV)/.ready
+	@$(BIN)/alphastream build-capi -o build/capi
 
 build: $(VENV)/.ready
 	@$(BIN)/python -m build

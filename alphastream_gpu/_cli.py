@@ -385,6 +385,34 @@ def doctor(as_json: bool) -> None:
     sys.exit(0 if report.ok else EXIT_CHECK_FAILED)
 
 
+@cli.command("build-capi")
+@click.option(
+    "-o",
+    "--output",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder to write to; made if it is not there.",
+)
+def build_capi(directory: Path) -> None:
+    """Build libalphastream.so, the C library, for this Python environment.
+
+    Writes the library, its header, a pkg-config file and a CMake snippet. Needs a C compiler and Python's headers.
+    """
+    from ._capi.build import BuildError, build
+
+    try:
+        written = build(directory, version=__version__)
+    except BuildError as exc:
+        click.echo(f"alphastream: {_one_line(exc)}", err=True)
+        sys.exit(EXIT_BAD_INPUT)
+    except OSError as exc:
+        click.echo(f"alphastream: cannot write {exc.filename or directory}: {exc.strerror or exc}", err=True)
+        sys.exit(EXIT_BAD_INPUT)
+    for path in written:
+        click.echo(path)
+
+
 def _progress() -> Progress:
     """A progress bar on standard error, so that standard output stays the command's answer."""
     return Progress(

@@ -58,7 +58,8 @@ LAYERS = [
     ["_session"],
     ["_convert", "_doctor", "_stream"],
     ["_open"],
-    ["_builder", "_cli"],
+    ["_builder", "_capi"],
+    ["_cli"],
     ["__init__", "__main__"],
 ]
 

@@ -1,0 +1,214 @@
+"""
+Build: ``libalphastream.so`` for the Python environment that runs this, and what hosts need beside it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterable
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from .declarations import cdef, exports, header, shim_functions
+
+__all__ = ["BuildError", "build"]
+
+LIBRARY: Final = "libalphastream.so"
+NAME: Final = "alphastream"
+_MODULE: Final = "_alphastream_embedded"
+_NEEDED_PACKAGES: Final = (
+    "alphastream_gpu",
+    "numpy",
+    "_cffi_backend",
+    "httpx",
+    "cryptography",
+    "manifold3d",
+    "tenacity",
+)
+_STARTUP: Final = f"""
+from {_MODULE} import ffi
+from alphastream_gpu._capi.entry import bind
+bind(ffi)
+"""
+
+
+class BuildError(Exception):
+    """The library cannot be built here; the message says what to install."""
+
+
+def build(directory: Path, *, version: str) -> list[Path]:
+    """
+    Compile the library into a directory.
+
+    Args:
+        directory: made if it is not there.
+        version: of the package.
+
+    Returns:
+        The files written: the library, ``alphastream.h``, ``alphastream.pc``, ``alphastream.cmake``.
+
+    Raises:
+        BuildError: no compiler, no headers, or a Python without a shared library.
+    """
+    directory = directory.resolve()
+    library = _check_python()
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        built = _compile(Path(scratch), library, version)
+        # Replaced rather than written over: a host may have the old one mapped.
+        fresh = directory / f".{LIBRARY}.{os.getpid()}"
+        shutil.copy(built, fresh)
+        fresh.replace(directory / LIBRARY)
+    texts = {
+        f"{NAME}.h": header(),
+        f"{NAME}.pc": _pkg_config(directory, version),
+        f"{NAME}.cmake": _cmake(),
+    }
+    for name, text in texts.items():
+        (directory / name).write_text(text, "utf-8")
+    return [directory / LIBRARY, *(directory / name for name in texts)]
+
+
+def _check_python() -> Path:
+    """Python's shared library."""
+    if not sys.platform.startswith("linux"):
+        raise BuildError(f"{LIBRARY}: expected Linux, found {sys.platform}; other systems are not supported yet")
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    library = Path(sysconfig.get_config_var("LIBDIR") or "", sysconfig.get_config_var("INSTSONAME") or "none")
+    if not sysconfig.get_config_var("Py_ENABLE_SHARED") or not library.is_file():
+        raise BuildError(
+            f"this Python ({sys.executable}) has no shared library; on Debian or Ubuntu: apt-get install lib{version}"
+            f" lib{version}-dev; with pyenv: PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install ..."
+        )
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        raise BuildError(f"Python.h is missing; on Debian or Ubuntu: apt-get install {version}-dev")
+    if shutil.which(os.environ.get("CC", "cc")) is None:
+        raise BuildError("no C compiler; on Debian or Ubuntu: apt-get install gcc libc6-dev")
+    for package in ("cffi", "setuptools"):
+        if find_spec(package) is None:
+            raise BuildError(f"{package} is missing; run: pip install 'alphastream-gpu[capi]'")
+    return library
+
+
+def _compile(scratch: Path, libpython: Path, version: str) -> Path:
+    from cffi import FFI, VerificationError
+
+    (scratch / "exports.map").write_text(exports(), "ascii")
+    ffi = FFI()
+    ffi.embedding_api(cdef())
+    ffi.embedding_init_code(_STARTUP)
+    ffi.set_source(
+        _MODULE,
+        _source(libpython, version),
+        library_dirs=[str(libpython.parent)],
+        extra_compile_args=["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-fvisibility=hidden"],
+        extra_link_args=[
+            f"-Wl,-rpath,{libpython.parent}",
+            f"-Wl,--version-script={scratch / 'exports.map'}",
+            f"-Wl,-soname,{LIBRARY}",
+            "-Wl,-z,nodelete",  # its threads would be left without code
+        ],
+    )
+    try:
+        # Compilers talk; what they say goes into the error, not on the user's screen.
+        with open(scratch / "log", "w+b") as log, _redirected(log.fileno()):
+            return Path(ffi.compile(str(scratch), target=LIBRARY))
+    except (VerificationError, SystemExit, OSError) as exc:
+        said = (scratch / "log").read_text("utf-8", "replace").splitlines()
+        errors = [line.strip() for line in said if "error" in line] or said[-3:]
+        raise BuildError(f"compiling {LIBRARY} failed: {exc}; the compiler said: {' | '.join(errors[:5])}") from exc
+
+
+class _redirected:  # noqa: N801 - a context manager, read as a phrase
+    """Standard output and error of this process and its children, for a moment."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+
+    def __enter__(self) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._saved = [(number, os.dup(number)) for number in (1, 2)]
+        for number, _ in self._saved:
+            os.dup2(self._target, number)
+
+    def __exit__(self, *exc: object) -> None:
+        for number, saved in self._saved:
+            os.dup2(saved, number)
+            os.close(saved)
+
+
+def _source(libpython: Path, version: str) -> str:
+    shim = (files(__package__) / "shim.c").read_text("utf-8")
+    parts = [
+        "#include <stdbool.h>",
+        cdef(),  # cffi defines these functions, further down
+        f"static const char *const alphastream_executable = {_c_string(sys.executable)};",
+        f"static const char *const alphastream_libpython = {_c_string(libpython.name)};",
+        f"static const char *const alphastream_needed_files[] = {_c_strings(_needed_files())};",
+        f"static const char *const alphastream_search_paths[] = {_c_strings(_search_paths())};",
+        shim,
+        shim_functions({"name": "alphastream_gpu", "version": version}),
+    ]
+    return "\n".join(parts)
+
+
+def _needed_files() -> list[str]:
+    """What the library looks for before it starts the interpreter: files without which that would fail at length."""
+    found = [sys.executable, os.__file__]
+    for package in _NEEDED_PACKAGES:
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            raise BuildError(f"{package} is missing in this environment; run: pip install 'alphastream-gpu[capi]'")
+        found.append(spec.origin)
+    return found
+
+
+def _search_paths() -> list[str]:
+    """Where this process found its packages; an interpreter in isolation knows some of that by itself."""
+    return [path for path in sys.path if path and os.path.isabs(path) and Path(path).exists()]
+
+
+def _c_string(text: str) -> str:
+    return (
+        '"'
+        + "".join(
+            f"\\{byte:03o}" if byte in b'"\\?' or not 32 <= byte < 127 else chr(byte) for byte in os.fsencode(text)
+        )
+        + '"'
+    )
+
+
+def _c_strings(texts: Iterable[str]) -> str:
+    return "{" + ", ".join([*map(_c_string, texts), "NULL"]) + "}"
+
+
+def _pkg_config(directory: Path, version: str) -> str:
+    return f"""\
+prefix={directory}
+
+Name: {NAME}
+Description: Exact alpha masks from ASVP and ASVR streams
+Version: {version}
+Cflags: -I${{prefix}}
+Libs: -L${{prefix}} -l{NAME} -Wl,-rpath,${{prefix}}
+"""
+
+
+def _cmake() -> str:
+    return f"""\
+# include(path/to/{NAME}.cmake), then target_link_libraries(your_player PRIVATE {NAME}::{NAME})
+if(NOT TARGET {NAME}::{NAME})
+  add_library({NAME}::{NAME} SHARED IMPORTED)
+  set_target_properties({NAME}::{NAME} PROPERTIES
+    IMPORTED_LOCATION "${{CMAKE_CURRENT_LIST_DIR}}/{LIBRARY}"
+    IMPORTED_SONAME "{LIBRARY}"
+    INTERFACE_INCLUDE_DIRECTORIES "${{CMAKE_CURRENT_LIST_DIR}}")
+endif()
+"""

@@ -1,0 +1,148 @@
+"""
+Declarations: the header, cffi's cdef and the C shim, all from ``functions.toml``. Pure.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+
+from .._exceptions import ErrorCode
+
+__all__ = ["PREFIX", "Function", "cdef", "error_codes", "exports", "functions", "header", "shim_functions"]
+
+PREFIX = "alphastream_on_"
+"""What the functions are called that the shim calls, which are Python's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One exported function."""
+
+    name: str
+    result: str
+    arguments: tuple[str, ...]
+    doc: str
+    failure: str = ""
+    """A C expression; empty for void."""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    """What is written through each pointer first, where it is not null."""
+    constant: str = ""
+    """What it answers without handle and interpreter: ``name`` or ``version``; else empty."""
+
+    @property
+    def parameters(self) -> str:
+        """As declared."""
+        return ", ".join(self.arguments) or "void"
+
+    @property
+    def argument_names(self) -> str:
+        """As passed on."""
+        return ", ".join(argument.split()[-1].lstrip("*") for argument in self.arguments)
+
+
+def _data() -> dict[str, list[dict[str, object]]]:
+    return tomllib.loads((files(__package__) / "functions.toml").read_text("utf-8"))
+
+
+def functions() -> tuple[Function, ...]:
+    """The functions, in the file's order."""
+    return tuple(
+        Function(**{**entry, "arguments": tuple(entry["arguments"]), "doc": str(entry["doc"]).strip()})  # type: ignore[arg-type]
+        for entry in _data()["function"]
+    )
+
+
+def error_codes() -> dict[str, ErrorCode]:
+    """The C names of the error codes."""
+    return {str(entry["name"]): ErrorCode[str(entry["error"])] for entry in _data()["code"]}
+
+
+def header() -> str:
+    """``alphastream.h``."""
+    declarations = "\n\n".join(
+        f"{_comment(function.doc)}\nALPHASTREAM_API {function.result} {function.name}({function.parameters});"
+        for function in functions()
+    )
+    codes = ",\n".join(f"    {name} = {code.value}" for name, code in error_codes().items())
+    return f"""\
+/* alphastream.h: exact alpha masks from ASVP and ASVR streams. Made from functions.toml; do not edit.
+ *
+ * All strings are UTF-8 and end with a zero. Handles may be used from any thread, several at once. */
+
+#ifndef ALPHASTREAM_H
+#define ALPHASTREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#ifndef ALPHASTREAM_API
+#define ALPHASTREAM_API extern
+#endif
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+enum {{
+{codes}
+}};
+
+{declarations}
+
+#ifdef __cplusplus
+}}
+#endif
+
+#endif
+"""
+
+
+def cdef() -> str:
+    """What cffi is told of: the functions of Python's that the shim calls, under names of their own."""
+    lines = [f"{one.result} {PREFIX}{one.name}({one.parameters});" for one in functions() if not one.constant]
+    return "\n".join([f"void {PREFIX}start(bool owns_interpreter);", f"void {PREFIX}exit(void);", *lines]) + "\n"
+
+
+def shim_functions(constants: dict[str, str]) -> str:
+    """
+    The exported functions in C: each checks what needs no interpreter, then calls Python's.
+
+    Args:
+        constants: ``name`` and ``version``.
+    """
+    parts = []
+    for one in functions():
+        head = f"ALPHASTREAM_API {one.result} {one.name}({one.parameters})"
+        if one.constant:
+            text = constants[one.constant].replace("\\", "\\\\").replace('"', '\\"')
+            unused = "".join(f"    (void){name};\n" for name in one.argument_names.split(", ") if name)
+            parts.append(f'{head}\n{{\n{unused}    return "{text}";\n}}\n')
+            continue
+        ready = "alphastream_is_ready(handle)" if one.arguments else "alphastream_start()"
+        call = f"{PREFIX}{one.name}({one.argument_names})"
+        cleared = "".join(f"    if ({name})\n        *{name} = {value};\n" for name, value in one.outputs.items())
+        fail = f"return {one.failure};" if one.failure else "return;"
+        parts.append(
+            f"{head}\n{{\n{cleared}    if (!{ready})\n        {fail}\n"
+            f"    {'return ' if one.failure else ''}{call};\n}}\n"
+        )
+    return "\n".join(parts)
+
+
+def exports() -> str:
+    """A linker's version script: the eleven functions are seen, nothing else of the library is."""
+    names = " ".join(f"{one.name};" for one in functions())
+    return f"{{ global: {names} local: *; }};\n"
+
+
+def _comment(doc: str) -> str:
+    paragraphs = [
+        "\n".join(textwrap.wrap(" ".join(paragraph.split()), 100, initial_indent=" * ", subsequent_indent=" * "))
+        for paragraph in doc.split("\n\n")
+    ]
+    text = "\n *\n".join(paragraphs)
+    return "/*" + text[2:] + " */"

@@ -1,0 +1,179 @@
+"""
+Entry: the functions that the C shim calls. Each turns C values into Python's and back; nothing raises, nothing prints.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import sys
+import threading
+from typing import Any, Final
+
+from .._cipher import PASSPHRASE_VARIABLE
+from .declarations import PREFIX, functions
+from .handles import Handles
+from .player import Player
+
+__all__ = ["Entry", "bind"]
+
+_SWITCH_SECONDS: Final = 0.0005
+"""How long a busy thread may keep Python's lock from a player's call; Python's own default is ten times that, near half
+of the time box."""
+_DEFAULT_TIMEOUT_MS: Final = 10_000
+_NOT_UTF8: Final = "expected UTF-8, found other bytes"
+
+
+class Entry:
+    """
+    The library in one process.
+
+    Args:
+        ffi: the FFI object of the embedding module.
+    """
+
+    def __init__(self, ffi: Any) -> None:
+        self._ffi = ffi
+        self._handles = Handles()
+        self._null = ffi.NULL
+        self._no_text = ffi.new("char[]", b"")
+        self._no_handle = ffi.new("char[]", b"this is no handle of libalphastream, or it is destroyed")
+
+    def start(self, owns_interpreter: bool) -> None:
+        """
+        Settle in. In an interpreter of the library's own nothing may be printed: standard error is the host's.
+        """
+        if not owns_interpreter:
+            return
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+        logging.lastResort = None  # prints warnings when nobody listens
+        threading.excepthook = lambda arguments: None
+
+    def exit(self) -> None:
+        """Close what the host has left open."""
+        self._handles.destroy_all()
+
+    def create(self) -> Any:
+        return self._ffi.cast("void*", self._handles.create())
+
+    def destroy(self, handle: Any) -> None:
+        self._handles.destroy(self._number(handle))
+
+    def get_last_error_code(self, handle: Any) -> int:
+        player = self._player(handle)
+        if player is None:
+            return -1
+        return 0 if player.error is None else int(player.error.code)
+
+    def get_last_error_text(self, handle: Any) -> Any:
+        player = self._player(handle)
+        if player is None or player.error is None:
+            return self._no_handle if player is None else self._no_text
+        text = " ".join(player.error.message.split()).encode("utf-8", "replace").replace(b"\0", b"?")
+        return player.texts.give(self._ffi.new("char[]", text))
+
+    def get_total_frames(self, handle: Any) -> int:
+        player = self._player(handle)
+        return 0 if player is None else player.n_frames
+
+    def get_frame_size(self, handle: Any) -> int:
+        player = self._player(handle)
+        return 0 if player is None else player.frame_size
+
+    def init(
+        self,
+        handle: Any,
+        base_url: Any,
+        scene_id: int,
+        width: int,
+        height: int,
+        version: Any,
+        start_frame: int,
+        l0_buffer_length: int,
+        l1_buffer_length: int,
+        l1_buffer_init_length: int,
+        init_timeout_ms: int,
+        data_timeout_ms: int,
+    ) -> bool:
+        player = self._player(handle)
+        if player is None:
+            return False
+        try:
+            url, version_text = self._text(base_url), self._text(version)
+        except UnicodeDecodeError:
+            player.refuse(f"base_url, version: {_NOT_UTF8}")
+            return False
+        if not url:
+            player.refuse(f"base_url: expected a path or URL, found {'null' if url is None else 'nothing'}")
+            return False
+        return player.init(
+            url,
+            scene_id=scene_id,
+            size=(width, height),
+            version=version_text,
+            start_frame=start_frame,
+            ready_frames=l0_buffer_length,
+            cache_frames=l1_buffer_length,
+            init_frames=l1_buffer_init_length,
+            init_timeout=(init_timeout_ms or _DEFAULT_TIMEOUT_MS) / 1000,
+            data_timeout=(data_timeout_ms or _DEFAULT_TIMEOUT_MS) / 1000,
+            environ=_environment(),
+        )
+
+    def get_frame(self, handle: Any, frame_index: int) -> Any:
+        player = self._player(handle)
+        mask = None if player is None else player.frame(frame_index)
+        if mask is None:
+            return self._null
+        return self._ffi.cast(
+            "void*", mask.__array_interface__["data"][0]
+        )  # mask.ctypes would take as long as the rest
+
+    def get_triangle_strip_vertices(self, handle: Any, frame_index: int, out_vertices: Any, out_count: Any) -> bool:
+        player = self._player(handle)
+        if player is None:
+            return False
+        if not out_vertices or not out_count:
+            player.refuse("out_vertices, out_count: expected addresses, found null")
+            return False
+        strip = player.strip(frame_index)
+        if strip is None:
+            return False
+        out_vertices[0] = self._ffi.cast("float*", strip.__array_interface__["data"][0])
+        out_count[0] = len(strip)
+        return True
+
+    def _number(self, handle: Any) -> int:
+        return int(self._ffi.cast("uintptr_t", handle))
+
+    def _player(self, handle: Any) -> Player | None:
+        return self._handles.find(self._number(handle))
+
+    def _text(self, pointer: Any) -> str | None:
+        return None if pointer == self._null else self._ffi.string(pointer).decode("utf-8")
+
+
+def bind(ffi: Any) -> Entry:
+    """Give the C shim its functions."""
+    entry = Entry(ffi)
+    names = {function.name: function.name.removeprefix("CV_") for function in functions() if not function.constant}
+    for c_name, method in {"start": "start", "exit": "exit", **names}.items():
+        ffi.def_extern(name=PREFIX + c_name, onerror=_say_nothing)(getattr(entry, method))
+    return entry
+
+
+def _say_nothing(exception: Any, value: Any, traceback: Any) -> None:
+    """For what cannot happen: cffi would print a traceback, and returns zeros all the same."""
+
+
+def _environment() -> dict[str, str]:
+    """
+    The process's variables as C sees them now: ``os.environ`` is what they were when the interpreter was started, and a
+    host may set the passphrase later.
+    """
+    getenv = ctypes.CDLL(None).getenv
+    getenv.restype = ctypes.c_char_p
+    found = getenv(PASSPHRASE_VARIABLE.encode())
+    return {} if found is None else {PASSPHRASE_VARIABLE: found.decode("ascii", "replace")}

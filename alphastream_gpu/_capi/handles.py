@@ -1,0 +1,57 @@
+"""
+Handles: numbers that C hosts hold as pointers. They are looked up, never followed, and no number is used twice.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from .player import Player
+
+__all__ = ["Handles"]
+
+_FIRST: Final = 0x10000
+_STEP: Final = 0x10
+"""So that a handle looks like a pointer, and one that was tampered with is none."""
+
+
+class Handles:
+    """The players that there are."""
+
+    def __init__(self, make: Callable[[], Player] = Player) -> None:
+        self._make = make
+        self._players: dict[int, Player] = {}
+        self._numbers = itertools.count(_FIRST, _STEP)
+        self._lock = threading.Lock()
+
+    def create(self) -> int:
+        """A new player's handle."""
+        player = self._make()
+        with self._lock:
+            handle = next(self._numbers)
+            self._players[handle] = player
+        return handle
+
+    def find(self, handle: int) -> Player | None:
+        """The player of a handle; None if it is destroyed, or never was one."""
+        return self._players.get(handle)
+
+    def destroy(self, handle: int) -> None:
+        """Close a player, if there is one."""
+        with self._lock:
+            player = self._players.pop(handle, None)
+        if player is not None:
+            player.close()
+
+    def destroy_all(self) -> None:
+        """Close all, side by side, as at exit."""
+        with self._lock:
+            players = list(self._players.values())
+            self._players.clear()
+        if players:
+            with ThreadPoolExecutor(min(len(players), 8)) as pool:
+                list(pool.map(Player.close, players))

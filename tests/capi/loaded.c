@@ -1,0 +1,317 @@
+/* Loads libalphastream with dlopen and dlsym alone, as plug-ins do, with types of its own; then does what its first argument says.
+ *
+ *     loaded MODE LIBRARY STREAM HASHES [COUNT]
+ *
+ * HASHES: one line of SHA-256 for each frame at 256 x 128. */
+
+#include "check.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { WIDTH = 256, HEIGHT = 128, SIZE = WIDTH * HEIGHT };
+
+static struct {
+    void *(*create)(void);
+    void (*destroy)(void *);
+    const char *(*get_name)(void *);
+    const char *(*get_version)(void *);
+    int (*get_last_error_code)(void *);
+    const char *(*get_last_error_text)(void *);
+    unsigned int (*get_total_frames)(void *);
+    unsigned int (*get_frame_size)(void *);
+    bool (*init)(void *, const char *, unsigned int, unsigned int, unsigned int, const char *, unsigned int, unsigned int,
+                 unsigned int, unsigned int, unsigned int, unsigned int);
+    const void *(*get_frame)(void *, unsigned long long);
+    bool (*get_triangle_strip_vertices)(void *, unsigned long long, float **, size_t *);
+} cv;
+
+static char hashes[4096][65];
+static unsigned int n_hashes;
+
+static void load(const char *path)
+{
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library)
+        fprintf(stderr, "%s\n", dlerror());
+    CHECK(library);
+#define LOAD(name)                                                       \
+    do {                                                                 \
+        void *found = dlsym(library, "CV_" #name);                       \
+        CHECK(found);                                                    \
+        memcpy(&cv.name, &found, sizeof found);                          \
+    } while (0)
+    LOAD(create);
+    LOAD(destroy);
+    LOAD(get_name);
+    LOAD(get_version);
+    LOAD(get_last_error_code);
+    LOAD(get_last_error_text);
+    LOAD(get_total_frames);
+    LOAD(get_frame_size);
+    LOAD(init);
+    LOAD(get_frame);
+    LOAD(get_triangle_strip_vertices);
+}
+
+static void read_hashes(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    CHECK(file);
+    while (n_hashes < 4096 && fscanf(file, "%64s", hashes[n_hashes]) == 1)
+        n_hashes++;
+    fclose(file);
+}
+
+static void *open_stream(const char *url, unsigned int n_ahead)
+{
+    void *handle = cv.create();
+    CHECK(handle);
+    bool is_open = cv.init(handle, url, 0, WIDTH, HEIGHT, "1.5.0", 0, n_ahead, 512, n_ahead, 10000, 10000);
+    if (!is_open)
+        fprintf(stderr, "%s\n", cv.get_last_error_text(handle));
+    CHECK(is_open);
+    CHECK(cv.get_frame_size(handle) == SIZE);
+    return handle;
+}
+
+static const unsigned char *wait_for_frame(void *handle, unsigned long long index)
+{
+    for (double end = seconds() + 60; seconds() < end;) {
+        const void *frame = cv.get_frame(handle, index);
+        if (frame)
+            return (const unsigned char *)frame;
+    }
+    fprintf(stderr, "frame %llu: %s\n", index, cv.get_last_error_text(handle));
+    CHECK(!"no frame within 60 s");
+    return NULL;
+}
+
+static void check_frame(void *handle, unsigned int index)
+{
+    char text[65];
+    CHECK(strcmp(sha256(wait_for_frame(handle, index), SIZE, text), hashes[index]) == 0);
+}
+
+/* All frames, and the library's answers about itself. */
+static void play(const char *url)
+{
+    void *handle = open_stream(url, 10);
+    CHECK(strcmp(cv.get_name(handle), "alphastream_gpu") == 0 && strlen(cv.get_version(handle)) > 0);
+    CHECK(cv.get_total_frames(handle) == n_hashes);
+    for (unsigned int i = 0; i < n_hashes; i++)
+        check_frame(handle, i);
+    CHECK(cv.get_last_error_code(handle) == 0);
+    cv.destroy(handle);
+}
+
+static void *shared[4];
+static atomic_int n_calls;
+
+static void *call_much(void *argument)
+{
+    unsigned int number = (unsigned int)(uintptr_t)argument, random = number + 1;
+    for (int i = 0; i < 2500; i++) {
+        random = random * 1664525u + 1013904223u;
+        check_frame(shared[number % 4], (random >> 8) % n_hashes);
+        atomic_fetch_add(&n_calls, 1);
+        if (i % 100 == 0) {
+            float *vertices;
+            size_t count;
+            if (cv.get_triangle_strip_vertices(shared[number % 4], random % n_hashes, &vertices, &count))
+                CHECK(count > 0 && vertices[2 * count - 1] >= 0);
+        }
+    }
+    return NULL;
+}
+
+/* Eight threads that Python knows nothing of, four handles, 20,000 calls. */
+static void use_threads(const char *url)
+{
+    pthread_t threads[8];
+    for (int i = 0; i < 4; i++)
+        shared[i] = open_stream(url, 0);
+    for (uintptr_t i = 0; i < 8; i++)
+        CHECK(pthread_create(&threads[i], NULL, call_much, (void *)i) == 0);
+    for (int i = 0; i < 8; i++)
+        pthread_join(threads[i], NULL);
+    CHECK(atomic_load(&n_calls) == 20000);
+    for (int i = 0; i < 4; i++)
+        cv.destroy(shared[i]);
+}
+
+static long resident_kib(void)
+{
+    long pages = 0, ignored = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    CHECK(file && fscanf(file, "%ld %ld", &ignored, &pages) == 2);
+    fclose(file);
+    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+/* Many frames, strips and handles; memory is the same in the second half. */
+static void soak(const char *url, unsigned int count)
+{
+    long before = 0;
+    void *handle = open_stream(url, 10);
+    for (unsigned int i = 0; i < count; i++) {
+        check_frame(handle, i * 7 % n_hashes);
+        if (i % 10 == 0) {
+            float *vertices;
+            size_t n_vertices;
+            CHECK(cv.get_triangle_strip_vertices(handle, i % n_hashes, &vertices, &n_vertices) ||
+                  cv.get_last_error_code(handle) == -3);
+            (void)cv.get_last_error_text(handle);
+        }
+        if (i % 500 == 0) {
+            cv.destroy(handle);
+            handle = open_stream(url, 10);
+        }
+        if (i == count / 2)
+            before = resident_kib();
+    }
+    long after = resident_kib();
+    printf("resident %ld KiB, then %ld KiB\n", before, after);
+    CHECK(after < before + 8192);
+    cv.destroy(handle);
+}
+
+/* A child of fork() has no use of the library, and ends; the parent goes on. */
+static void fork_child(const char *url)
+{
+    void *handle = open_stream(url, 10);
+    check_frame(handle, 3);
+    fflush(stdout);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK(cv.get_frame(handle, 4) == NULL);
+        CHECK(cv.get_last_error_code(handle) == -1);
+        CHECK(cv.create() == NULL);
+        CHECK(!cv.init(handle, url, 0, WIDTH, HEIGHT, NULL, 0, 0, 0, 0, 0, 0));
+        cv.destroy(handle);
+        exit(0); /* handlers and all */
+    }
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    check_frame(handle, 5);
+}
+
+/* Streams in the middle of fetching, nobody destroys them, other threads are inside of calls. */
+static void *call_for_ever(void *handle)
+{
+    for (unsigned int i = 0;; i++)
+        (void)cv.get_frame(handle, i % n_hashes);
+    return NULL;
+}
+
+static void leave(const char *url)
+{
+    for (int i = 0; i < 4; i++) {
+        pthread_t thread;
+        void *handle = open_stream(url, i ? 0 : 10);
+        CHECK(pthread_create(&thread, NULL, call_for_ever, handle) == 0);
+    }
+    check_frame(open_stream(url, 10), 1);
+}
+
+/* A file from anywhere: an answer for every call. One line: whether it opened, frames, the codes seen. */
+static void survive(const char *url)
+{
+    void *handle = cv.create();
+    CHECK(handle);
+    bool is_open = cv.init(handle, url, 1, 64, 32, "1.5.0", 0, 4, 64, 4, 3000, 3000);
+    int code = cv.get_last_error_code(handle);
+    CHECK(is_open == (code == 0));
+    CHECK(is_open || strlen(cv.get_last_error_text(handle)) > 0);
+    unsigned int n_frames = cv.get_total_frames(handle), n_good = 0, seen = 0;
+    for (unsigned long long i = 0; i < n_frames && i < 40; i++) {
+        const void *frame = NULL;
+        for (int patience = 0; patience < 200 && !frame; patience++) {
+            frame = cv.get_frame(handle, i);
+            code = cv.get_last_error_code(handle);
+            if (code != -2 && code != -3)
+                break;
+        }
+        CHECK((frame != NULL) == (code == 0));
+        CHECK(frame || strlen(cv.get_last_error_text(handle)) > 0);
+        n_good += frame != NULL;
+        if (frame)
+            for (int k = 0; k < 64 * 32; k++)
+                seen |= ((const unsigned char *)frame)[k];
+    }
+    printf("%d %d %u %u %u\n", is_open, cv.get_last_error_code(handle), n_frames, n_good, seen);
+    cv.destroy(handle);
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Microseconds, medians: a frame that is ready (and its 95th percentile), one that is not; at 2048 x 1024. Then seconds: CV_create,
+ * CV_init, the first frame. */
+static void measure(const char *url)
+{
+    static double ready[2000], missed[1000];
+    double start = seconds();
+    void *handle = cv.create();
+    double created = seconds();
+    CHECK(handle && cv.init(handle, url, 0, 2048, 1024, NULL, 0, 10, 512, 120, 10000, 10000));
+    double opened = seconds();
+    wait_for_frame(handle, 0);
+    double shown = seconds();
+    for (int i = 0; i < 2000; i++) {
+        wait_for_frame(handle, (unsigned)i / 100);
+        double before = seconds();
+        CHECK(cv.get_frame(handle, (unsigned)i / 100));
+        ready[i] = seconds() - before;
+    }
+    cv.destroy(handle);
+    handle = cv.create();
+    CHECK(handle && cv.init(handle, url, 0, 2048, 1024, NULL, 0, 0, 512, 120, 10000, 10000));
+    unsigned int n_frames = cv.get_total_frames(handle);
+    for (unsigned int i = 0; i < 1000; i++) { /* nothing is made ahead, and nothing kept */
+        double before = seconds();
+        CHECK(cv.get_frame(handle, i * 7 % n_frames));
+        missed[i] = seconds() - before;
+    }
+    cv.destroy(handle);
+    qsort(ready, 2000, sizeof *ready, compare);
+    qsort(missed, 1000, sizeof *missed, compare);
+    printf("%.2f %.2f %.2f %.4f %.4f %.4f\n", ready[1000] * 1e6, ready[1900] * 1e6, missed[500] * 1e6, created - start,
+           opened - created, shown - opened);
+}
+
+int main(int argc, char **argv)
+{
+    CHECK(argc >= 5);
+    load(argv[2]);
+    read_hashes(argv[4]);
+    if (strcmp(argv[1], "play") == 0)
+        play(argv[3]);
+    else if (strcmp(argv[1], "threads") == 0)
+        use_threads(argv[3]);
+    else if (strcmp(argv[1], "soak") == 0)
+        soak(argv[3], argc > 5 ? (unsigned int)atoi(argv[5]) : 10000);
+    else if (strcmp(argv[1], "fork") == 0)
+        fork_child(argv[3]);
+    else if (strcmp(argv[1], "leave") == 0)
+        leave(argv[3]);
+    else if (strcmp(argv[1], "survive") == 0)
+        for (int i = 5; i < argc; i++)
+            survive(argv[i]);
+    else if (strcmp(argv[1], "measure") == 0)
+        measure(argv[3]);
+    else
+        CHECK(!"a mode");
+    if (strcmp(argv[1], "survive") != 0 && strcmp(argv[1], "measure") != 0)
+        puts("ok");
+    return 0;
+}
