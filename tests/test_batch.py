@@ -32,7 +32,7 @@ def small(ctx: moderngl.Context, request: pytest.FixtureRequest) -> Iterator[Mas
     if request.param == BY_VERTEX and "GL_ARB_shader_viewport_layer_array" not in ctx.extensions:
         pytest.skip("the driver cannot choose layers in the vertex stage")
     with MaskRenderer(ctx, native_size=SMALL) as renderer:
-        renderer._layered = request.param
+        renderer._layered = (request.param,)
         yield renderer
 
 
@@ -148,8 +148,8 @@ def test_no_frames_and_too_many(small: MaskRenderer) -> None:
 
 
 @given(channels=frames(low=-40, high=140))
-@pytest.mark.parametrize("step_x", [1, 2, 4, 8, 16])
-@pytest.mark.parametrize("step_y", [1, 4, 16])
+@pytest.mark.parametrize("step_x", [1, 2, 4, 8])
+@pytest.mark.parametrize("step_y", [1, 4, 8])
 def test_a_grid_of_every_nth_pixel(rasterizer: Any, channels: Any, step_x: int, step_y: int) -> None:
     """Outputs smaller by powers of two are drawn without the native mask; each pixel is the native one's all the
     same."""
@@ -163,10 +163,10 @@ def test_a_grid_of_every_nth_pixel(rasterizer: Any, channels: Any, step_x: int, 
 
 def test_which_grids_are_coarse() -> None:
     assert grid_for((2048, 1024), (1024, 1024)).step == (2, 1)
-    for size in ((2048 // 32, 1024), (2048, 300), (4096, 1024), (683, 341), (1, 1)):
+    for size in ((2048 // 16, 1024), (2048, 300), (4096, 1024), (683, 341), (1, 1)):
         assert grid_for((2048, 1024), size) == (2048, 1024, 1, 1), size
     assert grid_for((30, 10), (15, 5)).step == (2, 2)
-    assert MAX_STEP == 16
+    assert MAX_STEP == 8
 
 
 @pytest.mark.parametrize("size", [None, SMALL, (7, 9), (8, 8)])

@@ -12,9 +12,12 @@ import moderngl
 import numpy as np
 import pytest
 from glstate import GL, immutable_texture
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support import geometry_of
 
 from alphastream_gpu import FrameGeometry, MaskRenderer, rasterize
+from alphastream_gpu._gl import passes
 
 NATIVE = (31, 33)
 TRIANGLE = geometry_of([[(2, 2), (28, 5), (11, 27)]])
@@ -135,6 +138,8 @@ def test_what_is_refused(renderer: MaskRenderer, ctx: moderngl.Context) -> None:
         (1.0, None, TypeError, "or a GL name .int., found float"),
         (buffer, None, TypeError, "found Buffer"),
         (True, None, TypeError, "found bool"),
+        (array, True, TypeError, "layer: expected an int, found bool"),
+        (array, 1.0, TypeError, "integer"),
     ):
         for call in (lambda t, k: renderer.render(TRIANGLE, into=t, layer=k), lambda t, k: renderer.read(t, layer=k)):
             with pytest.raises(error, match=message):
@@ -159,3 +164,73 @@ def test_other_formats_are_refused(renderer: MaskRenderer, kind: str) -> None:
 def test_a_layer_without_a_target(renderer: MaskRenderer) -> None:
     with pytest.raises(TypeError, match="found Texture; leave `layer` out"):
         renderer.render(TRIANGLE, layer=0)
+
+
+def test_geometry_of_another_type(renderer: MaskRenderer) -> None:
+    array = immutable_texture(NATIVE, layers=2)
+    for call in (
+        lambda: renderer.render([[(1, 2)]]),  # type: ignore[type-var]
+        lambda: renderer.render_many([TRIANGLE, "x"], into=array),  # type: ignore[list-item]
+        lambda: list(renderer.read_frames([None])),  # type: ignore[list-item]
+    ):
+        with pytest.raises(TypeError, match="geometry: expected a FrameGeometry, found"):
+            call()
+    GL.glDeleteTextures([array])
+
+
+def test_batches_may_come_from_any_iterable(renderer: MaskRenderer) -> None:
+    """Also one that uses the renderer itself."""
+    array = immutable_texture(NATIVE, layers=2)
+
+    def lazily() -> Iterator[FrameGeometry]:
+        for geometry in (TRIANGLE, OTHER):
+            renderer.render(geometry)
+            yield geometry
+
+    renderer.render_many(lazily(), into=array)
+    assert (renderer.read(array, layer=1) == expected(NATIVE, OTHER)).all()
+    GL.glDeleteTextures([array])
+
+
+def test_its_own_texture_released_by_the_caller(renderer: MaskRenderer) -> None:
+    renderer.render(OTHER).release()
+    assert (renderer.read(renderer.render(TRIANGLE)) == expected(NATIVE)).all()
+
+
+def test_scratch_textures_stay_within_a_budget(ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Players change sizes; what was used longest ago gives way."""
+    overlapping = geometry_of([[(2, 2), (28, 5), (11, 27)], [(3, 3), (29, 9), (8, 25)]])
+    monkeypatch.setattr(passes, "MAX_SCRATCH_BYTES", 20_000)
+    with MaskRenderer(ctx, native_size=(32, 32)) as renderer:
+        for size in [(32, 32), (16, 16), (8, 32), (32, 4), (31, 31), (4, 4), (16, 32), (32, 32)] * 2:
+            texture, array = immutable_texture(size), immutable_texture(size, layers=7)
+            mask = rasterize(overlapping, size, native_size=(32, 32))
+            assert (renderer.read(renderer.render(overlapping, into=texture)) == mask).all()
+            renderer.render_many([overlapping] * 7, into=array)
+            assert (renderer.read(array, layer=6) == mask).all()
+            GL.glDeleteTextures([texture, array])
+        for made in renderer._passes.values():
+            assert len(made._scratch) == 2 or sum(map(passes._texels, made._scratch)) <= 20_000
+
+
+FAR = st.tuples(st.integers(-3500, 3500), st.integers(-3500, 3500))
+NEAR = st.tuples(st.integers(-20, 50), st.integers(-20, 50))
+
+
+@given(channels=st.lists(st.lists(FAR | NEAR, min_size=2, max_size=6), min_size=1, max_size=3))
+@settings(max_examples=300)
+def test_points_far_outside(renderer: MaskRenderer, channels: Any) -> None:
+    """In every direction. What a driver draws wrong there is left to the CPU (mesh.MAX_OVERHANG)."""
+    geometry = geometry_of(channels)
+    for size in (NATIVE, (31, 11), (7, 9)):
+        texture = immutable_texture(size)
+        assert (renderer.read(renderer.render(geometry, into=texture)) == expected(size, geometry)).all()
+        GL.glDeleteTextures([texture])
+
+
+def test_a_triangle_that_llvmpipe_draws_wrong(ctx: moderngl.Context) -> None:
+    """Left of and above the window by some 3,000 pixels each: 335 pixels were wrong."""
+    geometry = geometry_of([[(21, 25), (-1432, -3116), (-3301, -551)]])
+    with MaskRenderer(ctx) as renderer:
+        assert (renderer.read(renderer.render(geometry)) == rasterize(geometry)).all()
+        assert renderer.stats.cpu_fallbacks == 1

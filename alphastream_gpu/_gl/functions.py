@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ctypes
 from ctypes import c_char_p, c_float, c_int, c_ssize_t, c_ubyte, c_uint, c_void_p
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .._exceptions import GLUnavailableError
 from . import enums
@@ -28,6 +28,7 @@ _PROTOTYPES: Final[dict[str, tuple[Any, ...]]] = {
     "glBindSampler": (None, c_uint, c_uint),
     "glBindTexture": (None, c_uint, c_uint),
     "glBindVertexArray": (None, c_uint),
+    "glBlendEquation": (None, c_uint),
     "glBlendEquationSeparate": (None, c_uint, c_uint),
     "glBlendFuncSeparate": (None, c_uint, c_uint, c_uint, c_uint),
     "glBufferData": (None, c_uint, c_ssize_t, c_void_p, c_uint),
@@ -57,6 +58,7 @@ _PROTOTYPES: Final[dict[str, tuple[Any, ...]]] = {
     "glGetTexLevelParameteriv": (None, c_uint, c_int, c_uint, _OUT),
     "glIsEnabled": (c_ubyte, c_uint),
     "glIsEnabledi": (c_ubyte, c_uint, c_uint),
+    "glIsBuffer": (c_ubyte, c_uint),
     "glIsProgram": (c_ubyte, c_uint),
     "glIsTexture": (c_ubyte, c_uint),
     "glPrimitiveRestartIndex": (None, c_uint),
@@ -73,22 +75,45 @@ _BLOCKING: Final[dict[str, tuple[Any, ...]]] = {
     "glGetBufferSubData": (None, c_uint, c_ssize_t, c_ssize_t, c_void_p),
     "glReadPixels": (None, c_int, c_int, c_int, c_int, c_uint, c_uint, c_void_p),
 }
-_NEWER: Final[dict[int, dict[str, tuple[Any, ...]]]] = {
-    400: {
-        "glBlendEquationSeparatei": (None, c_uint, c_uint, c_uint),
-        "glBlendFuncSeparatei": (None, c_uint, c_uint, c_uint, c_uint, c_uint),
-    },
-    410: {
-        "glGetFloati_v": (None, c_uint, c_uint, _OUT),
-        "glScissorIndexed": (None, c_uint, c_int, c_int, c_int, c_int),
-        "glViewportIndexedf": (None, c_uint, c_float, c_float, c_float, c_float),
-    },
-    450: {
-        "glClipControl": (None, c_uint, c_uint),
-        "glGetTextureParameteriv": (None, c_uint, c_uint, _OUT),
-    },
-}
-"""By the version that they came with; absent (None) in older contexts."""
+
+
+class _Newer(NamedTuple):
+    """Functions that not every OpenGL 3.3 has."""
+
+    version: int
+    """With which they became core."""
+    extension: str
+    """Which has them, too, in contexts that are older."""
+    suffix: str
+    """Of the extension's names."""
+    prototypes: dict[str, tuple[Any, ...]]
+
+
+_NEWER: Final = (
+    _Newer(
+        400,
+        "GL_ARB_draw_buffers_blend",
+        "ARB",
+        {
+            "glBlendEquationi": (None, c_uint, c_uint),
+            "glBlendEquationSeparatei": (None, c_uint, c_uint, c_uint),
+            "glBlendFuncSeparatei": (None, c_uint, c_uint, c_uint, c_uint, c_uint),
+        },
+    ),
+    _Newer(
+        410,
+        "GL_ARB_viewport_array",
+        "",
+        {
+            "glGetFloati_v": (None, c_uint, c_uint, _OUT),
+            "glScissorIndexed": (None, c_uint, c_int, c_int, c_int, c_int),
+            "glViewportIndexedf": (None, c_uint, c_float, c_float, c_float, c_float),
+        },
+    ),
+    _Newer(450, "GL_ARB_clip_control", "", {"glClipControl": (None, c_uint, c_uint)}),
+    _Newer(450, "GL_ARB_direct_state_access", "", {"glGetTextureParameteriv": (None, c_uint, c_uint, _OUT)}),
+)
+"""None where neither version nor extension is there; then there is no such state to keep either."""
 _COMPATIBILITY: Final[dict[str, tuple[Any, ...]]] = {"glPixelTransferf": (None, c_uint, c_float)}
 """Of compatibility contexts alone."""
 
@@ -121,12 +146,20 @@ class Functions:
         if version_code is None:
             version_code = 100 * self.integer(enums.GL_MAJOR_VERSION) + 10 * self.integer(enums.GL_MINOR_VERSION)
         self.version_code = version_code
-        for version, prototypes in _NEWER.items():
-            for name, (result, *arguments) in prototypes.items():
+        self.extensions = frozenset(
+            (self.glGetStringi(enums.GL_EXTENSIONS, i) or b"").decode("ascii", "replace")
+            for i in range(self.integer(enums.GL_NUM_EXTENSIONS))
+        )
+        for newer in _NEWER:
+            is_core, is_there = version_code >= newer.version, self.has(newer.version, newer.extension)
+            for name, (result, *arguments) in newer.prototypes.items():
+                full_name = name if is_core else name + newer.suffix
                 prototype = ctypes.PYFUNCTYPE(result, *arguments)
-                setattr(self, name, _load(context, name, prototype) if version_code >= version else None)
-        profile = self.integer(enums.GL_CONTEXT_PROFILE_MASK)
-        self.is_compatibility = bool(profile & enums.GL_CONTEXT_COMPATIBILITY_PROFILE_BIT)
+                setattr(self, name, _load(context, full_name, prototype) if is_there else None)
+        profile = self.integer(enums.GL_CONTEXT_PROFILE_MASK)  # 0 from drivers that do not tell
+        self.is_compatibility = bool(profile & enums.GL_CONTEXT_COMPATIBILITY_PROFILE_BIT) or (
+            profile == 0 and "GL_ARB_compatibility" in self.extensions
+        )
         if self.is_compatibility:
             for name, (result, *arguments) in _COMPATIBILITY.items():
                 setattr(self, name, _load(context, name, ctypes.PYFUNCTYPE(result, *arguments)))
@@ -142,10 +175,33 @@ class Functions:
             for what in (enums.GL_RENDERER, enums.GL_VERSION)
         )
 
-    def has_extension(self, name: str) -> bool:
-        """Whether the context has an extension, by its full name."""
-        count = self.integer(enums.GL_NUM_EXTENSIONS)
-        return any(self.glGetStringi(enums.GL_EXTENSIONS, i) == name.encode() for i in range(count))
+    def has(self, version_code: int, extension: str) -> bool:
+        """Whether something is there that became core with a version and that an extension has as well."""
+        return self.version_code >= version_code or extension in self.extensions
+
+    def take_errors(self) -> list[int]:
+        """The pending errors, which are pending no more."""
+        errors = []
+        for _ in range(16):  # there is one flag a kind; a lost context would say the same for ever
+            error = self.glGetError()
+            if error == enums.GL_NO_ERROR:
+                break
+            errors.append(error)
+        return errors
+
+    def put_back_errors(self, errors: list[int]) -> None:
+        """
+        Make errors pending again that were taken from a host, by wrong calls that do nothing else.
+
+        Of the rarer kinds (an incomplete framebuffer, no memory, a lost context) none can be made.
+        """
+        for error in errors:
+            if error == enums.GL_INVALID_ENUM:
+                self.glEnable(enums.GL_INVALID_ENUM)  # no capability
+            elif error == enums.GL_INVALID_VALUE:
+                self.glViewport(0, 0, -1, -1)
+            elif error == enums.GL_INVALID_OPERATION:
+                self.glBindVertexArray(0xFFFFFFFF)  # a name that was never given
 
     def integer(self, what: int) -> int:
         """glGetIntegerv of one value."""

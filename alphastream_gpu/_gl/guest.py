@@ -10,11 +10,12 @@ reading pixels, writing pixels. What is neither changed here nor able to change 
 query costs time: depth and stencil settings (our framebuffers have neither), multisampling (nor samples), sRGB (R8 has
 none).
 
-Where OpenGL has a state per draw buffer or per viewport, only number 0 is touched, through the indexed functions;
-contexts older than these have no such state to spoil.
+Where OpenGL has a state per draw buffer or per viewport, only number 0 is touched, through the indexed functions, which
+come with a version or an extension; without either there is no such state to spoil.
 
-Not saved, because no query tells: a host must not call between the begin and the end of a conditional render, of
-transform feedback, or of an occlusion query that our draws should not count in.
+Not saved, because no query tells of it, or no call brings it back: a host must not call between the begin and the end
+of a conditional render, of transform feedback, of an occlusion query that our draws should not count in, of a display
+list, or in feedback and selection mode; and it loses its subroutine uniforms, which every change of program resets.
 
 ``preserve`` off still sets everything, and reads only what tells whether to set it; nothing is put back.
 """
@@ -27,6 +28,7 @@ from typing import Any, Final
 
 import moderngl
 
+from .._exceptions import GLUnavailableError
 from . import enums as e
 from .functions import Functions
 
@@ -48,7 +50,10 @@ _SPOILERS: Final = (
     e.GL_SAMPLE_COVERAGE,
     e.GL_SAMPLE_MASK,
 )
-_NEWER_SPOILERS: Final = ((400, e.GL_SAMPLE_SHADING), (430, e.GL_PRIMITIVE_RESTART_FIXED_INDEX))
+_NEWER_SPOILERS: Final = (
+    (400, "GL_ARB_sample_shading", e.GL_SAMPLE_SHADING),
+    (430, "GL_ARB_ES3_compatibility", e.GL_PRIMITIVE_RESTART_FIXED_INDEX),
+)
 _COMPATIBILITY_SPOILERS: Final = (e.GL_ALPHA_TEST, e.GL_POLYGON_STIPPLE)
 
 _PACK: Final = (
@@ -79,15 +84,22 @@ _TRANSFER: Final = ((e.GL_MAP_COLOR, 0), (e.GL_RED_SCALE, 1), (e.GL_RED_BIAS, 0)
 
 
 class _Guest:
-    """What the groups share: undoing, last change first."""
+    """
+    What the groups share: undoing, last change first.
+
+    What undoes a change is noted before the change is made, because an interrupt from the keyboard comes at any time.
+    """
 
     def __init__(self, gl: Functions, *, preserve: bool) -> None:
         self._gl = gl
         self._preserve = preserve
         self._undo: list[tuple[Any, ...]] = []
+        self._is_active = False
 
     def __enter__(self) -> None:
-        self._undo.clear()
+        if self._is_active:
+            raise GLUnavailableError("the renderer is in the middle of another call, which this one came from")
+        self._is_active = True
         try:
             self._set()
         except BaseException:
@@ -109,26 +121,36 @@ class _Guest:
                 function, *arguments = undo[-1]
                 function(*arguments)
                 undo.pop()
-        except (
-            BaseException
-        ):  # an interrupt from the keyboard comes at any time, and the rest is to be put back all the same
+            self._is_active = False
+        except BaseException:  # the rest is to be put back all the same
             self._put_back()
             raise
+
+    def _later(self, *call: Any) -> None:
+        """Note a function and its arguments that undo what is done next."""
+        if self._preserve:
+            self._undo.append(call)
 
     def _save_textures(self) -> None:
         """What the active unit has bound, of the kinds that masks are in."""
         gl = self._gl
-        self._undo.append((gl.glBindTexture, e.GL_TEXTURE_2D, gl.integer(e.GL_TEXTURE_BINDING_2D)))
-        self._undo.append((gl.glBindTexture, e.GL_TEXTURE_2D_ARRAY, gl.integer(e.GL_TEXTURE_BINDING_2D_ARRAY)))
+        self._later(self._bind_texture, e.GL_TEXTURE_2D, gl.integer(e.GL_TEXTURE_BINDING_2D))
+        self._later(self._bind_texture, e.GL_TEXTURE_2D_ARRAY, gl.integer(e.GL_TEXTURE_BINDING_2D_ARRAY))
+
+    def _bind_texture(self, kind: int, name: int) -> None:
+        # One that a context that shares it has deleted stays bound here, but cannot be bound again.
+        self._gl.glBindTexture(kind, name if self._gl.glIsTexture(name) else 0)
+
+    def _bind_buffer(self, kind: int, name: int) -> None:
+        self._gl.glBindBuffer(kind, name if self._gl.glIsBuffer(name) else 0)
 
     def _store(self, items: tuple[tuple[int, int], ...]) -> None:
         """Set pixel-store parameters."""
         gl = self._gl
         for item, needed in items:
             if (found := gl.integer(item)) != needed:
+                self._later(gl.glPixelStorei, item, found)
                 gl.glPixelStorei(item, needed)
-                if self._preserve:
-                    self._undo.append((gl.glPixelStorei, item, found))
 
     def _transfer(self) -> None:
         """Set pixel-transfer parameters, which only compatibility contexts have."""
@@ -137,9 +159,8 @@ class _Guest:
             return
         for item, needed in _TRANSFER:
             if (found := gl.number(item)) != needed:
+                self._later(gl.glPixelTransferf, item, found)
                 gl.glPixelTransferf(item, needed)
-                if self._preserve:
-                    self._undo.append((gl.glPixelTransferf, item, found))
 
 
 class Attaching(_Guest):
@@ -173,7 +194,7 @@ class Drawing(_Guest):
 
     def __init__(self, gl: Functions, *, preserve: bool) -> None:
         super().__init__(gl, preserve=preserve)
-        spoilers = [*_SPOILERS, *(one for version, one in _NEWER_SPOILERS if gl.version_code >= version)]
+        spoilers = [*_SPOILERS, *(one for version, extension, one in _NEWER_SPOILERS if gl.has(version, extension))]
         spoilers += [e.GL_CLIP_DISTANCE0 + i for i in range(gl.integer(e.GL_MAX_CLIP_DISTANCES))]
         if gl.is_compatibility:
             spoilers += _COMPATIBILITY_SPOILERS
@@ -225,36 +246,24 @@ class Drawing(_Guest):
         self._set_modes()
 
     def _set_enables(self) -> None:
-        gl, undo = self._gl, self._undo
+        gl = self._gl
         for spoiler in self._spoilers:
             if gl.glIsEnabled(spoiler):
+                self._later(gl.glEnable, spoiler)
                 gl.glDisable(spoiler)
-                if self._preserve:
-                    undo.append((gl.glEnable, spoiler))
-        if gl.glViewportIndexedf is None:
+        if gl.glScissorIndexed is None:
             if gl.glIsEnabled(e.GL_SCISSOR_TEST):
+                self._later(gl.glEnable, e.GL_SCISSOR_TEST)
                 gl.glDisable(e.GL_SCISSOR_TEST)
-                if self._preserve:
-                    undo.append((gl.glEnable, e.GL_SCISSOR_TEST))
         elif gl.glIsEnabledi(e.GL_SCISSOR_TEST, 0):
+            self._later(gl.glEnablei, e.GL_SCISSOR_TEST, 0)
             gl.glDisablei(e.GL_SCISSOR_TEST, 0)
-            if self._preserve:
-                undo.append((gl.glEnablei, e.GL_SCISSOR_TEST, 0))
 
     def _set_colours(self) -> None:
         """Blending and the colour mask of draw buffer 0."""
-        gl, undo = self._gl, self._undo
+        gl = self._gl
         if self._preserve:
-            change = gl.glEnablei if gl.glIsEnabledi(e.GL_BLEND, 0) else gl.glDisablei
-            undo.append((change, e.GL_BLEND, 0))
-            equations = (e.GL_BLEND_EQUATION_RGB, e.GL_BLEND_EQUATION_ALPHA)
-            if gl.glBlendFuncSeparatei is not None:
-                undo.append((gl.glBlendFuncSeparatei, 0, *(gl.integer_at(factor, 0) for factor in _BLEND_FACTORS)))
-                undo.append((gl.glBlendEquationSeparatei, 0, *(gl.integer_at(one, 0) for one in equations)))
-            else:
-                undo.append((gl.glBlendFuncSeparate, *(gl.integer(factor) for factor in _BLEND_FACTORS)))
-                undo.append((gl.glBlendEquationSeparate, *(gl.integer(one) for one in equations)))
-            undo.append((gl.glColorMaski, 0, *gl.booleans_at(e.GL_COLOR_WRITEMASK, 0)))
+            self._save_colours()
         if gl.glBlendEquationSeparatei is not None:
             gl.glBlendEquationSeparatei(0, e.GL_FUNC_ADD, e.GL_FUNC_ADD)
         else:
@@ -262,23 +271,55 @@ class Drawing(_Guest):
         gl.glColorMaski(0, 1, 1, 1, 1)
         gl.glDisablei(e.GL_BLEND, 0)
 
+    def _save_colours(self) -> None:
+        # Queries without an index answer for draw buffer 0, also where the indexed ones are refused (macOS).
+        gl = self._gl
+        self._later(gl.glEnablei if gl.glIsEnabledi(e.GL_BLEND, 0) else gl.glDisablei, e.GL_BLEND, 0)
+        factors = [gl.integer(factor) for factor in _BLEND_FACTORS]
+        colours, alpha = gl.integer(e.GL_BLEND_EQUATION_RGB), gl.integer(e.GL_BLEND_EQUATION_ALPHA)
+        is_indexed = gl.glBlendFuncSeparatei is not None
+        self._later(*([gl.glBlendFuncSeparatei, 0] if is_indexed else [gl.glBlendFuncSeparate]), *factors)
+        if colours != alpha:
+            setter = [gl.glBlendEquationSeparatei, 0] if is_indexed else [gl.glBlendEquationSeparate]
+            self._later(*setter, colours, alpha)
+        else:  # the advanced equations cannot be set for colours and alpha apart
+            self._later(*([gl.glBlendEquationi, 0] if is_indexed else [gl.glBlendEquation]), colours)
+        self._later(gl.glColorMaski, 0, *gl.booleans_at(e.GL_COLOR_WRITEMASK, 0))
+
     def _save_bindings(self) -> None:
-        gl, undo = self._gl, self._undo
+        gl = self._gl
         if gl.glViewportIndexedf is not None:
-            undo.append((gl.glViewportIndexedf, 0, *gl.numbers_at(e.GL_VIEWPORT, 0)))
-            undo.append((gl.glScissorIndexed, 0, *gl.integers_at(e.GL_SCISSOR_BOX, 0)))
+            self._later(gl.glViewportIndexedf, 0, *gl.numbers_at(e.GL_VIEWPORT, 0))
+            self._later(gl.glScissorIndexed, 0, *gl.integers_at(e.GL_SCISSOR_BOX, 0))
         else:
-            undo.append((gl.glViewport, *gl.integers(e.GL_VIEWPORT)))
-            undo.append((gl.glScissor, *gl.integers(e.GL_SCISSOR_BOX)))
-        undo.append((gl.glBindFramebuffer, e.GL_DRAW_FRAMEBUFFER, gl.integer(e.GL_DRAW_FRAMEBUFFER_BINDING)))
-        undo.append((self._use_program, gl.integer(e.GL_CURRENT_PROGRAM)))
-        undo.append((gl.glBindVertexArray, gl.integer(e.GL_VERTEX_ARRAY_BINDING)))
-        undo.append((gl.glBindBuffer, e.GL_ARRAY_BUFFER, gl.integer(e.GL_ARRAY_BUFFER_BINDING)))
-        unit = gl.integer(e.GL_ACTIVE_TEXTURE)
+            self._later(gl.glViewport, *gl.integers(e.GL_VIEWPORT))
+            self._later(gl.glScissor, *gl.integers(e.GL_SCISSOR_BOX))
+        self._later(gl.glBindFramebuffer, e.GL_DRAW_FRAMEBUFFER, gl.integer(e.GL_DRAW_FRAMEBUFFER_BINDING))
+        self._later(self._use_program, gl.integer(e.GL_CURRENT_PROGRAM))
+        self._later(gl.glBindVertexArray, gl.integer(e.GL_VERTEX_ARRAY_BINDING))
+        self._later(self._bind_buffer, e.GL_ARRAY_BUFFER, gl.integer(e.GL_ARRAY_BUFFER_BINDING))
+        self._later(gl.glActiveTexture, gl.integer(e.GL_ACTIVE_TEXTURE))
         gl.glActiveTexture(e.GL_TEXTURE0)
-        undo.append((gl.glActiveTexture, unit))
         self._save_textures()
-        undo.append((gl.glBindSampler, 0, gl.integer(e.GL_SAMPLER_BINDING)))
+        self._later(gl.glBindSampler, 0, gl.integer(e.GL_SAMPLER_BINDING))
+
+    def _set_modes(self) -> None:
+        gl = self._gl
+        gl.glActiveTexture(e.GL_TEXTURE0)
+        gl.glBindSampler(0, 0)  # one with mipmaps would make our textures incomplete
+        front, back, *_ = gl.integers(e.GL_POLYGON_MODE)
+        if gl.is_compatibility and (front, back) != (e.GL_FILL, e.GL_FILL):
+            self._later(gl.glPolygonMode, e.GL_FRONT, front)
+            self._later(gl.glPolygonMode, e.GL_BACK, back)
+            gl.glPolygonMode(e.GL_FRONT_AND_BACK, e.GL_FILL)
+        elif front != e.GL_FILL:
+            self._later(gl.glPolygonMode, e.GL_FRONT_AND_BACK, front)
+            gl.glPolygonMode(e.GL_FRONT_AND_BACK, e.GL_FILL)
+        if gl.glClipControl is not None:
+            origin, depth = gl.integer(e.GL_CLIP_ORIGIN), gl.integer(e.GL_CLIP_DEPTH_MODE)
+            if origin != e.GL_LOWER_LEFT:  # the other turns the picture over
+                self._later(gl.glClipControl, origin, depth)
+                gl.glClipControl(e.GL_LOWER_LEFT, depth)
 
     def _use_program(self, name: int) -> None:
         """
@@ -289,27 +330,6 @@ class Drawing(_Guest):
         """
         self._gl.glUseProgram(name if self._gl.glIsProgram(name) else 0)
 
-    def _set_modes(self) -> None:
-        gl, undo = self._gl, self._undo
-        gl.glActiveTexture(e.GL_TEXTURE0)
-        gl.glBindSampler(0, 0)  # one with mipmaps would make our textures incomplete
-        front, back, *_ = gl.integers(e.GL_POLYGON_MODE)
-        if gl.is_compatibility and front != back:
-            gl.glPolygonMode(e.GL_FRONT_AND_BACK, e.GL_FILL)
-            if self._preserve:
-                undo.append((gl.glPolygonMode, e.GL_FRONT, front))
-                undo.append((gl.glPolygonMode, e.GL_BACK, back))
-        elif front != e.GL_FILL:
-            gl.glPolygonMode(e.GL_FRONT_AND_BACK, e.GL_FILL)
-            if self._preserve:
-                undo.append((gl.glPolygonMode, e.GL_FRONT_AND_BACK, front))
-        if gl.glClipControl is not None:
-            origin, depth = gl.integer(e.GL_CLIP_ORIGIN), gl.integer(e.GL_CLIP_DEPTH_MODE)
-            if origin != e.GL_LOWER_LEFT:  # the other turns the picture over
-                gl.glClipControl(e.GL_LOWER_LEFT, depth)
-                if self._preserve:
-                    undo.append((gl.glClipControl, origin, depth))
-
 
 class Reading(_Guest):
     """While reading pixels into memory or, after the caller binds one, into a pixel buffer."""
@@ -318,9 +338,8 @@ class Reading(_Guest):
         gl = self._gl
         if self._preserve:
             framebuffer = gl.integer(e.GL_READ_FRAMEBUFFER_BINDING)
-            buffer = gl.integer(e.GL_PIXEL_PACK_BUFFER_BINDING)
-            self._undo.append((gl.glBindFramebuffer, e.GL_READ_FRAMEBUFFER, framebuffer))
-            self._undo.append((gl.glBindBuffer, e.GL_PIXEL_PACK_BUFFER, buffer))
+            self._later(gl.glBindFramebuffer, e.GL_READ_FRAMEBUFFER, framebuffer)
+            self._later(self._bind_buffer, e.GL_PIXEL_PACK_BUFFER, gl.integer(e.GL_PIXEL_PACK_BUFFER_BINDING))
             self._save_textures()
         gl.glBindBuffer(e.GL_PIXEL_PACK_BUFFER, 0)  # else an address would be taken for an offset into it
         self._store(_PACK)
@@ -333,8 +352,7 @@ class Writing(_Guest):
     def _set(self) -> None:
         gl = self._gl
         if self._preserve:
-            buffer = gl.integer(e.GL_PIXEL_UNPACK_BUFFER_BINDING)
-            self._undo.append((gl.glBindBuffer, e.GL_PIXEL_UNPACK_BUFFER, buffer))
+            self._later(self._bind_buffer, e.GL_PIXEL_UNPACK_BUFFER, gl.integer(e.GL_PIXEL_UNPACK_BUFFER_BINDING))
         gl.glBindBuffer(e.GL_PIXEL_UNPACK_BUFFER, 0)
         self._store(_UNPACK)
         self._transfer()
@@ -354,10 +372,10 @@ class Making(Writing):
         gl = self._gl
         if self._preserve:
             for item in (e.GL_PACK_ALIGNMENT, e.GL_UNPACK_ALIGNMENT):
-                self._undo.append((gl.glPixelStorei, item, gl.integer(item)))
+                self._later(gl.glPixelStorei, item, gl.integer(item))
             unit = e.GL_TEXTURE0 + self._ctx.default_texture_unit
+            self._later(gl.glActiveTexture, e.GL_TEXTURE0)
             gl.glActiveTexture(unit)
-            self._undo.append((gl.glActiveTexture, e.GL_TEXTURE0))
             self._save_textures()
-            self._undo.append((gl.glActiveTexture, unit))
+            self._later(gl.glActiveTexture, unit)
         super()._set()

@@ -42,6 +42,10 @@ _INTERFACES: Final[dict[str, tuple[_Interface, ...]]] = {
 }
 
 
+_NO_ADDRESSES: Final = (1, 2, 3, (1 << 8 * ctypes.sizeof(ctypes.c_void_p)) - 1)
+"""What some of WGL's drivers give for functions that they have not."""
+
+
 class CurrentContext:
     """
     A context, as its windowing interface knows it.
@@ -70,6 +74,8 @@ class CurrentContext:
     def load_opengl_function(self, name: str) -> int:
         """The address of a GL function; 0 when there is none."""
         address = self._get_address(name.encode()) if self._get_address is not None else None
+        if address in _NO_ADDRESSES:
+            address = None
         if not address:  # WGL finds only what is newer than OpenGL 1.1, CGL has no such function at all
             exported = getattr(self._library, name, None)
             address = ctypes.cast(exported, ctypes.c_void_p).value if exported is not None else None

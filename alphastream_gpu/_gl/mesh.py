@@ -15,6 +15,7 @@ from .._raster.segments import Box, Segments, segments_of
 from .planes import assign_planes
 
 __all__ = [
+    "MAX_OVERHANG",
     "MAX_SEGMENTS",
     "MAX_STEP",
     "MAX_VIEWPORT",
@@ -33,8 +34,13 @@ MAX_VIEWPORT: Final = 16384
 keeps coordinates in int16 and the shaders' products in int32."""
 MAX_SEGMENTS: Final = 65535
 """Most segments that are drawn: triangle indices are 16-bit. Real frames have some 400."""
-MAX_STEP: Final = 16
-"""Largest power of two by which points are divided: 2^4, four subpixel bits being what OpenGL guarantees."""
+MAX_OVERHANG: Final = 2048
+"""How far beyond the left and the upper edge of the window points may lie, in native pixels. llvmpipe draws wrong what
+is left of triangles that reach some 2,900 pixels beyond both (its edge functions are 32-bit where little is
+visible)."""
+MAX_STEP: Final = 8
+"""Largest power of two by which points are divided. OpenGL guarantees four subpixel bits; three of them hold the
+points, and with the fourth the outline's quads, whose corners are rounded, are still wide enough."""
 SCRATCH_COMPONENTS: Final = 4
 """Planes that one pass fills beside the target, in the components of an RGBA8 texture."""
 
@@ -251,6 +257,8 @@ def _holds_multiple(start: npt.NDArray[np.int64], end: npt.NDArray[np.int64], st
 def _fits(box: Box, native_size: tuple[int, int], max_viewport: int) -> bool:
     """Whether a square viewport of `max_viewport` native pixels holds the window and every point."""
     width, height = native_size
+    if min(box.left, box.top) < -MAX_OVERHANG:
+        return False
     edge = max(max(box.right + 1, width) - min(box.left, 0), max(box.bottom + 1, height) - min(box.top, 0))
     return _power_of_two(edge) <= max_viewport
 

@@ -4,6 +4,7 @@ Passes: the GL objects that carry a plan out, and the draws.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar, cast
 
@@ -19,12 +20,14 @@ from .mesh import SCRATCH_COMPONENTS, DrawPlan, PlaneDraw
 from .shaders import VARIANTS, shader_source, source_names
 from .target import Attachment, Target
 
-__all__ = ["MAX_LAYERS", "Passes"]
+__all__ = ["MAX_LAYERS", "MAX_SCRATCH_BYTES", "Passes", "release"]
 
 Owned = TypeVar("Owned", moderngl.Program, moderngl.Buffer, moderngl.VertexArray)
 
 MAX_LAYERS: Final = 256
 """Most layers that are drawn to at once; every OpenGL 3.3 has as many. A uniform of the resolve stage has this size."""
+MAX_SCRATCH_BYTES: Final = 1 << 27
+"""Bytes of scratch textures that are kept for the next frames of their sizes: 128 MiB."""
 _FLIP: Final = (e.GL_ONE_MINUS_DST_COLOR, e.GL_ONE_MINUS_SRC_COLOR)
 """s (1 - d) + d (1 - s): exclusive or, exact on the values 0 and 1 of a normalized format."""
 _OR: Final = (e.GL_ONE, e.GL_ONE)
@@ -67,7 +70,7 @@ class Passes:
         self._variant = variant
         self._is_layered = variant != "single"
         self._own: list[moderngl.Program | moderngl.Buffer | moderngl.VertexArray | Attachment] = []
-        self._scratch: dict[tuple[int, ...], moderngl.Texture | moderngl.TextureArray] = {}
+        self._scratch: OrderedDict[tuple[int, ...], moderngl.Texture | moderngl.TextureArray] = OrderedDict()
         try:
             self._make()
         except BaseException:
@@ -100,10 +103,10 @@ class Passes:
     def release(self) -> None:
         """Release every GL object made here."""
         for texture in self._scratch.values():
-            texture.release()
+            release(texture)
         self._scratch.clear()
         for thing in reversed(self._own):
-            thing.release()
+            release(thing)
         self._own.clear()
 
     def draw(self, plan: DrawPlan, attachment: Attachment, target: Target, layers: range) -> None:
@@ -123,7 +126,7 @@ class Passes:
         if is_direct:
             base.bind()
         else:
-            base.attach_own(self._scratch_texture(plan.grid.size, 1, len(layers)))
+            self._attach_scratch(base, self._scratch_texture(plan.grid.size, 1, len(layers)))
         if self._is_layered and is_direct:
             self._clear_layers(attachment, target, layers)
         else:
@@ -184,7 +187,7 @@ class Passes:
         if width <= 0 or height <= 0:
             return
         scratch = self._scratch_texture(plan.grid.size, SCRATCH_COMPONENTS, len(plan.beside))
-        self._planes_target.attach_own(scratch)
+        self._attach_scratch(self._planes_target, scratch)
         self._drawing.clear_box(box.left, box.top, width, height)
         self._draw_fill(plan, planes, self._triangles_beside, 0)
         base.bind()
@@ -198,6 +201,7 @@ class Passes:
             return
         self._drawing.viewport(*plan.origin, *plan.span)
         self._outline["n_closed"] = plan.n_closed
+        self._outline["grid_step"] = plan.grid.step
         if self._is_layered:
             self._outline["first_layer"] = first_layer
         self._quads.render(moderngl.TRIANGLE_STRIP, vertices=4, instances=plan.n_outline)
@@ -218,9 +222,10 @@ class Passes:
         self._counts["draws"] += 1
 
     def _tell(self, plan: DrawPlan, program: moderngl.Program) -> None:
-        program["grid_step"] = plan.grid.step
+        program["grid_scale"] = (1 / plan.grid.step_x, 1 / plan.grid.step_y)
         program["viewport_origin"] = plan.origin
         program["viewport_span"] = plan.span
+        program["inverse_span"] = (1 / plan.span[0], 1 / plan.span[1])
 
     def _upload(self, data: bytes) -> None:
         """Send vertices and indices, into fresh storage so that a frame still being drawn is not waited for."""
@@ -276,5 +281,38 @@ class Passes:
                     texture.swizzle = "R000"  # a missing alpha would read as 1, and the resolve would see it as a plane
             self._scratch[key] = texture
             self._counts["gl_objects"] += 1
+            self._forget_scratch()
+        self._scratch.move_to_end(key)
         kind = e.GL_TEXTURE_2D_ARRAY if self._is_layered else e.GL_TEXTURE_2D
         return Target(texture.glo, kind, *size, n_layers)
+
+    def _attach_scratch(self, attachment: Attachment, scratch: Target) -> None:
+        attachment.attach_own(scratch)
+        if not attachment.is_complete():
+            raise GLUnavailableError(
+                f"the driver {self._gl.driver} has no memory for a scratch texture of {scratch.width} x"
+                f" {scratch.height} x {scratch.n_layers}"
+            )
+
+    def _forget_scratch(self) -> None:
+        """Release what was used longest ago, beyond the budget; the last two are those of the frame being drawn."""
+        while len(self._scratch) > 2 and sum(map(_texels, self._scratch)) > MAX_SCRATCH_BYTES:
+            release(self._scratch.popitem(last=False)[1])
+
+
+def _texels(key: tuple[int, ...]) -> int:
+    """Bytes of a scratch texture."""
+    width, height, components, n_layers = key
+    return width * height * components * n_layers
+
+
+def release(thing: Any) -> None:
+    """
+    Release an object of moderngl's, or an attachment.
+
+    A host's context may have the mode "context_gc", in which moderngl collects what is dropped; what is released
+    already it would collect as well, and trip over.
+    """
+    thing.release()
+    if isinstance(getattr(thing, "ctx", None), moderngl.Context):
+        del thing.ctx

@@ -18,6 +18,7 @@ passes.py draws; here is decided what is drawn how, and who may ask.
 from __future__ import annotations
 
 import logging
+import operator
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,12 +36,11 @@ from .._exceptions import ClosedError, GLUnavailableError
 from .._geometry import FrameGeometry
 from .._raster.coverage import check_size, rasterize
 from . import enums as e
-from .attach import attach
+from .attach import attach, current_of
 from .functions import Functions
 from .guest import Drawing, Making, Reading, Writing
-from .loader import current_context
 from .mesh import MAX_SEGMENTS, MAX_VIEWPORT, SCRATCH_COMPONENTS, grid_for, plan_batch, plan_draw
-from .passes import MAX_LAYERS, Passes
+from .passes import MAX_LAYERS, Passes, release
 from .planes import MAX_CHANNELS
 from .readback import Ring, Slot
 from .selfcheck import NATIVE_SIZE as CHECK_SIZE
@@ -62,7 +62,7 @@ _RING: Final = 3
 _exact: WeakKeyDictionary[moderngl.Context, dict[str, bool]] = WeakKeyDictionary()
 """Contexts that were checked, and which variants of the shaders are exact there."""
 _reported: set[str] = set()
-"""Drivers that were reported as wrong."""
+"""What was said of drivers, which is not said again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +125,8 @@ class MaskRenderer:
         self._readable: moderngl.Texture | None = None
         self._passes: dict[str, Passes] = {}
         self._attachment: Attachment | None = None
-        self._current = current_context()
-        self._ctx = attach(self._current) if ctx is None else ctx
+        self._ctx = attach() if ctx is None else ctx
+        self._current = current_of(self._ctx)
         if self._ctx.version_code < 330:
             raise GLUnavailableError(f"expected OpenGL 3.3 or newer, found {self._ctx.version_code / 100:.1f}")
         gl = self._gl = Functions(self._current, self._ctx.version_code)
@@ -136,7 +136,8 @@ class MaskRenderer:
         self._making = Making(gl, self._ctx, preserve=preserve_state)
         self._writing = Writing(gl, preserve=preserve_state)
         self._reading = Reading(gl, preserve=preserve_state)
-        self._layered = "layered_by_vertex" if gl.has_extension(LAYER_BY_VERTEX_EXTENSION) else "layered"
+        by_vertex = ("layered_by_vertex",) if LAYER_BY_VERTEX_EXTENSION in gl.extensions else ()
+        self._layered: tuple[str, ...] = (*by_vertex, "layered")
         self._ring = Ring(gl)
         try:
             with self._drawing:
@@ -187,6 +188,8 @@ class MaskRenderer:
                 current.
         """
         self._check_usable()
+        _check_geometry(geometry)
+        layer = _checked_layer(layer)
         with self._drawing:
             texture = self._own_texture() if into is None else into
             target = find_target(self._gl, self._ctx, texture, is_array=layer is not None)
@@ -195,7 +198,7 @@ class MaskRenderer:
         return texture  # type: ignore[return-value]  # the renderer's own where into is None
 
     def render_many(
-        self, geometries: Sequence[FrameGeometry], *, into: moderngl.TextureArray | int, first_layer: int = 0
+        self, geometries: Iterable[FrameGeometry], *, into: moderngl.TextureArray | int, first_layer: int = 0
     ) -> None:
         """
         Render frames into the layers of an array texture, together: one upload and two draws, or four where channels
@@ -214,10 +217,13 @@ class MaskRenderer:
             ValueError, TypeError, ClosedError, GLUnavailableError: as :meth:`render`.
         """
         self._check_usable()
+        geometries = list(geometries)  # what an iterable does meanwhile must be done before the state is ours
+        for geometry in geometries:
+            _check_geometry(geometry)
+        start = operator.index(first_layer)
         with self._drawing:
             target = find_target(self._gl, self._ctx, into, is_array=True)
-            _check_layers(target, first_layer, len(geometries))
-            start = first_layer
+            _check_layers(target, start, len(geometries))
             for part in _parts(geometries, self._layers_at_once(target.size)):
                 self._render_part(part, target, start)
                 start += len(part)
@@ -237,6 +243,7 @@ class MaskRenderer:
             ValueError, TypeError, ClosedError, GLUnavailableError: as :meth:`render`.
         """
         self._check_usable()
+        layer = _checked_layer(layer)
         with self._reading:
             target = find_target(self._gl, self._ctx, texture, is_array=layer is not None)
             _check_layers(target, 0 if layer is None else layer, 1)
@@ -275,12 +282,9 @@ class MaskRenderer:
             passes.release()
         self._passes.clear()
         self._ring.release()
-        if self._texture is not None:
-            self._texture.release()
-        if self._attachment is not None:
-            self._attachment.release()
-        if self._readable is not None:
-            self._readable.release()
+        for thing in (self._texture, self._readable, self._attachment):
+            if thing is not None:
+                release(thing)
 
     def __enter__(self) -> MaskRenderer:
         return self
@@ -308,17 +312,17 @@ class MaskRenderer:
 
     def _render_part(self, geometries: Sequence[FrameGeometry], target: Target, first_layer: int) -> None:
         """Render some frames into neighbouring layers, inside Drawing."""
-        plan = None
-        if len(geometries) > 1 and self._is_exact("single") and self._is_exact(self._layered):
+        plan = variant = None
+        if len(geometries) > 1 and self._is_exact("single"):
+            variant = next((one for one in self._layered if self._is_exact(one)), None)
+        if variant is not None:
             plan = plan_batch(geometries, self._native_size, target.size, max_viewport=self._max_viewport)
-        if plan is None:
+        if variant is None or plan is None:
             for layer, geometry in enumerate(geometries, first_layer):
                 self._render(geometry, target, layer)
             return
         with self._attached(target, None) as attachment:
-            self._passes[self._layered].draw(
-                plan, attachment, target, range(first_layer, first_layer + len(geometries))
-            )
+            self._passes[variant].draw(plan, attachment, target, range(first_layer, first_layer + len(geometries)))
         self._counts["frames"] += len(geometries)
 
     @contextmanager
@@ -379,11 +383,12 @@ class MaskRenderer:
     def _copy(self, geometry: FrameGeometry, size: tuple[int, int]) -> Slot:
         """Render a frame and begin to copy it."""
         self._check_usable()
+        _check_geometry(geometry)
         with self._drawing:
             texture = self._readable
             if texture is None or texture.size != size:
                 if texture is not None:
-                    texture.release()
+                    release(texture)
                 texture = self._readable = self._new_texture(size)
             target = Target(texture.glo, e.GL_TEXTURE_2D, *size, 1)
             self._render(geometry, target, None)
@@ -407,16 +412,27 @@ class MaskRenderer:
         if not known.get(variant, True):
             return False
         if variant not in self._passes:
-            self._passes[variant] = Passes(
-                self._ctx, self._gl, self._drawing, self._making, self._counts, variant=variant
-            )
+            try:
+                self._passes[variant] = Passes(
+                    self._ctx, self._gl, self._drawing, self._making, self._counts, variant=variant
+                )
+            except GLUnavailableError as exc:
+                if variant == "single":
+                    raise
+                known[variant] = False
+                self._report(f"the OpenGL driver {self._gl.driver} refuses the {variant} shaders: {exc}")
+                return False
         if variant not in known:
             before = dict(self._counts)
             n_wrong = count_wrong_pixels(lambda geometry, size: self._check_mask(variant, geometry, size))
             self._counts.update(draws=before["draws"], uploaded_bytes=before["uploaded_bytes"])
             known[variant] = n_wrong == 0
             if n_wrong:
-                self._report(variant, n_wrong)
+                then = "uploading CPU masks instead" if variant == "single" else "drawing batches another way"
+                self._report(
+                    f"the OpenGL driver {self._gl.driver} gets {n_wrong} pixels of the self-check wrong with the"
+                    f" {variant} shaders; {then}"
+                )
         return known[variant]
 
     def _check_mask(self, variant: str, geometry: FrameGeometry, size: tuple[int, int]) -> Mask:
@@ -435,21 +451,14 @@ class MaskRenderer:
             with self._reading:
                 return self._read(target, 2 if is_layered else None)
         finally:
-            texture.release()
+            release(texture)
 
-    def _report(self, variant: str, n_wrong: int) -> None:
-        driver = self._gl.driver
-        if driver in _reported:
-            return
-        _reported.add(driver)
-        consequence = "uploading CPU masks instead" if variant == "single" else "rendering batches frame by frame"
-        _logger.warning(
-            "the OpenGL driver %s gets %d pixels of the self-check wrong (%s shaders); %s",
-            driver,
-            n_wrong,
-            variant,
-            consequence,
-        )
+    @staticmethod
+    def _report(message: str) -> None:
+        """Once for each driver and what it gets wrong."""
+        if message not in _reported:
+            _reported.add(message)
+            _logger.warning("%s", message)
 
     def _new_texture(self, size: tuple[int, int]) -> moderngl.Texture:
         with self._making:
@@ -458,7 +467,7 @@ class MaskRenderer:
         return texture
 
     def _own_texture(self) -> moderngl.Texture:
-        if self._texture is None:
+        if self._texture is None or type(self._texture.mglo).__name__ == "InvalidObject":  # a caller may release it
             self._texture = self._new_texture(self._native_size)
         return self._texture
 
@@ -511,6 +520,17 @@ def _check_context(gl: Functions, native_size: tuple[int, int]) -> None:
             f"the driver {gl.driver} has textures of at most {limit} pixels, found a native size of"
             f" {native_size[0]} x {native_size[1]}"
         )
+
+
+def _check_geometry(geometry: object) -> None:
+    if not isinstance(geometry, FrameGeometry):
+        raise TypeError(f"geometry: expected a FrameGeometry, found {type(geometry).__name__}")
+
+
+def _checked_layer(layer: int | None) -> int | None:
+    if isinstance(layer, bool):
+        raise TypeError("layer: expected an int, found bool")
+    return None if layer is None else operator.index(layer)
 
 
 def _check_layers(target: Target, first: int, count: int) -> None:

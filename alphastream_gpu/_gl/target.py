@@ -71,39 +71,31 @@ def find_target(gl: Functions, ctx: moderngl.Context, texture: Any, *, is_array:
         raise TypeError(
             f"texture: expected a moderngl.{expected.__name__} or a GL name (int), found {type(texture).__name__}"
         ) from None
-    if not 0 < name < 1 << 32 or not gl.glIsTexture(name):
-        raise ValueError(f"texture: {name} is no texture of the renderer's context (bind it once before its first use)")
-    _check_kind(gl, name, kind)
     return _described(gl, name, kind)
 
 
-def _check_kind(gl: Functions, name: int, kind: int) -> None:
-    """Whether a bare name is of that kind: to bind it to another would be an error in the host's books."""
-    if gl.glGetTextureParameteriv is not None:
+def _check_name(gl: Functions, name: int, kind: int) -> None:
+    """Whether a name is a texture's of that kind; moderngl's wrappers, too, may stand for what a host has deleted."""
+    if not 0 < name < 1 << 32 or not gl.glIsTexture(name):
+        raise ValueError(f"texture: {name} is no texture of the renderer's context (bind it once before its first use)")
+    errors = gl.take_errors()
+    if gl.glGetTextureParameteriv is not None and not gl.is_compatibility:  # there Mesa does not tell
         found = ctypes.c_int()
         gl.glGetTextureParameteriv(name, e.GL_TEXTURE_TARGET, ctypes.addressof(found))
         is_right = found.value == kind
     else:
-        _take_errors(gl)
         gl.glBindTexture(kind, name)
-        is_right = not _take_errors(gl)
+        is_right = not gl.take_errors()
+    gl.take_errors()
+    gl.put_back_errors(errors)
     if not is_right:
         hint = "say which `layer`" if kind == e.GL_TEXTURE_2D else "leave `layer` out for others"
         raise ValueError(f"texture: expected the name of a {_KINDS[kind]}, found that of another kind; {hint}")
 
 
-def _take_errors(gl: Functions) -> bool:
-    """Whether there were errors; they are forgotten."""
-    found = False
-    for _ in range(16):  # there is one flag a kind; a lost context would say the same for ever
-        if gl.glGetError() == e.GL_NO_ERROR:
-            break
-        found = True
-    return found
-
-
 def _described(gl: Functions, name: int, kind: int) -> Target:
     """The size of level 0, from GL: what a wrapper around a host's texture says of it may be wrong."""
+    _check_name(gl, name, kind)
     value = ctypes.c_int()
     address = ctypes.addressof(value)
     sizes = []
@@ -171,6 +163,10 @@ class Attachment:
         self._binding = e.GL_DRAW_FRAMEBUFFER
         self.bind()
         self._attach(target, None)
+
+    def is_complete(self) -> bool:
+        """Whether GL can draw to what is attached; not so when there was no memory for it."""
+        return bool(self._gl.glCheckFramebufferStatus(self._binding) == e.GL_FRAMEBUFFER_COMPLETE)
 
     def bind(self) -> None:
         """Bind the framebuffer again, with what is attached."""

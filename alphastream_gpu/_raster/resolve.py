@@ -17,6 +17,9 @@ ALIGNMENT: Final = 64
 """Bytes; a cache line, and the widest vector registers. Masks are handed to C hosts where they lie."""
 
 Mask = npt.NDArray[np.uint8]
+_PART_BYTES: Final = 1 << 20
+"""Bytes unpacked at once: the bits lie in memory that is in the cache, and is not given back to the system after each
+mask."""
 
 
 def unpack(words: npt.NDArray[np.uint64], columns: int) -> Mask:
@@ -32,8 +35,14 @@ def unpack(words: npt.NDArray[np.uint64], columns: int) -> Mask:
     """
     rows = len(words)
     little = words.astype("<u8", copy=False).view(np.uint8)
-    bits = np.unpackbits(little.reshape(-1), bitorder="little").reshape(rows, -1)
-    return np.negative(bits[:, :columns], out=_aligned_empty((rows, columns)))  # 1 becomes 255 in uint8
+    mask = _aligned_empty((rows, columns))
+    width = 64 * words.shape[1]
+    step = max(1, _PART_BYTES // max(1, width))
+    for first in range(0, rows, step):
+        part = slice(first, first + step)
+        bits = np.unpackbits(little[part].reshape(-1), bitorder="little").reshape(-1, width)
+        np.negative(bits[:, :columns], out=mask[part])  # 1 becomes 255 in uint8
+    return mask
 
 
 def resolve(mask: Mask, output_size: tuple[int, int]) -> Mask:

@@ -1,14 +1,17 @@
 // Lattice: where a lattice point lies in clip space.
 //
-// The grid's pixels are the native ones, or every `grid_step`-th of them. A pixel's centre is at +0.5, so a lattice
-// point is drawn at its coordinate / grid_step + 0.5, and every pixel centre is a lattice point. Steps and
-// `viewport_span` are powers of two and the viewport is `viewport_origin .. viewport_origin + viewport_span`, so each
-// step below is exact in float32, and so is the driver's way back to window coordinates.
+// The grid's pixels are the native ones, or every 1 / grid_scale-th of them. A pixel's centre is at +0.5, so a lattice
+// point is drawn at its coordinate * grid_scale + 0.5, and every pixel centre is a lattice point. Scales and spans are
+// powers of two and the viewport is `viewport_origin .. viewport_origin + viewport_span`, so each step below is exact
+// in float32, and so is the driver's way back to window coordinates. GLSL promises that for products, but not for
+// quotients: hence `inverse_span`.
 
-uniform ivec2 grid_step;
+uniform vec2 grid_scale;
 uniform vec2 viewport_origin;
 uniform vec2 viewport_span;
+uniform vec2 inverse_span;
 
 vec4 clip_position(vec2 point) {
-    return vec4((2.0 * (point / vec2(grid_step) - viewport_origin) + 1.0 - viewport_span) / viewport_span, 0.0, 1.0);
+    vec2 from_corner = 2.0 * (point * grid_scale - viewport_origin) + 1.0;
+    return vec4((from_corner - viewport_span) * inverse_span, 0.0, 1.0);
 }
