@@ -372,16 +372,20 @@ async def convert(
 def doctor(as_json: bool) -> None:
     """Tell what OpenGL this machine has.
 
-    And what to install where it lacks something; exits with 1 if masks cannot be rendered with GL.
+    And the command or variable that cures each lack; exits with 1 if masks cannot be rendered with GL. What
+    masks do not need, or have another way to, is a note.
     """
     report = examine()
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
     else:
+        shown = set()
         for finding in report.findings:
-            click.echo(f"{'ok     ' if finding.ok else 'MISSING'} {finding.name}: {_one_line(finding.detail)}")
+            mark = "ok" if finding.ok else "MISSING" if finding.level == "needed" else "note"
+            click.echo(f"{mark:7} {finding.name}: {_one_line(finding.detail)}")
             if finding.cure:
-                click.echo(f"        cure: {finding.cure}")
+                click.echo(f"        cure: {'as above' if finding.cure in shown else finding.cure}")
+                shown.add(finding.cure)
     sys.exit(0 if report.ok else EXIT_CHECK_FAILED)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from badserver import Server, status
 from PIL import Image
-from support import GOLDEN, ROOT, SAMPLE, SQUARE, asvp_of, block_of, golden_frames, sha256
+from support import GOLDEN, SAMPLE, SQUARE, asvp_of, block_of, golden_frames, sha256
 
 import alphastream_gpu
 from alphastream_gpu import AsvrKey, GLUnavailableError, _cli
@@ -185,37 +185,6 @@ def test_mistakes(arguments: list[object], code: int, message: str) -> None:
     assert done.exit_code == code
     assert message in done.stderr
     assert "Traceback" not in done.output
-
-
-def test_doctor(ctx: moderngl.Context) -> None:
-    done = run("doctor", "--json")
-    ctx.__enter__()
-    report = json.loads(done.stdout)
-    assert done.exit_code == 0
-    assert report["ok"] is True
-    found = {finding["name"]: finding for finding in report["findings"]}
-    assert found["exact masks"]["detail"] == "GPU equals CPU, bit for bit"
-    assert ctx.info["GL_RENDERER"] in found["OpenGL context"]["detail"]
-    done = run("doctor")
-    ctx.__enter__()
-    assert "ok      exact masks" in done.stdout
-
-
-def test_doctor_without_gl() -> None:
-    """In a process that cannot see any EGL vendor."""
-    env = {**os.environ, "__EGL_VENDOR_LIBRARY_FILENAMES": os.devnull}
-    done = subprocess.run(
-        [sys.executable, "-m", "alphastream_gpu", "doctor"],
-        capture_output=True,
-        text=True,
-        env=env,
-        cwd=ROOT,
-        check=False,
-    )
-    assert done.returncode == 1, done.stdout
-    assert "MISSING OpenGL context" in done.stdout
-    assert "cure: on Debian or Ubuntu: apt-get install" in done.stdout
-    assert "Traceback" not in done.stderr
 
 
 def test_the_module_and_its_version() -> None:

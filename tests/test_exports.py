@@ -54,7 +54,7 @@ LAYERS = [
     ["_block", "_cipher", "_config", "_container", "_geometry"],
     ["_cache", "_raster", "_sources"],
     ["_ahead", "_gl", "_reader"],
-    ["_loop", "_metadata", "_writer"],
+    ["_facts", "_loop", "_metadata", "_writer"],
     ["_session"],
     ["_convert", "_doctor", "_stream"],
     ["_open"],

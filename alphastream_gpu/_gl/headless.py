@@ -1,34 +1,212 @@
 """
-A GL context without a window, for machines without a screen.
+A context without a window: what can work is tried in order, and what did not work is told with its cure.
+
+Strategy
+--------
+On Linux a context comes from an EGL device: no display is needed, and GPUs are told apart. Hardware comes before Mesa's
+software. An X server is the last resort, for drivers without EGL devices. Windows and macOS have one way each.
+
+making.py makes one context, or raises whatever glcontext and moderngl raise; here is decided which to make, and why
+each failed. Whatever fails leaves current what was current before.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import moderngl
 
 from .._exceptions import GLUnavailableError
-from .attach import without_default
+from .causes import Cause, explain, library_causes, vendor_causes
+from .cures import Situation, cure_for
+from .egl import Device, Library, library_name
+from .making import make_by_default, make_on_device, names_of
+from .system import System, look_at_system
+from .vendors import find_vendors
 
-__all__ = ["create_headless_context"]
-
-CURE = (
-    "on Debian or Ubuntu: apt-get install libegl1 libgl1 libgl1-mesa-dri (Mesa's driver); with an NVIDIA GPU in a"
-    " container: NVIDIA_DRIVER_CAPABILITIES=all"
-)
+__all__ = ["Search", "create_headless_context", "search"]
 
 
-def create_headless_context() -> moderngl.Context:
+def create_headless_context(device: int | str | None = None) -> moderngl.Context:
     """
-    Create an OpenGL 3.3 core context without a window, through EGL.
+    Create an OpenGL 3.3 core context without a window.
+
+    On Linux, without ``device``, the environment variable ``GLCONTEXT_DEVICE_INDEX`` names the EGL device. Without that
+    too, every EGL device is tried, GPUs before software, and then the X server that ``DISPLAY`` names. On Windows and
+    macOS the system decides.
+
+    A context that is current on this thread stops being current, as with moderngl, and is current again when this
+    fails. (An EGL context cannot replace one of GLX, as GLFW makes them on X11: there EGL devices fail.) The new one
+    does not become moderngl's default.
+
+    Args:
+        device: which GPU. An int is the index of an EGL device, from 0, as ``alphastream doctor`` lists them. A str
+            is part of its name, in whatever case: of its renderer, vendor or file (/dev/dri/...), as EGL or, on a
+            context made to ask, OpenGL tells them. Only a device that is named so is taken. An int needs EGL, thus
+            Linux.
 
     Returns:
         A new context, current on this thread; the caller's to release.
 
     Raises:
-        GLUnavailableError: no driver gives one; the message names the cause and the cure.
+        GLUnavailableError: nothing worked, or no such device is there. The message has a line for each thing tried:
+            what, why not, and the cure.
+        TypeError: device is neither int nor str.
+        ValueError: device is negative or empty.
+        Any exception besides these is a bug.
     """
+    _check(device)
+    found = search(device)
+    if found.context is None:
+        lines = [found.headline, *map(str, found.causes)]
+        raise GLUnavailableError("\n".join(lines)) from found.error
+    return found.context
+
+
+@dataclass
+class Search:
+    """What came of looking for a context."""
+
+    system: System
+    context: moderngl.Context | None = None
+    """Current on this thread, and the caller's to release."""
+    way: str = ""
+    """The device or interface that gave it."""
+    headline: str = "no OpenGL 3.3 context without a window:"
+    """What is amiss, when there is no context."""
+    causes: list[Cause] = field(default_factory=list)
+    """Why each thing that was tried did not work."""
+    error: Exception | None = None
+    """The first error, if there was any."""
+
+    def fail(self, tried: str, error: Exception, *, node: str = "") -> None:
+        """Note an attempt that failed."""
+        self.causes.append(explain(tried, error, self.system, node=node))
+        self.error = self.error or error
+
+
+def search(device: int | str | None = None) -> Search:
+    """Try what can work, in order, until something does; the argument is one of :func:`create_headless_context`."""
+    found = Search(look_at_system())
+    if not found.system.has_egl:
+        _try_system(found, device)
+        return found
+    if device is None and (wanted := found.system.variables.get("GLCONTEXT_DEVICE_INDEX")):
+        _try_variable(found, wanted)
+        return found
+    _try_egl(found, device)
+    if found.context is None and device is None and (display := found.system.variables.get("DISPLAY")):
+        # By soname: else glcontext looks for them through a compiler, if there is one.
+        _try_default(found, f"X11 display {display!r}", libgl="libGL.so.1", libx11="libX11.so.6")
+    return found
+
+
+def _check(device: object) -> None:
+    if device is None:
+        return
+    if isinstance(device, bool) or not isinstance(device, int | str):
+        raise TypeError(f"device: expected an index or part of a name, found {device!r}")
+    if isinstance(device, int) and device < 0:
+        raise ValueError(f"device: expected an index from 0, found {device}")
+    if isinstance(device, str) and not device.strip():
+        raise ValueError(f"device: expected part of a name, found {device!r}")
+
+
+def _try_variable(found: Search, wanted: str) -> None:
+    """Take the device that glcontext's variable names."""
     try:
-        with without_default():
-            return moderngl.create_context(standalone=True, require=330, backend="egl")  # type: ignore[arg-type]
-    except Exception as exc:  # glcontext raises bare Exception and ImportError; ValueError is an old version
-        raise GLUnavailableError(f"no headless OpenGL 3.3 context: {exc}; {CURE}") from exc
+        index = int(wanted)
+        _check(index)
+    except ValueError as exc:
+        cure = cure_for(Situation.DEVICE_INDEX, found.system)
+        found.causes.append(Cause("GLCONTEXT_DEVICE_INDEX", "expected an index from 0", cure))
+        found.error = exc
+        return
+    _try_egl(found, index)
+
+
+def _try_system(found: Search, device: int | str | None) -> None:
+    """Windows and macOS: one way, and no choice."""
+    interface = {"win32": "WGL", "darwin": "CGL"}[found.system.platform]
+    if isinstance(device, int):
+        found.causes.append(Cause(f"device {device}", "devices have no index here", "pass device=None"))
+        return
+    _try_default(found, interface)
+    if found.context is not None and device is not None:
+        renderer, vendor, _ = names_of(found.context)
+        if not Device(0).matches(device.strip(), renderer, vendor):
+            found.context.release()
+            found.context = None
+            found.headline = f"no device matches {device!r}:"
+            found.causes.append(Cause(interface, f"gives {renderer} ({vendor})", "pass device=None"))
+
+
+def _try_default(found: Search, way: str, **libraries: str) -> None:
+    """Make a context in glcontext's own way for this system."""
+    try:
+        found.context = make_by_default(**libraries)
+        found.way = way
+    except Exception as exc:  # glcontext raises bare Exception, ImportError and ValueError
+        found.fail(way, exc)
+
+
+def _try_egl(found: Search, device: int | str | None) -> None:
+    """Make a context on an EGL device; leave current what was, if none can be made."""
+    name = library_name(found.system.variables)
+    try:
+        egl = Library(name)
+    except GLUnavailableError as exc:
+        found.causes += library_causes(name, str(exc), found.system)
+        found.error = exc
+        return
+    before = egl.current()
+    devices = egl.devices()
+    if isinstance(device, int):
+        _try_index(found, egl, devices, device)
+    else:
+        _try_each(found, egl, devices, device.strip() if device else None)
+    if found.context is None:
+        egl.restore(before)
+        found.causes += _vendor_causes(found, egl, devices)
+
+
+def _vendor_causes(found: Search, egl: Library, devices: tuple[Device, ...]) -> list[Cause]:
+    """What keeps vendors' devices away."""
+    causes = vendor_causes(find_vendors(found.system.variables), found.system) if egl.is_glvnd else []
+    if not causes and not devices:
+        causes = [Cause("EGL", "it lists no devices", cure_for(Situation.VENDOR, found.system))]
+    return causes
+
+
+def _try_index(found: Search, egl: Library, devices: tuple[Device, ...], index: int) -> None:
+    if index < len(devices):
+        _try_device(found, egl, devices[index])
+    elif devices:
+        found.headline = f"there is no EGL device {index}:"
+        found.causes += [Cause(str(one), "is there", f"pass device={one.index}") for one in devices]
+
+
+def _try_each(found: Search, egl: Library, devices: tuple[Device, ...], name: str | None) -> None:
+    """Devices that say that they have the name first, and hardware before software."""
+    known = {one.index for one in devices if name is not None and one.matches(name)}
+    for one in sorted(devices, key=lambda one: (one.index not in known, one.is_software)):
+        _try_device(found, egl, one)
+        if found.context is None:
+            continue
+        if name is None or one.index in known:
+            return
+        renderer, vendor, _ = names_of(found.context)
+        if one.matches(name, renderer, vendor):
+            return
+        found.context.release()
+        found.context = None
+        found.headline = f"no EGL device matches {name!r}:"
+        found.causes.append(Cause(str(one), f"is {renderer} ({vendor})", f"pass device={one.index}"))
+
+
+def _try_device(found: Search, egl: Library, device: Device) -> None:
+    try:
+        found.context = make_on_device(egl, device.index, found.system)
+        found.way = str(device)
+    except Exception as exc:  # glcontext raises bare Exception, ImportError and ValueError
+        found.fail(str(device), exc, node=device.render_node)
