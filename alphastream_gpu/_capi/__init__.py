@@ -5,4 +5,4 @@ libalphastream: the C functions that players load, as a thin shell over AlphaStr
 interpreter; ``entry`` is what the C functions call, on ``handles`` of ``player``.
 """
 
-__all__ = []  # type: ignore[var-annotated]
+__all__ = []

@@ -14,7 +14,7 @@ from typing import Any
 import moderngl
 
 from .._exceptions import GLUnavailableError
-from .attach import without_default
+from .attach import current_of, without_default
 from .egl import Library, as_line, load_problem
 from .loader import current_context
 from .system import System
@@ -77,7 +77,9 @@ def _wrap(native: Any) -> moderngl.Context:
     """The moderngl context for one of glcontext's, which is current."""
     try:
         with without_default():
-            return moderngl.create_context(require=330, standalone=True, context=native)
+            context = moderngl.create_context(require=330, standalone=True, context=native)
     except Exception:
         native.release()
         raise
+    current_of(context)  # remembers which GL context it stands for, while that is current
+    return context
