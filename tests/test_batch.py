@@ -107,7 +107,7 @@ def test_large_batches_are_drawn_in_parts(
     array = ctx.texture_array((100, 50, 12), 1)
     with MaskRenderer(ctx) as renderer:
         assert renderer._layers_at_once((100, 50)) == 4  # native masks of 2 MB, five components of them
-        assert renderer._layers_at_once((256, 128)) == 256
+        assert renderer._layers_at_once((256, 128)) == 128
         for name, limit, parts in (
             ("_BATCH_SCRATCH_BYTES", 1, 12),
             ("_BATCH_SCRATCH_BYTES", 1 << 40, 1),

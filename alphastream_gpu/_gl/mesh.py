@@ -101,6 +101,8 @@ class DrawPlan(NamedTuple):
     """From plane 0 on; their triangles follow one another in the upload."""
     beside: tuple[int, ...]
     """The frames, by number, that have planes beyond plane 0; ascending."""
+    beside_boxes: tuple[Box, ...]
+    """Around the channels of each of these in the planes beyond plane 0, as :attr:`PlaneDraw.box`."""
     grid: Grid
     origin: tuple[int, int]
     """The grid's pixel at the viewport's corner; x and y <= 0."""
@@ -200,7 +202,7 @@ def _plan(
     is_closed = counts >= 3
     counts = counts[is_closed]
     if not len(counts):
-        return DrawPlan(records.tobytes(), n_outline, 0, (), (), grid, origin, span)
+        return DrawPlan(records.tobytes(), n_outline, 0, (), (), (), grid, origin, span)
     # Closed channels' segments stand first and in order, so their a points are the channels' points.
     firsts = np.cumsum(counts) - counts
     low = np.stack((np.minimum.reduceat(segments.ax, firsts), np.minimum.reduceat(segments.ay, firsts)), axis=1)
@@ -210,9 +212,11 @@ def _plan(
     if colours is None:
         return None
     beside: tuple[int, ...] = ()
+    beside_boxes: tuple[Box, ...] = ()
     if colours.any():
-        crowded = np.unique(frame[colours > 0])
-        beside = tuple(crowded.tolist())
+        is_beside = colours > 0
+        crowded, starts = np.unique(frame[is_beside], return_index=True)
+        beside, beside_boxes = tuple(crowded.tolist()), _boxes(low[is_beside], high[is_beside], starts, grid)
         if frames is not None:
             closed = records[: segments.n_closed]
             closed[:, 6] = np.searchsorted(crowded, frame).repeat(counts)
@@ -228,7 +232,7 @@ def _plan(
         corners = place[corners]
     planes = _planes(colours, counts, low, high, grid, records.nbytes // _INDEX_BYTES)
     upload = records.tobytes() + corners.astype(np.uint16).tobytes()
-    return DrawPlan(upload, n_outline, n_closed, planes, beside, grid, origin, span)
+    return DrawPlan(upload, n_outline, n_closed, planes, beside, beside_boxes, grid, origin, span)
 
 
 def _outline_order(segments: Segments, grid: Grid) -> tuple[npt.NDArray[np.int64] | None, int, int]:
@@ -323,13 +327,20 @@ def _planes(
 ) -> tuple[PlaneDraw, ...]:
     """The draws of the planes, channels being sorted by plane; `first` is where the indices begin."""
     starts = np.flatnonzero(np.diff(colours, prepend=-1))
+    planes = []
+    for n_indices, box in zip(
+        (3 * np.add.reduceat(counts - 2, starts)).tolist(), _boxes(low, high, starts, grid), strict=True
+    ):
+        planes.append(PlaneDraw(first, n_indices, box))
+        first += n_indices
+    return tuple(planes)
+
+
+def _boxes(
+    low: npt.NDArray[np.int64], high: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], grid: Grid
+) -> tuple[Box, ...]:
+    """Boxes around runs of channels, in pixels of the grid and cropped to it."""
     step = np.array(grid.step)
     lows = np.maximum(np.minimum.reduceat(low, starts, axis=0) // step, 0).tolist()
     highs = np.minimum(np.maximum.reduceat(high, starts, axis=0) // step, np.array(grid.size) - 1).tolist()
-    planes = []
-    for n_indices, corner, opposite in zip(
-        (3 * np.add.reduceat(counts - 2, starts)).tolist(), lows, highs, strict=True
-    ):
-        planes.append(PlaneDraw(first, n_indices, Box(*corner, *opposite)))
-        first += n_indices
-    return tuple(planes)
+    return tuple(Box(*corner, *opposite) for corner, opposite in zip(lows, highs, strict=True))

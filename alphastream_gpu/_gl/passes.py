@@ -24,8 +24,8 @@ __all__ = ["MAX_LAYERS", "MAX_SCRATCH_BYTES", "Passes", "release"]
 
 Owned = TypeVar("Owned", moderngl.Program, moderngl.Buffer, moderngl.VertexArray)
 
-MAX_LAYERS: Final = 256
-"""Most layers that are drawn to at once; every OpenGL 3.3 has as many. A uniform of the resolve stage has this size."""
+MAX_LAYERS: Final = 128
+"""Most layers that are drawn to at once; uniforms of the resolve stage have this size."""
 MAX_SCRATCH_BYTES: Final = 1 << 27
 """Bytes of scratch textures that are kept for the next frames of their sizes: 128 MiB."""
 _FLIP: Final = (e.GL_ONE_MINUS_DST_COLOR, e.GL_ONE_MINUS_SRC_COLOR)
@@ -97,6 +97,7 @@ class Passes:
         self._resolve["planes"] = 0
         if self._is_layered:
             self._target_layers = cast(moderngl.Uniform, self._resolve["target_layers"])
+            self._target_boxes = cast(moderngl.Uniform, self._resolve["target_boxes"])
         self._scratch_target = self._attachment()
         self._planes_target = self._attachment()
 
@@ -143,7 +144,7 @@ class Passes:
             attachment.bind()
             scratch = self._scratch_texture(plan.grid.size, 1, len(layers))
             whole = Box(0, 0, target.width - 1, target.height - 1)
-            self._draw_resolve(plan, scratch, target.size, whole, layers)
+            self._draw_resolve(plan, scratch, target.size, [whole] * len(layers), layers)
 
     def _clear_layers(self, attachment: Attachment, target: Target, layers: range) -> None:
         """Clear some layers of a target that is attached as a whole."""
@@ -177,23 +178,20 @@ class Passes:
 
     def _draw_beside(self, plan: DrawPlan, planes: tuple[PlaneDraw, ...], base: Attachment, first_layer: int) -> None:
         """Fill planes that overlap what the base has by now, beside it, and OR them in; only where they are."""
-        box = Box(
-            min(plane.box.left for plane in planes),
-            min(plane.box.top for plane in planes),
-            max(plane.box.right for plane in planes),
-            max(plane.box.bottom for plane in planes),
-        )
-        width, height = box.right - box.left + 1, box.bottom - box.top + 1
+        boxes = plan.beside_boxes
+        left, top = min(box.left for box in boxes), min(box.top for box in boxes)
+        width = max(box.right for box in boxes) - left + 1
+        height = max(box.bottom for box in boxes) - top + 1
         if width <= 0 or height <= 0:
             return
         scratch = self._scratch_texture(plan.grid.size, SCRATCH_COMPONENTS, len(plan.beside))
         self._attach_scratch(self._planes_target, scratch)
-        self._drawing.clear_box(box.left, box.top, width, height)
+        self._drawing.clear_box(left, top, width, height)
         self._draw_fill(plan, planes, self._triangles_beside, 0)
         base.bind()
         self._drawing.blend(*_OR)
         layers = [first_layer + frame for frame in plan.beside]
-        self._draw_resolve(plan, scratch, plan.grid.size, box, layers)
+        self._draw_resolve(plan, scratch, plan.grid.size, boxes, layers)
         self._drawing.overwrite()
 
     def _draw_outline(self, plan: DrawPlan, first_layer: int) -> None:
@@ -208,17 +206,29 @@ class Passes:
         self._counts["draws"] += 1
 
     def _draw_resolve(
-        self, plan: DrawPlan, scratch: Target, size: tuple[int, int], box: Box, layers: Sequence[int]
+        self, plan: DrawPlan, scratch: Target, size: tuple[int, int], boxes: Sequence[Box], layers: Sequence[int]
     ) -> None:
-        """OR the components of a scratch texture, each of its layers into one of what is bound, into a box; that has
-        `size`."""
-        self._drawing.viewport(box.left, box.top, box.right - box.left + 1, box.bottom - box.top + 1)
+        """
+        OR the components of a scratch texture into what is bound, which has `size`: each of its layers into one of
+        `layers`, over one of `boxes`.
+        """
         self._gl.glBindTexture(scratch.kind, scratch.name)
         self._resolve["grid_size"] = plan.grid.size
         self._resolve["output_size"] = size
         if self._is_layered:
+            self._drawing.viewport(0, 0, *size)
+            edges = np.zeros((MAX_LAYERS, 4), np.int32)
+            edges[: len(boxes)] = boxes
+            np.maximum(
+                edges[:, 2:] + 1, edges[:, :2], out=edges[:, 2:]
+            )  # an empty box shall be nothing, not turned over
+            self._target_boxes.write(edges)
             self._target_layers.write(np.array([*layers, *[0] * (MAX_LAYERS - len(layers))], np.int32))
-        self._whole.render(moderngl.TRIANGLES, vertices=3, instances=len(layers))
+            self._whole.render(moderngl.TRIANGLE_STRIP, vertices=4, instances=len(layers))
+        else:
+            [box] = boxes
+            self._drawing.viewport(box.left, box.top, box.right - box.left + 1, box.bottom - box.top + 1)
+            self._whole.render(moderngl.TRIANGLES, vertices=3)
         self._counts["draws"] += 1
 
     def _tell(self, plan: DrawPlan, program: moderngl.Program) -> None:
