@@ -188,6 +188,28 @@ def _program(shade: str = "vec4(0.25)") -> int:
     return int(program)
 
 
+def draw_something() -> None:
+    """
+    What a host draws before it gets a guest; no state is left.
+
+    Mesa (22.3) loses the first draw of a context whose scissor test is on for later viewports alone. The self-check
+    would notice, and the tests would look at the CPU's masks.
+    """
+    texture, program = immutable_texture((8, 8)), _program()
+    framebuffer, array = _new(GL.glGenFramebuffers), _new(GL.glGenVertexArrays)
+    GL.glBindFramebuffer(gl("DRAW_FRAMEBUFFER"), framebuffer)
+    GL.glFramebufferTexture2D(gl("DRAW_FRAMEBUFFER"), gl("COLOR_ATTACHMENT0"), gl("TEXTURE_2D"), texture, 0)
+    GL.glBindVertexArray(array)
+    GL.glUseProgram(program)
+    GL.glDrawArrays(gl("TRIANGLES"), 0, 3)
+    GL.glUseProgram(0)
+    GL.glDeleteProgram(program)
+    for delete, name in (
+        (GL.glDeleteVertexArrays, array), (GL.glDeleteFramebuffers, framebuffer), (GL.glDeleteTextures, texture),
+    ):  # fmt: skip
+        delete(1, ctypes.c_uint(name))  # which unbinds it
+
+
 def _framebuffers() -> None:
     """Different ones for drawing and reading, with depth and stencil, sRGB colour and odd draw buffers."""
     for binding in ("DRAW_FRAMEBUFFER", "READ_FRAMEBUFFER"):

@@ -14,7 +14,7 @@ from typing import Any
 import moderngl
 import numpy as np
 import pytest
-from glstate import GL, POISONS, difference, immutable_texture, live_names, snapshot
+from glstate import GL, POISONS, difference, draw_something, immutable_texture, live_names, snapshot
 from support import geometry_of
 
 import alphastream_gpu
@@ -65,7 +65,8 @@ def use_everything(renderer: MaskRenderer, check: Callable[[], None]) -> None:
 
 @pytest.fixture
 def host(ctx_new: moderngl.Context) -> Iterator[moderngl.Context]:
-    """A context whose host has drawn nothing yet."""
+    """A context as it is made, but that something was drawn."""
+    draw_something()
     yield ctx_new
     assert GL.glGetError() == 0
 
@@ -103,11 +104,25 @@ def test_everything_poisoned_at_once(host: moderngl.Context) -> None:
         assert difference(before, snapshot()) == {}
 
     with MaskRenderer(host, native_size=NATIVE) as made:
+        assert made.is_exact
         use_everything(made, check)
         unkind = MaskRenderer(host, native_size=NATIVE, preserve_state=False)
     use_everything(unkind, lambda: None)  # masks are exact without preserving, too
     assert difference(before, snapshot()) != {}
     unkind.release()
+
+
+def test_without_preserving_masks_are_the_shaders_too(host: moderngl.Context) -> None:
+    """On a context that no other renderer was checked on, as it is made and with everything poisoned."""
+    for poisons in ((), POISONS.values()):
+        for poison in poisons:
+            poison()
+        renderer._exact.pop(host, None)
+        with MaskRenderer(host, native_size=NATIVE, preserve_state=False) as made:
+            assert made.is_exact
+            use_everything(made, lambda: None)
+            assert 0 < made.stats.cpu_fallbacks < made.stats.frames / 2  # those of FAR
+        assert GL.glGetError() == 0
 
 
 @pytest.mark.parametrize("version", [330, 400, 410, 430])

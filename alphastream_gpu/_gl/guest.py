@@ -373,8 +373,9 @@ class Making(Writing):
         if self._preserve:
             for item in (e.GL_PACK_ALIGNMENT, e.GL_UNPACK_ALIGNMENT):
                 self._later(gl.glPixelStorei, item, gl.integer(item))
+        self._undo.append((gl.glActiveTexture, e.GL_TEXTURE0))  # whatever is preserved: the drawing goes on with it
+        if self._preserve:
             unit = e.GL_TEXTURE0 + self._ctx.default_texture_unit
-            self._later(gl.glActiveTexture, e.GL_TEXTURE0)
             gl.glActiveTexture(unit)
             self._save_textures()
             self._later(gl.glActiveTexture, unit)
