@@ -20,6 +20,7 @@ OpenGL.ERROR_CHECKING = False
 OpenGL.CONTEXT_CHECKING = False
 
 from OpenGL import GL  # noqa: E402 - after its settings
+from OpenGL.raw.GL.VERSION import GL_1_1, GL_2_0  # noqa: E402 - calls that ask for no context; it may be of GLX
 
 CAPABILITIES = (
     "BLEND", "COLOR_LOGIC_OP", "CULL_FACE", "DEPTH_CLAMP", "DEPTH_TEST", "DITHER", "FRAMEBUFFER_SRGB", "LINE_SMOOTH",
@@ -233,7 +234,7 @@ def _vertex_array() -> None:
         GL.glBindBuffer(gl(binding), _new(GL.glGenBuffers))
         GL.glBufferData(gl(binding), 64, bytes(64), gl("STATIC_DRAW"))
     GL.glEnableVertexAttribArray(3)
-    GL.glVertexAttribPointer(3, 4, gl("FLOAT"), False, 16, None)
+    GL_2_0.glVertexAttribPointer(3, 4, gl("FLOAT"), False, 16, None)
     GL.glVertexAttribDivisor(3, 5)
 
 
@@ -352,3 +353,104 @@ POISONS: dict[str, Callable[[], None]] = {
         "COPY_READ_BUFFER", "COPY_WRITE_BUFFER", "UNIFORM_BUFFER", "DRAW_INDIRECT_BUFFER")],
 }  # fmt: skip
 """One state each, set to something unusual that would change, or stop, a careless guest's drawing."""
+
+
+# Compatibility contexts have more.
+
+COMPATIBILITY_CAPABILITIES = (
+    "ALPHA_TEST", "POLYGON_STIPPLE", "FOG", "LIGHTING", "LIGHT0", "TEXTURE_2D", "NORMALIZE", "COLOR_MATERIAL",
+    "LINE_STIPPLE", "POINT_SPRITE", "VERTEX_PROGRAM_TWO_SIDE", "INDEX_LOGIC_OP", "COLOR_SUM", "AUTO_NORMAL",
+    "TEXTURE_GEN_S", "MAP2_VERTEX_3",
+)  # fmt: skip
+CLIENT_ARRAYS = ("VERTEX_ARRAY", "COLOR_ARRAY", "TEXTURE_COORD_ARRAY")
+TRANSFERS = {
+    "MAP_COLOR": 1, "MAP_STENCIL": 1, "INDEX_SHIFT": 3, "INDEX_OFFSET": 5, "RED_SCALE": 0.25, "GREEN_SCALE": 0.5,
+    "ALPHA_SCALE": 0.125, "DEPTH_SCALE": 0.75, "RED_BIAS": 0.5, "BLUE_BIAS": 0.25, "ALPHA_BIAS": -1.0,
+}  # fmt: skip
+"""Pixel transfer; each would change what is read or uploaded as red, or shows that others are let be."""
+COMPATIBILITY_FLOATS = {
+    "ALPHA_TEST_REF": 1, "CURRENT_COLOR": 4, "TEXTURE_MATRIX": 16, "MODELVIEW_MATRIX": 16, "CLAMP_VERTEX_COLOR": 1,
+    "CLAMP_FRAGMENT_COLOR": 1, **dict.fromkeys(TRANSFERS, 1),
+}  # fmt: skip
+_MAP = (ctypes.c_float * 4)(0.75, 0.5, 0.25, 0.0)
+_CORNERS = (ctypes.c_float * 6)()
+
+
+def compatibility_snapshot() -> dict[str, Any]:
+    """What compatibility contexts have besides :func:`snapshot`."""
+    state: dict[str, Any] = {"POLYGON_MODE of both faces": _integers("POLYGON_MODE", 2)}
+    for name in ("ALPHA_TEST_FUNC", "MATRIX_MODE", "CLIENT_ACTIVE_TEXTURE", "SHADE_MODEL", "LIST_BASE"):
+        state[name] = _integers(name, 1)
+    active = _integers("ACTIVE_TEXTURE", 1)[0]
+    GL.glActiveTexture(gl("TEXTURE0"))  # units beyond those of the fixed functions have no matrix
+    for name, count in COMPATIBILITY_FLOATS.items():
+        values = (ctypes.c_float * 16)()
+        GL.glGetFloatv(gl(name), values)
+        state[name] = tuple(values[:count])
+    state |= {name: GL.glIsEnabled(gl(name)) for name in COMPATIBILITY_CAPABILITIES + CLIENT_ARRAYS}
+    GL.glActiveTexture(active)
+    size = _integers("PIXEL_MAP_R_TO_R_SIZE", 1)[0]
+    values = (ctypes.c_float * size)()
+    packed = _integers("PIXEL_PACK_BUFFER_BINDING", 1)[0]
+    GL.glBindBuffer(gl("PIXEL_PACK_BUFFER"), 0)  # else values would go there
+    GL.glGetPixelMapfv(gl("PIXEL_MAP_R_TO_R"), values)
+    GL.glBindBuffer(gl("PIXEL_PACK_BUFFER"), packed)
+    state["PIXEL_MAP_R_TO_R"] = tuple(values)
+    return state
+
+
+def _fixed_function() -> None:
+    active = _integers("ACTIVE_TEXTURE", 1)[0]
+    GL.glActiveTexture(gl("TEXTURE0"))
+    for name in COMPATIBILITY_CAPABILITIES:
+        if name not in ("ALPHA_TEST", "POLYGON_STIPPLE"):
+            GL.glEnable(gl(name))
+    GL.glColor4f(0.1, 0.2, 0.3, 0.4)
+    GL.glShadeModel(gl("FLAT"))
+    GL.glMatrixMode(gl("TEXTURE"))
+    GL.glScalef(9.0, 0.0, 3.0)
+    GL.glActiveTexture(active)
+
+
+def _client_arrays() -> None:
+    """In memory, without a vertex array object, as in OpenGL 1.1."""
+    GL.glBindVertexArray(0)
+    GL.glBindBuffer(gl("ARRAY_BUFFER"), 0)
+    for name in CLIENT_ARRAYS:
+        GL.glEnableClientState(gl(name))
+    GL_1_1.glVertexPointer(2, gl("FLOAT"), 0, _CORNERS)
+    GL_1_1.glColorPointer(3, gl("FLOAT"), 0, _CORNERS)
+    GL_1_1.glTexCoordPointer(2, gl("FLOAT"), 0, _CORNERS)
+
+
+def _pixel_map() -> None:
+    unpacked = _integers("PIXEL_UNPACK_BUFFER_BINDING", 1)[0]
+    GL.glBindBuffer(gl("PIXEL_UNPACK_BUFFER"), 0)  # else the map would come from there
+    GL.glPixelMapfv(gl("PIXEL_MAP_R_TO_R"), 4, _MAP)
+    GL.glBindBuffer(gl("PIXEL_UNPACK_BUFFER"), unpacked)
+    GL.glPixelTransferi(gl("MAP_COLOR"), 1)
+
+
+def _stipple() -> None:
+    unpacked = _integers("PIXEL_UNPACK_BUFFER_BINDING", 1)[0]
+    GL.glBindBuffer(gl("PIXEL_UNPACK_BUFFER"), 0)
+    GL.glPolygonStipple((ctypes.c_ubyte * 4096)())  # no pixel at all, whatever the pixel-store settings are
+    GL.glBindBuffer(gl("PIXEL_UNPACK_BUFFER"), unpacked)
+    GL.glEnable(gl("POLYGON_STIPPLE"))
+
+
+COMPATIBILITY_POISONS: dict[str, Callable[[], None]] = {
+    "alpha test": lambda: (GL.glEnable(gl("ALPHA_TEST")), GL.glAlphaFunc(gl("NEVER"), 0.5)),
+    "polygon stipple": _stipple,
+    "polygon modes of faces": lambda: (
+        GL.glPolygonMode(gl("FRONT"), gl("LINE")), GL.glPolygonMode(gl("BACK"), gl("POINT"))),
+    "polygon mode of the back": lambda: (
+        GL.glPolygonMode(gl("FRONT"), gl("FILL")), GL.glPolygonMode(gl("BACK"), gl("LINE"))),
+    "pixel map": _pixel_map,
+    **{name: lambda name=name, value=value: GL.glPixelTransferf(gl(name), value) for name, value in TRANSFERS.items()
+       if name != "MAP_COLOR"},
+    "fixed function": _fixed_function,
+    "client arrays": _client_arrays,
+    "clamps": lambda: [GL.glClampColor(gl(f"CLAMP_{name}_COLOR"), gl("TRUE")) for name in ("VERTEX", "FRAGMENT")],
+}  # fmt: skip
+"""As POISONS, one after the other in this order."""
