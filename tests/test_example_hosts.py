@@ -95,6 +95,7 @@ def check_picture(found: Picture, expected: Picture, *, is_labelled: bool) -> No
 def screen(tmp_path_factory: pytest.TempPathFactory, ctx_session: moderngl.Context) -> Iterator[Screen]:
     """On a machine with OpenGL."""
     with open_screen(tmp_path_factory.mktemp("screen")) as opened:
+        opened.environment.pop("PYOPENGL_PLATFORM", None)  # EGL, which is for this process
         opened.xdotool("mousemove", "799", "599")  # the pointer is in the picture
         yield opened
 
@@ -102,7 +103,6 @@ def screen(tmp_path_factory: pytest.TempPathFactory, ctx_session: moderngl.Conte
 def environment_of(screen: Screen, host: str) -> dict[str, str]:
     _, own, _ = HOSTS[host]
     environment = {**screen.environment, **own}
-    environment.pop("PYOPENGL_PLATFORM", None)  # EGL, for this process
     if host == "pyglet headless":
         del environment["DISPLAY"]
     return environment
