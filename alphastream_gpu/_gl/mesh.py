@@ -44,8 +44,8 @@ points, and with the fourth the outline's quads, whose corners are rounded, are 
 SCRATCH_COMPONENTS: Final = 4
 """Planes that one pass fills beside the target, in the components of an RGBA8 texture."""
 
-_COARSE: Final = 64
-"""Native pixels for one of the grid, from which on segments between the grid's pixels are sorted out."""
+_NEAR: Final = 0.51
+"""Half a pixel, and what float64 may be off."""
 _INDEX_BYTES: Final = 2
 
 
@@ -240,22 +240,29 @@ def _outline_order(segments: Segments, grid: Grid) -> tuple[npt.NDArray[np.int64
     The order in which segments are uploaded (None: as they are), how many are drawn as outline, how many of these are
     closed.
 
-    A segment's pixels lie in its box; one whose box holds no pixel of the grid need not be drawn. On the sample that is
-    half of them where every eighth pixel is drawn, and a tenth where every second is, which the sorting would eat up.
+    A pixel that a segment sets lies within half a pixel of it, measured across its major axis. So it can set one of the
+    grid's only where, at a multiple of the step along the major axis, it comes that near to a multiple across. On the
+    sample, where every eighth pixel is drawn, one segment in five does. On finer grids more do, and the search is not
+    worth it.
     """
-    if grid.step_x * grid.step_y < _COARSE:
+    step = MAX_STEP
+    if grid.step != (step, step):
         return None, segments.n_segments, segments.n_closed
-    is_seen = _holds_multiple(segments.ax, segments.bx, grid.step_x)
-    is_seen &= _holds_multiple(segments.ay, segments.by, grid.step_y)
+    is_steep = np.abs(segments.dy) > np.abs(segments.dx)
+    start, side = np.where(is_steep, (segments.ay, segments.ax), (segments.ax, segments.ay))
+    length, shift = np.where(is_steep, (segments.dy, segments.dx), (segments.dx, segments.dy))
+    slope = shift / np.where(length, length, 1)
+    end = start + length
+    first = -(-np.minimum(start, end) // step)
+    count = np.maximum(start, end) // step - first + 1
+    which = np.arange(len(count)).repeat(count)
+    at = (first - np.cumsum(count) + count)[which] + np.arange(len(which))
+    steps_across = (side[which] + (at * step - start[which]) * slope[which]) / step
+    is_near = np.abs(steps_across - np.rint(steps_across)) * step <= _NEAR
+    is_seen = np.zeros(segments.n_segments, np.bool_)
+    is_seen[which[is_near]] = True
     n_closed = int(is_seen[: segments.n_closed].sum())
     return np.argsort(~is_seen, kind="stable"), int(is_seen.sum()), n_closed
-
-
-def _holds_multiple(start: npt.NDArray[np.int64], end: npt.NDArray[np.int64], step: int) -> npt.NDArray[np.bool_]:
-    """Whether there is a multiple of `step` between start and end, both included."""
-    last = np.maximum(start, end)
-    holds: npt.NDArray[np.bool_] = last - last % step >= np.minimum(start, end)
-    return holds
 
 
 def _fits(box: Box, native_size: tuple[int, int], max_viewport: int) -> bool:
