@@ -6,31 +6,15 @@ Each pair is measured in turns (A B A B), so that a change of the machine's mood
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from statistics import median
 from typing import Any
 
 import moderngl
-from conftest import facts, report
+from conftest import facts, in_turns, report
 
 from alphastream_gpu import FrameGeometry, MaskRenderer
 
 THUMBNAIL = (256, 128)
 BATCH = 64
-ROUNDS = 25
-
-
-def in_turns(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[float, float]:
-    """Medians of both, in seconds; the first turn is for warming up."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for turn in range(ROUNDS + 1):
-        for work, taken in zip((first, second), times, strict=True):
-            start = time.perf_counter()
-            work()
-            if turn:
-                taken.append(time.perf_counter() - start)
-    return median(times[0]), median(times[1])
 
 
 def _once(benchmark: Any) -> None:
@@ -64,7 +48,10 @@ def test_preserving_state(benchmark: Any, geometries: list[FrameGeometry], ctx: 
     )
 
 
-def _batches(ctx: moderngl.Context, geometries: list[FrameGeometry], native_size: tuple[int, int], what: str) -> None:
+def _batches(
+    ctx: moderngl.Context, geometries: list[FrameGeometry], native_size: tuple[int, int]
+) -> tuple[float, float]:
+    """A frame's time by itself and in a batch, in seconds."""
     batch = geometries[:BATCH]
     with MaskRenderer(ctx, native_size=native_size) as renderer:
         texture, array = ctx.texture(THUMBNAIL, 1), ctx.texture_array((*THUMBNAIL, BATCH), 1)
@@ -81,16 +68,21 @@ def _batches(ctx: moderngl.Context, geometries: list[FrameGeometry], native_size
         single, many = in_turns(singly, together)
         texture.release()
         array.release()
-    report(f"render_many, {what}", single / many, 2, "x single renders", at_least=True)
-    facts[f"  of these, a frame, {what}"] = f"{many / BATCH * 1e6:.0f} us; singly {single / BATCH * 1e6:.0f} us"
+    return single / BATCH, many / BATCH
 
 
 def test_batches(benchmark: Any, geometries: list[FrameGeometry], ctx: moderngl.Context) -> None:
-    """Of the sample at an eighth of its size, and of frames whose native size that is."""
+    """
+    The sample at an eighth of its size; and beside it, without a bar, frames whose native size that is, made of the
+    sample's by dividing its points: as many points for a sixty-fourth of the pixels, which no tracer would give.
+    """
     _once(benchmark)
-    _batches(ctx, geometries, (2048, 1024), "256 x 128 of 2048 x 1024")
+    single, many = _batches(ctx, geometries, (2048, 1024))
+    report("render_many, 64 frames, 256 x 128", single / many, 2, "x single renders", at_least=True)
+    facts["  of these, a frame of the batch"] = f"{many * 1e6:.0f} us; singly {single * 1e6:.0f} us"
     small = [FrameGeometry(geometry.points // 8, geometry.channel_offsets) for geometry in geometries]
-    _batches(ctx, small, THUMBNAIL, "256 x 128 native")
+    single, many = _batches(ctx, small, THUMBNAIL)
+    facts["  the same points on a grid of 256 x 128"] = f"{single / many:.2f} x; {many * 1e6:.0f} us a frame"
 
 
 def test_reading(benchmark: Any, geometries: list[FrameGeometry], ctx: moderngl.Context) -> None:

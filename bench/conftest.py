@@ -8,9 +8,11 @@ machine. A benchmark's one round is a pass over all sample frames; its median ov
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import moderngl
@@ -51,7 +53,6 @@ BARS = (
     Bar("CPU twin, 512 x 256", "cpu_small", "cpu_native", 0.5),
     Bar("CPU twin, 6720 x 3360", "cpu_large", "cv2_resize_large", 2),
     Bar("FrameGeometry.from_payload", "from_payload", "inflate", 4),
-    Bar("MaskRenderer.render + finish, native", "gl_native", "fillpoly", 30),
 )
 BESIDE = ("pillow", "skia")
 """Other rasterizers, shown for comparison."""
@@ -64,6 +65,21 @@ def report(work: str, value: float, bar: float, unit: str, *, at_least: bool = F
     """Leave a measured figure and its bar for the table."""
     met = value >= bar if at_least else value <= bar
     facts[work] = f"{value:.4g} {unit}, bar {'>=' if at_least else '<='} {bar:g}: {'met' if met else 'MISSED'}"
+
+
+_TURNS = 25
+
+
+def in_turns(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[float, float]:
+    """Medians of both, in seconds; the first turn is for warming up."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for turn in range(_TURNS + 1):
+        for work, taken in zip((first, second), times, strict=True):
+            start = time.perf_counter()
+            work()
+            if turn:
+                taken.append(time.perf_counter() - start)
+    return median(times[0]), median(times[1])
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:

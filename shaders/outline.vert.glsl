@@ -1,14 +1,15 @@
 #version 330 core
 // Outline, vertex stage: one instance per segment, a quad that covers every pixel of its line and little else.
 //
-// The quad is a parallelogram along the major axis. It need not be exact, only wide enough: a line's pixels lie within
-// half a pixel of the ideal segment, stretching it by END_MARGIN tilts it by less than that margin, and the fragment
-// stage decides each pixel in integers. The pixel box of a long diagonal segment would be a thousand times as many.
+// The quad is a parallelogram along the segment, its ends cut along the minor axis. It need not be exact, only wide
+// enough: the pixels that a segment sets lie within half a pixel of it, measured across the major axis, and rounding the
+// corners to subpixels moves them by a quarter of a native pixel at most (mesh.py, MAX_STEP). The fragment stage decides
+// each pixel in integers. The pixel box of a long diagonal segment would be a thousand times as many.
 #include "shared/lattice.glsl"
 #include "shared/piece.glsl"
 
-const float END_MARGIN = 0.75;
-const float SIDE_MARGIN = 1.5;
+const float END_MARGIN = 0.5;
+const float SIDE_MARGIN = 1.0;
 
 in ivec2 a;
 in ivec2 b;
@@ -24,10 +25,11 @@ uniform int first_layer;
 out PIECE_BLOCK piece;
 
 void main() {
-    ivec2 extent = abs(b - a);
-    bool is_steep = extent.y > extent.x;
-    vec2 along = is_steep ? vec2(0.0, b.y < a.y ? -1.0 : 1.0) : vec2(b.x < a.x ? -1.0 : 1.0, 0.0);
-    vec2 across = along.yx;
+    vec2 delta = vec2(b - a);
+    bool is_steep = abs(delta.y) > abs(delta.x);
+    float major = max(max(abs(delta.x), abs(delta.y)), 1.0);
+    vec2 along = delta == vec2(0.0) ? vec2(1.0, 0.0) : delta / major;
+    vec2 across = is_steep ? vec2(1.0, 0.0) : vec2(0.0, 1.0);
     bool is_far_end = (gl_VertexID & 1) != 0;
     bool is_left = (gl_VertexID & 2) != 0;
     vec2 corner = is_far_end ? vec2(b) + END_MARGIN * along : vec2(a) - END_MARGIN * along;

@@ -29,6 +29,8 @@ __all__ = [
     "triangles",
 ]
 
+Int64 = npt.NDArray[np.int64]
+
 MAX_VIEWPORT: Final = 16384
 """Largest viewport edge that is used, in pixels. GL 3.3 hardware has viewports of at least its largest texture; 2^14
 keeps coordinates in int16 and the shaders' products in int32."""
@@ -46,6 +48,8 @@ SCRATCH_COMPONENTS: Final = 4
 
 _NEAR: Final = 0.51
 """Half a pixel, and what float64 may be off."""
+_PART: Final = 4096
+"""Segments looked at at once: arrays of that length stay in the cache, and come from memory that the process has."""
 _INDEX_BYTES: Final = 2
 
 
@@ -181,7 +185,7 @@ def plan_batch(
 
 def _plan(
     geometry: FrameGeometry,
-    frames: npt.NDArray[np.int64] | None,
+    frames: Int64 | None,
     native_size: tuple[int, int],
     grid: Grid,
     max_viewport: int,
@@ -235,7 +239,7 @@ def _plan(
     return DrawPlan(upload, n_outline, n_closed, planes, beside, beside_boxes, grid, origin, span)
 
 
-def _outline_order(segments: Segments, grid: Grid) -> tuple[npt.NDArray[np.int64] | None, int, int]:
+def _outline_order(segments: Segments, grid: Grid) -> tuple[Int64 | None, int, int]:
     """
     The order in which segments are uploaded (None: as they are), how many are drawn as outline, how many of these are
     closed.
@@ -248,9 +252,19 @@ def _outline_order(segments: Segments, grid: Grid) -> tuple[npt.NDArray[np.int64
     step = MAX_STEP
     if grid.step != (step, step):
         return None, segments.n_segments, segments.n_closed
-    is_steep = np.abs(segments.dy) > np.abs(segments.dx)
-    start, side = np.where(is_steep, (segments.ay, segments.ax), (segments.ax, segments.ay))
-    length, shift = np.where(is_steep, (segments.dy, segments.dx), (segments.dx, segments.dy))
+    is_seen = np.zeros(segments.n_segments, np.bool_)
+    for first in range(0, segments.n_segments, _PART):
+        part = slice(first, first + _PART)
+        is_seen[part] = _sees_a_pixel(segments.ax[part], segments.ay[part], segments.dx[part], segments.dy[part], step)
+    n_closed = int(is_seen[: segments.n_closed].sum())
+    return np.argsort(~is_seen, kind="stable"), int(is_seen.sum()), n_closed
+
+
+def _sees_a_pixel(ax: Int64, ay: Int64, dx: Int64, dy: Int64, step: int) -> npt.NDArray[np.bool_]:
+    """Which segments come near enough to a pixel of the grid to set it."""
+    is_steep = np.abs(dy) > np.abs(dx)
+    start, side = np.where(is_steep, ay, ax), np.where(is_steep, ax, ay)
+    length, shift = np.where(is_steep, dy, dx), np.where(is_steep, dx, dy)
     slope = shift / np.where(length, length, 1)
     end = start + length
     first = -(-np.minimum(start, end) // step)
@@ -259,10 +273,9 @@ def _outline_order(segments: Segments, grid: Grid) -> tuple[npt.NDArray[np.int64
     at = (first - np.cumsum(count) + count)[which] + np.arange(len(which))
     steps_across = (side[which] + (at * step - start[which]) * slope[which]) / step
     is_near = np.abs(steps_across - np.rint(steps_across)) * step <= _NEAR
-    is_seen = np.zeros(segments.n_segments, np.bool_)
+    is_seen = np.zeros(len(count), np.bool_)
     is_seen[which[is_near]] = True
-    n_closed = int(is_seen[: segments.n_closed].sum())
-    return np.argsort(~is_seen, kind="stable"), int(is_seen.sum()), n_closed
+    return is_seen
 
 
 def _fits(box: Box, native_size: tuple[int, int], max_viewport: int) -> bool:
@@ -294,7 +307,7 @@ def _power_of_two(edge: int) -> int:
     return 1 << (edge - 1).bit_length()
 
 
-def triangles(firsts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def triangles(firsts: Int64, counts: Int64) -> Int64:
     """
     Triangles that flip each polygon's interior: every chord halves a chain of points, from the whole polygon down.
 
@@ -325,10 +338,10 @@ def triangles(firsts: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> n
 
 
 def _planes(
-    colours: npt.NDArray[np.int64],
-    counts: npt.NDArray[np.int64],
-    low: npt.NDArray[np.int64],
-    high: npt.NDArray[np.int64],
+    colours: Int64,
+    counts: Int64,
+    low: Int64,
+    high: Int64,
     grid: Grid,
     first: int,
 ) -> tuple[PlaneDraw, ...]:
@@ -343,9 +356,7 @@ def _planes(
     return tuple(planes)
 
 
-def _boxes(
-    low: npt.NDArray[np.int64], high: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], grid: Grid
-) -> tuple[Box, ...]:
+def _boxes(low: Int64, high: Int64, starts: Int64, grid: Grid) -> tuple[Box, ...]:
     """Boxes around runs of channels, in pixels of the grid and cropped to it."""
     step = np.array(grid.step)
     lows = np.maximum(np.minimum.reduceat(low, starts, axis=0) // step, 0).tolist()

@@ -145,6 +145,8 @@ class Passes:
             scratch = self._scratch_texture(plan.grid.size, 1, len(layers))
             whole = Box(0, 0, target.width - 1, target.height - 1)
             self._draw_resolve(plan, scratch, target.size, [whole] * len(layers), layers)
+        if self._is_layered:
+            self._gl.glFlush()  # likewise, while the host goes on
 
     def _clear_layers(self, attachment: Attachment, target: Target, layers: range) -> None:
         """Clear some layers of a target that is attached as a whole."""

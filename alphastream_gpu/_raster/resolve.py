@@ -17,6 +17,8 @@ ALIGNMENT: Final = 64
 """Bytes; a cache line, and the widest vector registers. Masks are handed to C hosts where they lie."""
 
 Mask = npt.NDArray[np.uint8]
+_KEPT_BYTES: Final = 1 << 24
+"""16 MiB: a native mask of 4096 x 4096."""
 _PART_BYTES: Final = 1 << 20
 """Bytes unpacked at once: the bits lie in memory that is in the cache, and is not given back to the system after each
 mask."""
@@ -66,3 +68,19 @@ def _aligned_empty(shape: tuple[int, int]) -> Mask:
     raw = np.empty(n_bytes + ALIGNMENT - 1, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + n_bytes].reshape(shape)
+
+
+def _keep_freed_memory() -> None:
+    """
+    Let the process keep the memory of freed masks for the next ones.
+
+    glibc gives blocks of a mask's size back to the system when they are freed. The next mask takes them anew, and each
+    of their pages is a fault: four fifths of a mask's time, here. What glibc keeps is what is smaller than the largest
+    block that
+    was ever freed, up to twice as much in all (mallopt(3), M_MMAP_THRESHOLD). So one is taken, never touched, and
+    freed. Elsewhere that does nothing.
+    """
+    np.empty(_KEPT_BYTES, np.uint8)
+
+
+_keep_freed_memory()
