@@ -18,6 +18,8 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from ._exceptions import TransportError
+
 __all__ = ["LoopLease"]
 
 T = TypeVar("T")
@@ -26,18 +28,30 @@ T = TypeVar("T")
 class _LoopThread:
     """A thread that runs an event loop until it is told to stop."""
 
+    _error: OSError | None = None
+    """Why there is no loop."""
+
     def __init__(self) -> None:
         started = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(started,), name="alphastream-loop", daemon=True)
         self._thread.start()
         started.wait()
+        if self._error is not None:
+            self._thread.join()
+            raise TransportError(f"no event loop for reading: {self._error}") from self._error
 
     def _run(self, started: threading.Event) -> None:
-        with asyncio.Runner() as runner:  # which cancels what is left when it ends
-            self.loop = runner.get_loop()
-            self._stop = asyncio.Event()
+        try:
+            with asyncio.Runner() as runner:  # which cancels what is left when it ends
+                self.loop = runner.get_loop()
+                self._stop = asyncio.Event()
+                started.set()
+                runner.run(self._until_stopped())
+        except OSError as exc:  # a loop takes three file descriptors
+            if started.is_set():
+                raise
+            self._error = exc
             started.set()
-            runner.run(self._until_stopped())
 
     async def _until_stopped(self) -> None:
         await self._stop.wait()

@@ -197,13 +197,13 @@ def test_wrong_and_missing_passphrases(
         assert passphrase.hex() not in done.stdout
 
 
-@pytest.mark.parametrize("mode", ["play", "threads", "fork", "leave"])
+@pytest.mark.parametrize("mode", ["play", "threads", "fork", "signals", "leave"])
 def test_a_program_that_loads(capi: Path, loaded: Path, hashes: tuple[Path, Path], mode: str) -> None:
     """threads: eight, four handles, 20,000 calls, all hashes right. leave: nobody destroys anything."""
     assert_ok(run(loaded, mode, capi / LIBRARY, SAMPLE, hashes[1]))
 
 
-@pytest.mark.parametrize("mode", ["play", "fork", "leave"])
+@pytest.mark.parametrize("mode", ["play", "fork", "signals", "leave"])
 def test_a_program_that_loads_over_http(capi: Path, loaded: Path, hashes: tuple[Path, Path], mode: str) -> None:
     with Server(SAMPLE.read_bytes(), latency=0.01) as server:
         assert_ok(run(loaded, mode, capi / LIBRARY, server.url(), hashes[1]))
@@ -388,14 +388,17 @@ def copied(capi: Path, tmp_path: Path) -> Path:
     return environment
 
 
-@pytest.mark.parametrize("damage", ["none", "package", "interpreter", "code", "stdlib"])
+@pytest.mark.parametrize("damage", ["none", "chatter", "package", "interpreter", "code", "stdlib"])
 def test_an_environment_that_is_gone(
     copied: Path, capi: Path, loaded: Path, hashes: tuple[Path, Path], damage: str
 ) -> None:
     """CV_create gives null after one line that says what is missing."""
     site = next(copied.glob("lib/python*/site-packages"))
     expected = ""
-    if damage == "package":
+    if damage == "chatter":
+        (site / "noise.pth").write_text("import nonexistent_thing\nimport sys; sys.stderr.write('x'); print('y')\n")
+        (site / "sitecustomize.py").write_text("print('z')\n1 / 0\n")
+    elif damage == "package":
         (site / "numpy").unlink()
         expected = f"missing: {site}/numpy/__init__.py"
     elif damage == "interpreter":
@@ -409,7 +412,7 @@ def test_an_environment_that_is_gone(
     elif damage == "stdlib":
         (copied / "pyvenv.cfg").unlink()  # its Python is then looked for in the wrong place
     done = run(loaded, "play", copied / "capi" / LIBRARY, SAMPLE, hashes[1])
-    if damage in ("none", "stdlib") and done.returncode == 0:
+    if damage in ("none", "chatter", "stdlib") and done.returncode == 0:
         assert_ok(done)
         return
     said, *rest = done.stderr.splitlines()

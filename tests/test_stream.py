@@ -479,3 +479,32 @@ def test_config_is_a_value() -> None:
     assert hash(Config()) == hash(Config())
     with pytest.raises(AttributeError):
         Config().fps = 3  # type: ignore[misc, assignment]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_no_file_descriptors_left() -> None:
+    """The loop's thread cannot begin; opening says so, instead of waiting for it, and works again later."""
+    script = f"""
+import os, resource, alphastream_gpu
+held = []
+resource.setrlimit(resource.RLIMIT_NOFILE, (32, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+try:
+    while True:
+        held.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+for _ in range(2):
+    try:
+        alphastream_gpu.open({str(SAMPLE)!r})
+    except alphastream_gpu.TransportError as exc:
+        print(exc)
+for one in held:
+    os.close(one)
+print(alphastream_gpu.open({str(SAMPLE)!r}).metadata.frame_count)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    first, second, last = done.stdout.splitlines()
+    assert first == second
+    assert first.startswith("no event loop for reading:")
+    assert last == "120"

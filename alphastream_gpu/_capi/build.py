@@ -112,6 +112,7 @@ def _compile(scratch: Path, libpython: Path, version: str) -> Path:
             f"-Wl,-rpath,{libpython.parent}",
             f"-Wl,--version-script={scratch / 'exports.map'}",
             f"-Wl,-soname,{LIBRARY}",
+            "-Wl,--disable-new-dtags",  # RPATH, which LD_LIBRARY_PATH does not overrule
             "-Wl,-z,nodelete",  # its threads would be left without code
         ],
     )

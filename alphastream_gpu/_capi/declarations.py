@@ -126,9 +126,12 @@ def shim_functions(constants: dict[str, str]) -> str:
         call = f"{PREFIX}{one.name}({one.argument_names})"
         cleared = "".join(f"    if ({name})\n        *{name} = {value};\n" for name, value in one.outputs.items())
         fail = f"return {one.failure};" if one.failure else "return;"
+        kept = f"{one.result} result = {call};" if one.failure else f"{call};"
+        answer = "    return result;\n" if one.failure else ""
         parts.append(
             f"{head}\n{{\n{cleared}    if (!{ready})\n        {fail}\n"
-            f"    {'return ' if one.failure else ''}{call};\n}}\n"
+            "    sigset_t before;\n    alphastream_hold_signals(&before);\n"
+            f"    {kept}\n    pthread_sigmask(SIG_SETMASK, &before, NULL);\n{answer}}}\n"
         )
     return "\n".join(parts)
 

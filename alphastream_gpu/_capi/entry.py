@@ -22,6 +22,7 @@ _SWITCH_SECONDS: Final = 0.0005
 """How long a busy thread may keep Python's lock from a player's call; Python's own default is ten times that, near half
 of the time box."""
 _DEFAULT_TIMEOUT_MS: Final = 10_000
+_MAX_TEXT_BYTES: Final = 2000
 _NOT_UTF8: Final = "expected UTF-8, found other bytes"
 
 
@@ -65,13 +66,15 @@ class Entry:
         player = self._player(handle)
         if player is None:
             return -1
-        return 0 if player.error is None else int(player.error.code)
+        error = player.error  # once: another thread may clear it
+        return 0 if error is None else int(error.code)
 
     def get_last_error_text(self, handle: Any) -> Any:
         player = self._player(handle)
-        if player is None or player.error is None:
+        error = None if player is None else player.error
+        if player is None or error is None:
             return self._no_handle if player is None else self._no_text
-        text = " ".join(player.error.message.split()).encode("utf-8", "replace").replace(b"\0", b"?")
+        text = " ".join(error.message.split()).encode("utf-8", "replace").replace(b"\0", b"?")[:_MAX_TEXT_BYTES]
         return player.texts.give(self._ffi.new("char[]", text))
 
     def get_total_frames(self, handle: Any) -> int:

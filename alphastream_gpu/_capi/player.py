@@ -30,6 +30,9 @@ ENCRYPTED_SUFFIX: Final = ".asvr"
 _MAX_THREADS: Final = 16
 """Threads of which each keeps what it was given last; a handle is one player's, which has few."""
 _MAX_READY_FRAMES: Final = 256
+_MAX_READY_BYTES: Final = 1 << 29
+"""Masks made ahead take at most 512 MiB: hosts ask for many, not knowing what one takes."""
+_FEWEST_READY_FRAMES: Final = 2
 _MAX_CACHE_FRAMES: Final = 65536
 _PREFETCH_FRAMES: Final = 120
 _INTERNAL: Final = "internal error, please report it: "
@@ -210,9 +213,10 @@ def _config(
     size: tuple[int, int],
 ) -> Config:
     """Options from a host's numbers, each brought into its range: hosts pass 0 for "none" and much for "much"."""
+    most_ready = max(_FEWEST_READY_FRAMES, _MAX_READY_BYTES // (size[0] * size[1]))
     cache_frames = min(max(cache_frames, init_frames, 1), _MAX_CACHE_FRAMES)
     return Config(
-        ready_frames=min(ready_frames, _MAX_READY_FRAMES),
+        ready_frames=min(ready_frames, _MAX_READY_FRAMES, most_ready),
         cache_frames=cache_frames,
         prefetch_frames=min(max(_PREFETCH_FRAMES, init_frames), cache_frames),
         init_timeout=min(max(init_timeout, 0.1), 300.0),

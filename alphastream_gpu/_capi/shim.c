@@ -7,10 +7,15 @@
  * prints a traceback when it fails. So it is started here, in isolation, and all that can be missing is looked for before
  * cffi is let in: what it would print is then never printed.
  *
+ * Signals are the host's. While one of its threads is in here, they are held back, so that threads which are started meanwhile inherit
+ * that and never take one, not even the SIGPIPE of a server that has gone; and so that a handler which ends the process does not
+ * do so in the middle of a call.
+ *
  * A forked child has none of the interpreter's threads, and perhaps its locks: there every function fails, and nothing is called. */
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +29,8 @@ enum { ALPHASTREAM_UNTRIED, ALPHASTREAM_STARTED, ALPHASTREAM_FAILED };
 static pthread_mutex_t alphastream_starting = PTHREAD_MUTEX_INITIALIZER;
 static atomic_int alphastream_state = ALPHASTREAM_UNTRIED;
 static atomic_bool alphastream_is_forked = false;
+static pthread_once_t alphastream_fork_once = PTHREAD_ONCE_INIT;
+static const int alphastream_own_faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
 
 static void alphastream_say(const char *what, const char *which)
 {
@@ -34,6 +41,20 @@ static void alphastream_say(const char *what, const char *which)
 static void alphastream_after_fork(void)
 {
     atomic_store(&alphastream_is_forked, true);
+}
+
+static void alphastream_hold_signals(sigset_t *before)
+{
+    sigset_t held;
+    sigfillset(&held);
+    for (size_t i = 0; i < sizeof alphastream_own_faults / sizeof *alphastream_own_faults; i++)
+        sigdelset(&held, alphastream_own_faults[i]); /* to hold these back is to be killed by them */
+    pthread_sigmask(SIG_SETMASK, &held, before);
+}
+
+static void alphastream_register_fork(void)
+{
+    pthread_atfork(NULL, NULL, alphastream_after_fork);
 }
 
 static void alphastream_at_exit(void)
@@ -51,8 +72,10 @@ static void alphastream_say_exception(const char *what)
     PyErr_Fetch(&type, &value, &trace);
     PyObject *string = value ? PyObject_Str(value) : NULL;
     const char *utf8 = string ? PyUnicode_AsUTF8(string) : NULL;
-    if (utf8)
+    if (utf8 && *utf8)
         snprintf(text, sizeof text, "%s", utf8);
+    else if (type) /* such as MemoryError, which says nothing */
+        snprintf(text, sizeof text, "%s", ((PyTypeObject *)type)->tp_name);
     text[strcspn(text, "\r\n")] = '\0';
     PyErr_Clear();
     Py_XDECREF(string);
@@ -87,6 +110,7 @@ static bool alphastream_start_interpreter(void)
     if (!PyStatus_Exception(status)) {
         PyConfig config;
         PyConfig_InitIsolatedConfig(&config);
+        config.site_import = 0; /* done later, when nothing is printed any more: .pth files may hold anything */
         config.write_bytecode = 0; /* a player is no place to write into somebody's environment */
         status = PyConfig_SetBytesString(&config, &config.program_name, alphastream_executable);
         if (!PyStatus_Exception(status))
@@ -104,8 +128,18 @@ static bool alphastream_start_interpreter(void)
 }
 
 /* With Python's lock: the paths that the builder had, and a first import, whose failure is one line. */
-static bool alphastream_import(void)
+static bool alphastream_import(bool owns_interpreter)
 {
+    if (owns_interpreter) {
+        PySys_SetObject("stdout", Py_None);
+        PySys_SetObject("stderr", Py_None);
+        PyObject *site = PyImport_ImportModule("site");
+        PyObject *done = site ? PyObject_CallMethod(site, "main", NULL) : NULL;
+        if (!done)
+            PyErr_Clear(); /* what is missing for that, the next import tells */
+        Py_XDECREF(done);
+        Py_XDECREF(site);
+    }
     PyObject *path = PySys_GetObject("path");
     for (size_t i = 0; path && alphastream_search_paths[i]; i++) {
         PyObject *entry = PyUnicode_DecodeFSDefault(alphastream_search_paths[i]);
@@ -131,12 +165,11 @@ static bool alphastream_start_once(void)
     if (owns_interpreter && !alphastream_start_interpreter())
         return false;
     PyGILState_STATE held = PyGILState_Ensure();
-    bool is_imported = alphastream_import();
+    bool is_imported = alphastream_import(owns_interpreter);
     PyGILState_Release(held);
     if (!is_imported)
         return false;
     alphastream_on_start(owns_interpreter);
-    pthread_atfork(NULL, NULL, alphastream_after_fork);
     if (owns_interpreter)
         atexit(alphastream_at_exit); /* else the interpreter's own exit sees to it */
     return true;
@@ -148,10 +181,14 @@ static bool alphastream_start(void)
     if (atomic_load(&alphastream_is_forked))
         return false;
     if (atomic_load(&alphastream_state) == ALPHASTREAM_UNTRIED) {
+        sigset_t before;
+        pthread_once(&alphastream_fork_once, alphastream_register_fork); /* before anything that a child could wait for */
+        alphastream_hold_signals(&before);
         pthread_mutex_lock(&alphastream_starting);
         if (atomic_load(&alphastream_state) == ALPHASTREAM_UNTRIED)
             atomic_store(&alphastream_state, alphastream_start_once() ? ALPHASTREAM_STARTED : ALPHASTREAM_FAILED);
         pthread_mutex_unlock(&alphastream_starting);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
     return atomic_load(&alphastream_state) == ALPHASTREAM_STARTED;
 }

@@ -8,6 +8,7 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/wait.h>
@@ -249,6 +250,26 @@ static void survive(const char *url)
     cv.destroy(handle);
 }
 
+/* Signals are for the host: one that it waits for comes to it, though the library's threads were there before it was blocked. */
+static void take_signals(const char *url)
+{
+    void *handle = open_stream(url, 10);
+    check_frame(handle, 3);
+    sigset_t awaited, now;
+    sigemptyset(&awaited);
+    sigaddset(&awaited, SIGUSR1);
+    CHECK(pthread_sigmask(SIG_BLOCK, &awaited, NULL) == 0);
+    for (int i = 0; i < 50; i++) {
+        int taken = 0;
+        CHECK(kill(getpid(), SIGUSR1) == 0);
+        CHECK(sigwait(&awaited, &taken) == 0 && taken == SIGUSR1);
+        check_frame(handle, (unsigned)i % n_hashes);
+    }
+    CHECK(pthread_sigmask(SIG_SETMASK, NULL, &now) == 0); /* as the host left it */
+    CHECK(sigismember(&now, SIGUSR1) && !sigismember(&now, SIGTERM) && !sigismember(&now, SIGPIPE));
+    cv.destroy(handle);
+}
+
 static int compare(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -302,6 +323,8 @@ int main(int argc, char **argv)
         soak(argv[3], argc > 5 ? (unsigned int)atoi(argv[5]) : 10000);
     else if (strcmp(argv[1], "fork") == 0)
         fork_child(argv[3]);
+    else if (strcmp(argv[1], "signals") == 0)
+        take_signals(argv[3]);
     else if (strcmp(argv[1], "leave") == 0)
         leave(argv[3]);
     else if (strcmp(argv[1], "survive") == 0)
