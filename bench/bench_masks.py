@@ -5,6 +5,7 @@ Masks: the CPU twin, the renderer and the decoder beside their yardsticks.
 from __future__ import annotations
 
 import itertools
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -98,6 +99,16 @@ def test_gl_native(benchmark: Any, geometries: list[FrameGeometry], ctx: moderng
         facts["  of these, a frame"] = f"{drawn / len(polys) * 1e6:.0f} us"
         facts["GL driver"] = ctx.info["GL_RENDERER"]
         _count_uploads_and_draws(renderer, geometries)
+
+
+def test_cover_strip(benchmark: Any, geometries: list[FrameGeometry]) -> None:
+    times = []
+    for geometry in geometries:
+        start = time.perf_counter()
+        geometry.triangle_strip()
+        times.append(time.perf_counter() - start)
+    measure(benchmark, FrameGeometry.triangle_strip, geometries, rounds=3)
+    report("FrameGeometry.triangle_strip, median frame", float(np.median(times)) * 1e3, 2, "ms")
 
 
 def _count_uploads_and_draws(renderer: MaskRenderer, geometries: list[FrameGeometry]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -113,6 +114,9 @@ def test_the_example_runs_and_draws_what_it_says(tmp_path: Path, geometries: lis
     assert "2,097,152 bytes into VK_FORMAT_R8_UNORM and back, equal" in done.stdout
     assert "outline pixels and in 0 others" in done.stdout
 
+    kept = ROOT / "build" / "examples" / "vulkan.png"  # for people to look at
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(output, kept)
     sheet = np.asarray(Image.open(output).convert("RGB"))
     width, height = NATIVE
     assert sheet.shape == (2 * height + 96, 2 * width + 96, 3)

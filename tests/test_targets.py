@@ -77,6 +77,17 @@ def test_layers_of_a_bare_name(renderer: MaskRenderer, size: tuple[int, int], ma
     GL.glDeleteTextures([name])
 
 
+def test_the_renderers_own_texture_by_its_name(renderer: MaskRenderer) -> None:
+    """texture.glo is a GL name like any other: another binding binds it, and reads what is in it."""
+    texture = renderer.render(TRIANGLE)
+    pixels = np.zeros(NATIVE[::-1], np.uint8)
+    GL.glBindTexture(GL.GL_TEXTURE_2D, texture.glo)
+    assert GL.glGetIntegerv(GL.GL_TEXTURE_BINDING_2D) == texture.glo
+    GL.glPixelStorei(GL.GL_PACK_ALIGNMENT, 1)
+    GL.glGetTexImage(GL.GL_TEXTURE_2D, 0, GL.GL_RED, GL.GL_UNSIGNED_BYTE, pixels)
+    assert (pixels == expected(NATIVE)).all()
+
+
 def test_layers_of_moderngls_array(ctx: moderngl.Context, renderer: MaskRenderer) -> None:
     array = ctx.texture_array((62, 11, 2), 1)
     assert renderer.render(TRIANGLE, into=array, layer=1) is array
