@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hosts import lacking
 from PIL import Image
 
 PATIENCE = 20.0
@@ -25,13 +26,6 @@ PATIENCE = 20.0
 
 Picture = np.ndarray
 """uint8 (height, width, 3), RGB, row 0 at the top."""
-
-
-def lacking(reason: str) -> None:
-    """Skip; or fail, where everything should be there, as in CI."""
-    if os.environ.get("ALPHASTREAM_REQUIRE_HOSTS"):
-        pytest.fail(f"ALPHASTREAM_REQUIRE_HOSTS is set, and {reason}")
-    pytest.skip(reason)
 
 
 class Screen:

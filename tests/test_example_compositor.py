@@ -21,12 +21,13 @@ import pytest
 from badserver import Server, status
 from blending import Compositor, fit, frame_size, read_picture
 from drawn import DrawnPlate, Room
+from hosts import lacking
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from plates import PlateError, VideoPlate
 from playing import Key, View, describe, follow, press, rest, steer, tick, wanted
-from screen import Program, Screen, lacking, open_screen, started
+from screen import Program, Screen, open_screen, started
 from support import NATIVE, ROOT, SAMPLE, SQUARE, asvp_of, block_of
 
 from alphastream_gpu import AsvrKey, AsvrWriter, FrameGeometry, PlaybackClock, rasterize

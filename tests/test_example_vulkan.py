@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import oracle
 import pytest
+from hosts import lacking
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from PIL import Image
@@ -28,13 +29,6 @@ from alphastream_gpu import FrameGeometry, rasterize
 
 EXAMPLE = ROOT / "examples" / "vulkan_upload.py"
 GUIDE = ROOT / "docs" / "vulkan.md"
-
-
-def unavailable(reason: str) -> NoReturn:
-    """Skip; fail where ALPHASTREAM_REQUIRE_HOSTS is set, as in CI."""
-    if os.environ.get("ALPHASTREAM_REQUIRE_HOSTS"):
-        pytest.fail(f"ALPHASTREAM_REQUIRE_HOSTS is set, and there is no Vulkan: {reason}")
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +41,7 @@ def example() -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except SystemExit as exc:  # its word on a missing wgpu
-        unavailable(str(exc))
+        lacking(str(exc))
     return module
 
 
@@ -89,7 +83,7 @@ def vulkan(example: ModuleType) -> Iterator[Vulkan]:
     try:
         made = Vulkan(example)
     except example.VulkanUnavailableError as exc:
-        unavailable(str(exc))
+        lacking(str(exc))
     yield made
     made.device.destroy()
 

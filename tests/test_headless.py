@@ -11,10 +11,11 @@ from typing import Any
 
 import moderngl
 import pytest
+from hosts import lacking
 from hypothesis import given
 from hypothesis import strategies as st
 from nogl import PACKAGES, account, run_python
-from screen import lacking, open_screen
+from screen import open_screen
 
 from alphastream_gpu import GLUnavailableError, MaskRenderer, create_headless_context
 from alphastream_gpu._gl import headless
