@@ -361,7 +361,7 @@ def test_interrupts_from_the_keyboard(host: moderngl.Context) -> None:
         before = snapshot()
         lines = leaks = 0
         while True:
-            lines += 7
+            lines += 2
             if not interrupted_after(lines, lambda: made.read(made.render(SCENE, into=texture))):
                 break
             found = difference(before, snapshot())

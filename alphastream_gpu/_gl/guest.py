@@ -99,8 +99,8 @@ class _Guest:
     def __enter__(self) -> None:
         if self._is_active:
             raise GLUnavailableError("the renderer is in the middle of another call, which this one came from")
-        self._is_active = True
         try:
+            self._is_active = True
             self._set()
         except BaseException:
             self._put_back()
