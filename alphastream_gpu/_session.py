@@ -319,11 +319,12 @@ class Session:
             self._plan_soon()
 
     def _start_urgent(self, index: int, pending: _Pending) -> None:
-        if self._pending.get(index) is not pending or pending.task is not None:
-            return  # closed, given up or planned meanwhile
-        span = self.reader.span(index, index + 1)
-        pending.task = asyncio.get_running_loop().create_task(self._fetch(span, [pending]))
-        self._track(pending.task)
+        with self.lock:  # else whoever gives up between the question and the task finds no task to cancel
+            if self._pending.get(index) is not pending or pending.task is not None:
+                return  # closed, given up or planned meanwhile
+            span = self.reader.span(index, index + 1)
+            pending.task = asyncio.get_running_loop().create_task(self._fetch(span, [pending]))
+            self._track(pending.task)
 
     async def _fetch(self, span: FrameSpan, pending: list[_Pending]) -> bool:
         """Read, decode and deliver a span; True if the source failed. Frames that are not delivered are withdrawn."""
