@@ -161,6 +161,14 @@ def test_a_grid_of_every_nth_pixel(rasterizer: Any, channels: Any, step_x: int, 
     assert (rasterizer(geometry, size, native_size=native) == whole[::step_y, ::step_x]).all()
 
 
+def test_a_coarse_grid_of_open_channels_alone(rasterizer: Any) -> None:
+    """The segments that touch a pixel of the grid are drawn, also where none bounds an interior and they stand last."""
+    geometry = geometry_of([[(5, 1), (5, 1)], [(0, 0), (0, 0)], [(9, 3), (10, 3)], [(16, 8), (17, 9)]])
+    expected = np.zeros((8, 16), np.uint8)
+    expected[0, 0] = expected[1, 2] = 255
+    assert (rasterizer(geometry, (16, 8), native_size=(128, 64)) == expected).all()
+
+
 def test_which_grids_are_coarse() -> None:
     assert grid_for((2048, 1024), (1024, 1024)).step == (2, 1)
     for size in ((2048 // 16, 1024), (2048, 300), (4096, 1024), (683, 341), (1, 1)):

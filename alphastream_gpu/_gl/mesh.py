@@ -206,6 +206,7 @@ def _plan(
     is_closed = counts >= 3
     counts = counts[is_closed]
     if not len(counts):
+        records = records if order is None else records[order]
         return DrawPlan(records.tobytes(), n_outline, 0, (), (), (), grid, origin, span)
     # Closed channels' segments stand first and in order, so their a points are the channels' points.
     firsts = np.cumsum(counts) - counts
