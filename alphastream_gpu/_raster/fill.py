@@ -36,8 +36,10 @@ Words = npt.NDArray[np.uint64]
 
 _FLOAT_EXTENT: Final = 1 << 17
 _FLOAT_COORDINATE: Final = 1 << 24
-_BAND_CROSSINGS: Final = 1 << 21
-"""Crossings sorted at a time; rows are taken in bands so that a hostile frame stays within some 200 MB."""
+_BAND_CROSSINGS: Final = 1 << 16
+"""Crossings sorted at a time; a sample frame has some 5,000. Of larger frames, rows are taken in bands, so that memory
+stays small and no call of numpy keeps Python's lock from other threads for long (``repeat`` and ``arange`` do not
+release it)."""
 
 _ALL: Final = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _6: Final = np.int64(6)
@@ -58,7 +60,7 @@ def fill_words(segments: Segments, grid: Grid) -> Words:
         keys = edges.crossings(first, stop)
         if keys.size:
             keys.sort()
-            _set_spans(words, keys, edges.row_bits, edges.column_bits, grid)
+            _set_spans(words[first:stop], keys, first, edges, grid)
     return words
 
 
@@ -160,15 +162,17 @@ def _divided_half_to_even(depth: Int64, run: Int64, height: Int64, top_x: Int64)
     return whole + np.where((twice > 0) | ((twice == 0) & odd), np.sign(run), 0)
 
 
-def _set_spans(words: Words, keys: Int64, row_bits: int, column_bits: int, grid: Grid) -> None:
-    """OR the spans of sorted crossings into `words`; both ends are part of a span."""
+def _set_spans(words: Words, keys: Int64, first_row: int, edges: _Edges, grid: Grid) -> None:
+    """OR the spans of sorted crossings into the band of `words` that begins at `first_row`; both ends are part of a
+    span."""
+    column_bits = edges.column_bits
     column_mask = (1 << column_bits) - 1
-    row_mask = (1 << row_bits) - 1
+    row_mask = (1 << edges.row_bits) - 1
     words_per_row = words.shape[1]
     starts, stops = keys[0::2], keys[1::2]
     start = grid.span_start[starts & column_mask]
     stop = grid.span_stop[stops & column_mask]
-    base = ((starts >> column_bits) & row_mask) * (words_per_row * 64)
+    base = (((starts >> column_bits) & row_mask) - first_row) * (words_per_row * 64)
     shown = stop > start
     if not shown.all():
         start, stop, base = start[shown], stop[shown], base[shown]

@@ -34,9 +34,10 @@ _FLOAT_EXTENT: Final = 1 << 17
 """Longest segment whose q float64 gives exactly (see Strategy)."""
 _FLOAT_COORDINATE: Final = 1 << 24
 """Largest coordinate for the same."""
-_CHUNK_PIXELS: Final = 1 << 20
-"""Pixels laid out at a time: some 100 MB of temporaries at most, where a hostile frame asks for a billion pixels."""
-_CHUNK_SEGMENTS: Final = 1 << 18
+_CHUNK_PIXELS: Final = 1 << 16
+"""Pixels laid out at a time, where a hostile frame asks for a billion; a sample frame has some 5,000. Temporaries stay
+in the cache, and Python's lock is not kept from other threads for long."""
+_CHUNK_SEGMENTS: Final = 1 << 16
 
 
 def outline_pixels(segments: Segments, grid: Grid) -> Iterator[Int64]:
