@@ -137,7 +137,8 @@ class Config:
                 fits = False
                 value = given
             if not fits:
-                raise ValueError(f"{option.name}: expected {_allowed(meta)}, found {given!r}")
+                found = str(given) if isinstance(given, Fraction) else repr(given)
+                raise ValueError(f"{option.name}: expected {_allowed(meta)}, found {found}")
             object.__setattr__(self, option.name, value)
         if self.prefetch_frames > self.cache_frames:
             raise ValueError(

@@ -143,6 +143,7 @@ ERROR_MAP: tuple[tuple[type[Exception], type[AlphaStreamError]], ...] = (
     (MemoryError, DecodeError),  # limits are set higher than this machine's memory
     (TimeoutError, FrameTimeoutError),
     (OSError, TransportError),
+    (ImportError, TransportError),  # a part of what a source needs is not installed
 )
 
 

@@ -19,6 +19,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from ._exceptions import TransportError
+from ._workers import Unjoined, no_thread
 
 __all__ = ["LoopLease"]
 
@@ -34,7 +35,10 @@ class _LoopThread:
     def __init__(self) -> None:
         started = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(started,), name="alphastream-loop", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as exc:
+            raise no_thread(exc) from exc
         started.wait()
         if self._error is not None:
             self._thread.join()
@@ -44,6 +48,7 @@ class _LoopThread:
         try:
             with asyncio.Runner() as runner:  # which cancels what is left when it ends
                 self.loop = runner.get_loop()
+                self.loop.set_default_executor(Unjoined())
                 self._stop = asyncio.Event()
                 started.set()
                 runner.run(self._until_stopped())

@@ -11,7 +11,7 @@ import time
 import warnings
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from fractions import Fraction
 from functools import partial
 from types import TracebackType
@@ -35,6 +35,7 @@ from ._session import Session
 from ._sources import Source, SourceLike, as_source
 from ._stats import LastError, Stats, new_counters
 from ._timebase import frame_at, time_of
+from ._workers import Workers
 
 __all__ = ["AlphaStream"]
 
@@ -44,6 +45,10 @@ _QUICK_POINTS: Final = 1000
 _QUICK_PIXELS: Final = 1 << 22
 """A frame within both is rasterized on the caller's thread, which takes a few milliseconds even if each step is as long
 as the format allows; a larger one in the pool, where the time box can end the wait."""
+_QUICK_SHARE: Final = 2 / 3
+"""How much of the time box may be gone when that begins. Later the pool makes it, and this call or the next gets it."""
+_QUICK_SECONDS: Final = 0.001
+"""What may be gone of a time box however small: a frame that is here needs no waiting."""
 _MAX_SLOW: Final = 4
 """Frames that are being made in the pool for callers whose time box ended; an older one gives way."""
 
@@ -72,9 +77,9 @@ class AlphaStream:
         self._pending: set[Future[Any]] = set()
         self._closers: set[asyncio.Future[None]] = set()
         self._loop = LoopLease()
-        self._pool = ThreadPoolExecutor(self._config.decode_workers, thread_name_prefix="alphastream-decode")
+        self._pool = Workers(self._config.decode_workers, thread_name_prefix="alphastream-decode")
         n_workers, n_ahead = self._config.raster_workers, self._config.ready_frames
-        self._raster_pool = ThreadPoolExecutor(n_workers, thread_name_prefix="alphastream-raster")
+        self._raster_pool = Workers(n_workers, thread_name_prefix="alphastream-raster")
         self._masks = MadeAhead(partial(_make_mask, self._config.native_size), n_ahead, n_workers, self._raster_pool)
         self._slow: OrderedDict[Hashable, Future[Any]] = OrderedDict()
         self._strips = MadeAhead(_make_strip, n_ahead, n_workers, self._raster_pool)
@@ -400,7 +405,9 @@ class AlphaStream:
         make: Callable[[], T],
     ) -> T:
         """Make something of a frame: here if that is quick, else in the pool by the deadline; asking again joins."""
-        if len(geometry.points) <= _QUICK_POINTS and n_pixels <= _QUICK_PIXELS:
+        box = self._config.get_frame_timebox / 1000
+        has_time = time.monotonic() < deadline - box + max(box * _QUICK_SHARE, _QUICK_SECONDS)
+        if has_time and len(geometry.points) <= _QUICK_POINTS and n_pixels <= _QUICK_PIXELS:
             return make()
         with self._lock:
             if self._closed:
@@ -530,7 +537,10 @@ class AlphaStream:
             if opened is not None and (present is None or present.reader.source is not opened):
                 await opened.aclose()
             if isinstance(exc, TimeoutError) and not isinstance(exc, AlphaStreamError):
-                raise FrameTimeoutError(f"opening: header and table not read within {config.init_timeout} s") from exc
+                cause = "" if opened is None or not opened._last_failure else f"; so far: {opened._last_failure}"
+                raise FrameTimeoutError(
+                    f"opening: header and table not read within {config.init_timeout:g} s{cause}"
+                ) from exc
             raise
         self._forget_made()
         if previous is not None:

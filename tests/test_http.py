@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -130,7 +132,7 @@ def test_what_is_retried(name: str, number: int) -> None:
 def test_what_is_retried_is_given_up_after_three(name: str) -> None:
     with Server(DATA, always(RECOVERED[name])) as server:
         with pytest.raises(TransportError) as caught:
-            fetch(server.url(), (0, 1000), timeout=0.1)
+            fetch(server.url(), (0, 1000), timeout=0.5)
         assert len(server.requests) == 4
         assert server.url() in str(caught.value)
 
@@ -519,3 +521,56 @@ def test_a_cancelled_read_leaves_the_source_usable() -> None:
 
     with Server(DATA) as server:
         asyncio.run(read())
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"ALL_PROXY": "nonsense://user:hush@proxy.test"}, "names a proxy"),
+        ({"ALL_PROXY": "http://[user:hush"}, "names a proxy"),
+        ({"SSL_CERT_FILE": "/nowhere"}, "certificates that SSL_CERT_FILE or SSL_CERT_DIR name cannot be read"),
+    ],
+)
+def test_what_the_environment_gets_wrong(variables: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """httpx reads these variables when its client is made, and raises what it likes."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(TransportError, match=said) as caught:
+        fetch("https://example.test/person.asvp?sign=hush", (0, 10))
+    assert "hush" not in str(caught.value)
+
+
+def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For HTTP/2, or for HTTP at all."""
+    with Server(DATA) as server:
+        for module, options in (("h2", {"http2": True}), ("httpx", {})):
+            with monkeypatch.context() as patch:
+                patch.setitem(sys.modules, module, None)
+                with pytest.raises(TransportError, match=module):
+                    alphastream_gpu.open(server.url(), config=Config(**options))
+
+
+def test_what_went_wrong_before_the_time_was_up() -> None:
+    """A deadline that ends the attempts says what came of them."""
+    with Server(DATA, always(badserver.status(503))) as server:
+        with pytest.raises(FrameTimeoutError, match=r"not read within 1 s; so far: .* the server answered 503"):
+            fetch(server.url(), (0, 10), deadline=1, retries=10, backoff=0.2)
+        with pytest.raises(FrameTimeoutError, match=r"not read within 0.5 s; so far: .* the server answered 503"):
+            alphastream_gpu.open(server.url(), config=Config(init_timeout=0.5, http_retries=10))
+
+
+def test_a_name_lookup_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by the opening, nor by the end of the loop."""
+    is_over = threading.Event()
+
+    def getaddrinfo(*arguments: object, **options: object) -> list[Any]:
+        is_over.wait(60)
+        raise OSError("no such name")
+
+    monkeypatch.setattr("socket.getaddrinfo", getaddrinfo)
+    with pytest.raises(FrameTimeoutError, match=r"not read within 0.3 s"):
+        alphastream_gpu.open("http://example.test/person.asvp", config=Config(init_timeout=0.3))
+    waiting = [thread for thread in threading.enumerate() if thread.name.startswith("alphastream")]
+    assert [thread.name for thread in waiting] == ["alphastream-call"], "still looking the name up; the loop has ended"
+    is_over.set()
+    waiting[0].join()

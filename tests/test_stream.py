@@ -21,6 +21,7 @@ from alphastream_gpu import (
     ByteRange,
     ClosedError,
     Config,
+    ErrorCode,
     FrameGeometry,
     FrameNotFoundError,
     FrameTimeoutError,
@@ -508,3 +509,39 @@ print(alphastream_gpu.open({str(SAMPLE)!r}).metadata.frame_count)
     assert first == second
     assert first.startswith("no event loop for reading:")
     assert last == "120"
+
+
+@pytest.mark.parametrize("name", ["alphastream-loop", "alphastream-call", "alphastream-decode", "alphastream-raster"])
+def test_no_more_threads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that gives no thread: NotReadyError, or its code, whatever the thread is for; later it works."""
+    start = threading.Thread.start
+    channel = np.stack(np.meshgrid(np.arange(40), np.arange(40)), axis=-1).reshape(-1, 2)
+    data = asvp_of([block_of(FrameGeometry(channel, [0, len(channel)]).to_payload())] * 3)
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith(name):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def read() -> int:
+        async with await alphastream_gpu.open_async(data) as stream:
+            return len([geometry async for geometry in stream.frames()])
+
+    def play() -> int:
+        with alphastream_gpu.open(data) as stream:
+            for _ in range(200):
+                if stream.get_frame(1) is not None:
+                    return 3
+                error = stream.last_error()
+                assert error is not None
+                if error.code is not ErrorCode.TIMEOUT:
+                    assert error.code is ErrorCode.NOT_READY
+                    raise NotReadyError(error.message)
+            raise AssertionError("neither a mask nor an error")
+
+    work = (lambda: asyncio.run(read())) if name.endswith("decode") else play
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(NotReadyError, match="can't start new thread"):
+            work()
+    assert work() == 3

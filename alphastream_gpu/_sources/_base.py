@@ -22,6 +22,9 @@ class Source(ABC):
     ``TimeoutError`` are mapped to our errors by the stream.
     """
 
+    _last_failure: str = ""
+    """Why the attempt before this one failed, for whoever ends the wait for the next."""
+
     @property
     @abstractmethod
     def name(self) -> str:

@@ -224,7 +224,8 @@ class HttpSource(Source):
         except TimeoutError as exc:
             if isinstance(exc, FrameTimeoutError):
                 raise
-            raise FrameTimeoutError(f"{self._shown()}: {span} not read within {self._deadline:g} s") from exc
+            cause = f"; so far: {self._last_failure}" if self._last_failure else ""
+            raise FrameTimeoutError(f"{self._shown()}: {span} not read within {self._deadline:g} s{cause}") from exc
         raise AssertionError("tenacity ends with a result or an exception")  # pragma: no cover
 
     async def _attempt(self, span: ByteRange) -> bytes:
@@ -234,15 +235,20 @@ class HttpSource(Source):
                 address = await self._resolve()
                 try:
                     async with asyncio.timeout(self._timeout):
-                        return await self._request(span, address)
+                        data = await self._request(span, address)
+                    self._last_failure = ""
+                    return data
                 except _Elsewhere as failure:
                     if is_last:
                         raise failure.error from failure
                     self._expire(address)
                 except TimeoutError as exc:
-                    raise _Retry(
-                        TransportError(f"{self._shown()}: no complete reply to {span} within {self._timeout:g} s")
-                    ) from exc
+                    error = TransportError(f"{self._shown()}: no complete reply to {span} within {self._timeout:g} s")
+                    self._last_failure = str(error)
+                    raise _Retry(error) from exc
+                except _Retry as failure:
+                    self._last_failure = str(failure)
+                    raise
         raise AssertionError("the second round returns or raises")  # pragma: no cover
 
     def _expire(self, address: _Address) -> None:
@@ -327,7 +333,20 @@ class HttpSource(Source):
         if self._closed:
             raise ClosedError(f"{self._name!r}: the source is closed")
         if self._client is None:
-            self._client = httpx.AsyncClient(http2=self._http2, timeout=self._timeout)
+            try:
+                self._client = httpx.AsyncClient(http2=self._http2, timeout=self._timeout)
+            except ImportError as exc:  # for HTTP/2, or for a SOCKS proxy that the environment names
+                raise TransportError(f"{self._shown()}: {exc}") from exc
+            except (ValueError, httpx.InvalidURL) as exc:
+                raise TransportError(
+                    f"{self._shown()}: the environment names a proxy (ALL_PROXY, HTTP_PROXY, HTTPS_PROXY) by something"
+                    " that is no URL of a proxy"
+                ) from exc
+            except OSError as exc:
+                raise TransportError(
+                    f"{self._shown()}: the certificates that SSL_CERT_FILE or SSL_CERT_DIR name cannot be read:"
+                    f" {exc.strerror or type(exc).__name__}"
+                ) from exc
         return self._client
 
     def _build(self, client: httpx.AsyncClient, address: _Address, span: ByteRange) -> httpx.Request:
