@@ -11,11 +11,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import facts, report
-from support import ROOT, SAMPLE
+from support import ROOT, SAMPLE, asvp_of, block_of
 
 import alphastream_gpu
+from alphastream_gpu import FrameGeometry
 from alphastream_gpu._capi.build import LIBRARY, build
 
 TURNS = 5
@@ -86,6 +88,27 @@ def test_calls_from_c(benchmark: Any, program: Path) -> None:
     }
     made_of = ", ".join(f"{name} {taken * 1e3:.1f}" for name, taken in parts.items())
     facts["first frame from C, after"] = f"{(created + opened + shown) * 1e3:.0f} ms, of which {made_of}"
+
+
+def test_the_longest_call(benchmark: Any, program: Path, tmp_path: Path) -> None:
+    """The time box, beside frames of 20,000 points that are decoded and rasterized all the time."""
+    benchmark.pedantic(lambda: None, rounds=1)
+    large = tmp_path / "large.asvp"
+    rng = np.random.default_rng(5)
+    angle = np.linspace(0, 2 * np.pi, 20_000, endpoint=False)
+    frames = []
+    for _ in range(30):
+        radius = 400 + rng.uniform(-50, 50, len(angle))
+        points = (
+            np.stack([1024 + radius * np.cos(angle), 512 + radius * np.sin(angle)], axis=1).round().astype(np.int64)
+        )
+        frames.append(block_of(FrameGeometry(points, [0, len(points)]).to_payload()))
+    large.write_bytes(asvp_of(frames))
+    for name, beside in (("alone", SAMPLE), ("beside frames of 20,000 points", large)):
+        command = [program, "longest", program.parent / LIBRARY, SAMPLE, program.parent / "hashes", beside]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env={})
+        middle, most, longest, missed = done.stdout.split()
+        facts[f"CV_get_frame, {name}"] = f"{middle} ms; 99 % {most} ms; longest {longest} ms; {missed} of 2,000 missed"
 
 
 def _bare() -> float:

@@ -5,11 +5,13 @@ Build: ``libalphastream.so`` for the Python environment that runs this, and what
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -168,7 +170,40 @@ def _needed_files() -> list[str]:
         if spec is None or spec.origin is None:
             raise BuildError(f"{package} is missing in this environment; run: pip install 'alphastream-gpu[capi]'")
         found.append(spec.origin)
+    for package in sorted(_required_by(_NEEDED_PACKAGES[1:])):  # our own requirements are named, less those for GL
+        spec = find_spec(package)
+        if spec is not None and spec.origin is not None:
+            found.append(spec.origin)
     return found
+
+
+def _required_by(packages: Iterable[str]) -> set[str]:
+    """The packages that these require, and what those do: httpx imports its own only when it connects."""
+    modules_of: dict[str, list[str]] = {}
+    for module, names in packages_distributions().items():
+        for name in names:
+            modules_of.setdefault(_normal(name), []).append(module)
+    todo = [_normal(package) for package in packages]
+    seen = set(todo)
+    for name in todo:
+        try:
+            required = requires(name) or []
+        except PackageNotFoundError:  # not a distribution's name, or one for another Python
+            continue
+        needed = {
+            _normal(re.split(r"[^\w.-]", text, maxsplit=1)[0])
+            for text in required
+            if "extra ==" not in text.partition(";")[2]
+        }
+        todo += sorted(needed - seen)
+        seen |= needed
+    modules = {module for name in todo for module in modules_of.get(name, [name])}
+    return {module for module in modules if module.isidentifier()} - set(packages)
+
+
+def _normal(name: str) -> str:
+    """A distribution's name as they are compared (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _search_paths() -> list[str]:

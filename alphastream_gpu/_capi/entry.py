@@ -12,6 +12,7 @@ import threading
 from typing import Any, Final
 
 from .._cipher import PASSPHRASE_VARIABLE
+from .._exceptions import ErrorCode
 from .declarations import PREFIX, functions
 from .handles import Handles
 from .player import Player
@@ -22,6 +23,7 @@ _SWITCH_SECONDS: Final = 0.0005
 """How long a busy thread may keep Python's lock from a player's call; Python's own default is ten times that, near half
 of the time box."""
 _DEFAULT_TIMEOUT_MS: Final = 10_000
+_EXIT_SECONDS: Final = 2.0
 _MAX_TEXT_BYTES: Final = 2000
 _NOT_UTF8: Final = "expected UTF-8, found other bytes"
 
@@ -39,6 +41,11 @@ class Entry:
         self._handles = Handles()
         self._null = ffi.NULL
         self._no_text = ffi.new("char[]", b"")
+        self.answers_to_a_fault = {
+            "get_last_error_code": int(ErrorCode.INVALID),
+            "get_last_error_text": ffi.new("char[]", b"internal error, please report it"),
+        }
+        """What is returned, by function, if one of ours raises all the same; zero for the others."""
         self._no_handle = ffi.new("char[]", b"this is no handle of libalphastream, or it is destroyed")
 
     def start(self, owns_interpreter: bool) -> None:
@@ -54,7 +61,7 @@ class Entry:
 
     def exit(self) -> None:
         """Close what the host has left open."""
-        self._handles.destroy_all()
+        self._handles.destroy_all(_EXIT_SECONDS)
 
     def create(self) -> Any:
         return self._ffi.cast("void*", self._handles.create())
@@ -162,13 +169,16 @@ def bind(ffi: Any) -> Entry:
     """Give the C shim its functions."""
     entry = Entry(ffi)
     names = {function.name: function.name.removeprefix("CV_") for function in functions() if not function.constant}
+    # What cannot happen must not look like success.
+    errors = entry.answers_to_a_fault
     for c_name, method in {"start": "start", "exit": "exit", **names}.items():
-        ffi.def_extern(name=PREFIX + c_name, onerror=_say_nothing)(getattr(entry, method))
+        options = {"error": errors[method]} if method in errors else {}
+        ffi.def_extern(name=PREFIX + c_name, onerror=_say_nothing, **options)(getattr(entry, method))
     return entry
 
 
 def _say_nothing(exception: Any, value: Any, traceback: Any) -> None:
-    """For what cannot happen: cffi would print a traceback, and returns zeros all the same."""
+    """For what cannot happen: cffi would print a traceback."""
 
 
 def _environment() -> dict[str, str]:

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from .player import Player
@@ -47,11 +47,20 @@ class Handles:
         if player is not None:
             player.close()
 
-    def destroy_all(self) -> None:
-        """Close all, side by side, as at exit."""
+    def destroy_all(self, patience: float) -> None:
+        """
+        Close all, side by side, as at exit.
+
+        Args:
+            patience: seconds to wait for them in all. One that is in the middle of an enormous frame would take longer;
+                the process ends with it.
+        """
+        deadline = time.monotonic() + patience
         with self._lock:
             players = list(self._players.values())
             self._players.clear()
-        if players:
-            with ThreadPoolExecutor(min(len(players), 8)) as pool:
-                list(pool.map(Player.close, players))
+        closing = [threading.Thread(target=player.close, daemon=True) for player in players]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join(max(0.0, deadline - time.monotonic()))

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final, Generic, TypeVar
 
@@ -15,8 +14,7 @@ import numpy.typing as npt
 
 from .._cipher import AsvrKey
 from .._config import Config
-from .._exceptions import AlphaStreamError, ErrorCode, NotReadyError
-from .._open import open as open_stream
+from .._exceptions import AlphaStreamError, ClosedError, ErrorCode, FrameTimeoutError, NotReadyError
 from .._raster.coverage import check_size
 from .._sources._base import resource_name_of
 from .._stats import LastError
@@ -27,8 +25,8 @@ __all__ = ["ENCRYPTED_SUFFIX", "Handout", "Player"]
 Thing = TypeVar("Thing")
 
 ENCRYPTED_SUFFIX: Final = ".asvr"
-_MAX_THREADS: Final = 16
-"""Threads of which each keeps what it was given last; a handle is one player's, which has few."""
+_TIME_BOX_MS: Final = 10.0
+"""How long a call waits. Players are promised 12 ms; the rest is for being woken and for the way back."""
 _MAX_READY_FRAMES: Final = 256
 _MAX_READY_BYTES: Final = 1 << 29
 """Masks made ahead take at most 512 MiB: hosts ask for many, not knowing what one takes."""
@@ -40,23 +38,19 @@ _INTERNAL: Final = "internal error, please report it: "
 
 class Handout(Generic[Thing]):
     """
-    The last thing that each thread was given, kept alive until its next.
+    The last thing that each thread was given, kept alive until its next, or until the thread or the player ends.
 
     The promise is "until the next call"; a host that shares a handle between threads would break it for one by the
-    other's call. So it is kept for each.
+    other's call. So it is kept for each. cffi keeps a host thread's Python state, and with it what is local to the
+    thread, from its first call to its end.
     """
 
     def __init__(self) -> None:
-        self._things: OrderedDict[int, Thing] = OrderedDict()
-        self._lock = threading.Lock()
+        self._local = threading.local()
 
     def give(self, thing: Thing) -> Thing:
         """Keep it for this thread in the place of the last one."""
-        with self._lock:
-            self._things[threading.get_ident()] = thing
-            self._things.move_to_end(threading.get_ident())
-            while len(self._things) > _MAX_THREADS:
-                self._things.popitem(last=False)
+        self._local.thing = thing
         return thing
 
 
@@ -70,6 +64,11 @@ class Player:
         self._size = (0, 0)
         self._error: LastError | None = None
         self._opening = threading.Lock()
+        """Held during :meth:`init`."""
+        self._lock = threading.Lock()
+        """Guards the two below; held for moments."""
+        self._coming: AlphaStream | None = None
+        """What :meth:`init` opens; whoever destroys the player closes it, which ends the opening."""
         self._is_destroyed = False
         self._masks: Handout[npt.NDArray[np.uint8]] = Handout()
         self._strips: Handout[npt.NDArray[np.float32]] = Handout()
@@ -108,32 +107,55 @@ class Player:
         environ: Mapping[str, str],
     ) -> bool:
         """
-        Open a stream in the place of the last one; times in seconds.
+        Open a stream in the place of the last one; times in seconds. One opening at a time: another one waits, within
+        its own time.
 
         Returns:
             Whether it can be played. :attr:`error` says why not.
         """
-        with self._opening:
-            deadline = time.monotonic() + init_timeout
+        deadline = time.monotonic() + init_timeout
+        if not self._opening.acquire(timeout=init_timeout):
+            return self._fail(FrameTimeoutError("another CV_init of this handle is going on; wait until it returned"))
+        try:
             self._close_stream()
-            try:
-                if self._is_destroyed:
-                    raise NotReadyError("the handle is destroyed")
-                size = check_size("width, height", size)
-                key = None
-                if resource_name_of(url).lower().endswith(ENCRYPTED_SUFFIX):
-                    if version is None:
-                        raise ValueError("version: expected text, found null; an .asvr needs the one it was made for")
-                    key = AsvrKey.from_environment(scene_id=scene_id, version=version, environ=environ)
-                config = _config(ready_frames, cache_frames, init_frames, init_timeout, data_timeout, size)
-                stream = open_stream(url, key=key, config=config)
-            except Exception as exc:
-                return self._fail(exc)
+            size = check_size("width, height", size)
+            key = None
+            if resource_name_of(url).lower().endswith(ENCRYPTED_SUFFIX):
+                if version is None:
+                    raise ValueError("version: expected text, found null; an .asvr needs the one it was made for")
+                key = AsvrKey.from_environment(scene_id=scene_id, version=version, environ=environ)
+            left = deadline - time.monotonic()
+            config = _config(ready_frames, cache_frames, init_frames, left, data_timeout, size)
+            stream = self._open(url, key, config)
             self._size = size
             self._stream = stream
             self._error = None
             self._prefetch(stream, range(start_frame, min(start_frame + init_frames, self.n_frames)), deadline)
-            return True
+        except Exception as exc:
+            return self._fail(exc)
+        finally:
+            self._opening.release()
+        return True
+
+    def _open(self, url: str, key: AsvrKey | None, config: Config) -> AlphaStream:
+        stream = AlphaStream(config=config)
+        try:
+            with self._lock:
+                self._coming = stream
+                self._refuse_destroyed()
+            stream.load_source(url, key=key)
+            with self._lock:
+                self._refuse_destroyed()
+                self._coming = None
+        except BaseException:
+            stream.close()
+            self._coming = None
+            raise
+        return stream
+
+    def _refuse_destroyed(self) -> None:
+        if self._is_destroyed:
+            raise ClosedError("the handle is destroyed")
 
     def frame(self, index: int) -> npt.NDArray[np.uint8] | None:
         """A mask, which stays alive until this thread's next call; None: see :attr:`error`."""
@@ -161,9 +183,13 @@ class Player:
         self._error = LastError(ErrorCode.INVALID, reason, None)
 
     def close(self) -> None:
-        """End it; waits for a CV_init that is going on."""
-        self._is_destroyed = True
-        with self._opening:
+        """End it, and a CV_init that is going on with it."""
+        with self._lock:
+            self._is_destroyed = True
+            coming = self._coming
+        if coming is not None:
+            coming.close()
+        with self._opening:  # which is about to return
             self._close_stream()
 
     def _close_stream(self) -> None:
@@ -222,4 +248,5 @@ def _config(
         init_timeout=min(max(init_timeout, 0.1), 300.0),
         http_timeout=min(max(data_timeout, 1.0), 300.0),
         http_deadline=min(max(data_timeout, 1.0), 3600.0),
+        get_frame_timebox=_TIME_BOX_MS,
     )

@@ -14,6 +14,8 @@
  * A forked child has none of the interpreter's threads, and perhaps its locks: there every function fails, and nothing is called. */
 
 #include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -95,6 +97,21 @@ static bool alphastream_files_are_there(void)
     return true;
 }
 
+/* Without these an interpreter says at length, on standard error, that it cannot read its files. */
+static bool alphastream_has_descriptors(void)
+{
+    enum { NEEDED = 8 };
+    int held[NEEDED], count = 0;
+    while (count < NEEDED && (held[count] = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0)
+        count++;
+    int error = errno;
+    for (int i = 0; i < count; i++)
+        close(held[i]);
+    if (count < NEEDED)
+        alphastream_say("no file can be opened", strerror(error));
+    return count == NEEDED;
+}
+
 static bool alphastream_start_interpreter(void)
 {
     /* Whoever loaded this library with RTLD_LOCAL loaded libpython so, too, and extension modules, which are not linked to it, would
@@ -159,7 +176,7 @@ static bool alphastream_import(bool owns_interpreter)
 
 static bool alphastream_start_once(void)
 {
-    if (!alphastream_files_are_there())
+    if (!alphastream_has_descriptors() || !alphastream_files_are_there())
         return false;
     bool owns_interpreter = !Py_IsInitialized();
     if (owns_interpreter && !alphastream_start_interpreter())
@@ -197,4 +214,11 @@ static bool alphastream_start(void)
 static bool alphastream_is_ready(const void *handle)
 {
     return handle && !atomic_load(&alphastream_is_forked) && atomic_load(&alphastream_state) == ALPHASTREAM_STARTED;
+}
+
+/* The error text of a handle that is not worth asking about. */
+static const char *alphastream_why_not(void)
+{
+    return atomic_load(&alphastream_is_forked) ? "this is a child of fork(), where libalphastream does nothing"
+                                               : "this is no handle of libalphastream";
 }

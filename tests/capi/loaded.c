@@ -191,7 +191,7 @@ static void fork_child(const char *url)
     CHECK(child >= 0);
     if (child == 0) {
         CHECK(cv.get_frame(handle, 4) == NULL);
-        CHECK(cv.get_last_error_code(handle) == -1);
+        CHECK(cv.get_last_error_code(handle) == -1 && strstr(cv.get_last_error_text(handle), "fork"));
         CHECK(cv.create() == NULL);
         CHECK(!cv.init(handle, url, 0, WIDTH, HEIGHT, NULL, 0, 0, 0, 0, 0, 0));
         cv.destroy(handle);
@@ -310,6 +310,47 @@ static void measure(const char *url)
            opened - created, shown - opened);
 }
 
+static atomic_bool is_over;
+
+static void wait_ms(long ms)
+{
+    struct timespec time = {0, ms * 1000000};
+    nanosleep(&time, NULL);
+}
+
+static void *play_on(void *handle)
+{
+    for (unsigned int i = 0; !atomic_load(&is_over); i++) {
+        (void)cv.get_frame(handle, i % cv.get_total_frames(handle));
+        wait_ms(16);
+    }
+    return NULL;
+}
+
+/* Milliseconds of a call: median, 99th percentile, longest, while another thread plays the other stream. */
+static void measure_longest(const char *url, const char *other)
+{
+    enum { CALLS = 2000 };
+    static double times[CALLS];
+    pthread_t thread;
+    void *handle = open_stream(url, 10), *beside = cv.create();
+    CHECK(beside && cv.init(beside, other, 0, 2048, 1024, NULL, 0, 10, 64, 0, 10000, 10000));
+    CHECK(pthread_create(&thread, NULL, play_on, beside) == 0);
+    int count = 0, missed = 0;
+    for (; count < CALLS; count++) {
+        wait_ms(4);
+        double before = seconds();
+        missed += !cv.get_frame(handle, (unsigned)count * 7 % cv.get_total_frames(handle));
+        times[count] = seconds() - before;
+    }
+    atomic_store(&is_over, true);
+    pthread_join(thread, NULL);
+    cv.destroy(beside);
+    cv.destroy(handle);
+    qsort(times, (size_t)count, sizeof *times, compare);
+    printf("%.2f %.2f %.2f %d\n", times[count / 2] * 1e3, times[count * 99 / 100] * 1e3, times[count - 1] * 1e3, missed);
+}
+
 int main(int argc, char **argv)
 {
     CHECK(argc >= 5);
@@ -332,9 +373,11 @@ int main(int argc, char **argv)
             survive(argv[i]);
     else if (strcmp(argv[1], "measure") == 0)
         measure(argv[3]);
+    else if (strcmp(argv[1], "longest") == 0 && argc > 5)
+        measure_longest(argv[3], argv[5]);
     else
         CHECK(!"a mode");
-    if (strcmp(argv[1], "survive") != 0 && strcmp(argv[1], "measure") != 0)
+    if (strcmp(argv[1], "survive") != 0 && strcmp(argv[1], "measure") != 0 && strcmp(argv[1], "longest") != 0)
         puts("ok");
     return 0;
 }

@@ -1,0 +1,11 @@
+/* LD_PRELOADed: a name lookup that takes a minute, as one does when the name server is gone. */
+
+#include <netdb.h>
+#include <unistd.h>
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **found)
+{
+    (void)node, (void)service, (void)hints, (void)found;
+    sleep(60);
+    return EAI_AGAIN;
+}

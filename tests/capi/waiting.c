@@ -1,0 +1,228 @@
+/* What waits, and what does not: a server that says nothing, frames that do not come, threads that destroy what others use.
+ *
+ *     waiting MODE STREAM HASHES
+ *
+ * HASHES: one line of SHA-256 for each frame at 256 x 128. */
+
+#include "alphastream.h"
+#include "check.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+enum { WIDTH = 256, HEIGHT = 128, SIZE = WIDTH * HEIGHT, MANY = 40 };
+
+static char hashes[4096][65];
+static unsigned int n_hashes;
+static const char *stream;
+
+static bool init(void *handle, unsigned int start, unsigned int n_init, unsigned int init_ms, unsigned int data_ms)
+{
+    return CV_init(handle, stream, 0, WIDTH, HEIGHT, "1.5.0", start, 0, 512, n_init, init_ms, data_ms);
+}
+
+static void check_mask(const void *mask, unsigned int index)
+{
+    char text[65];
+    CHECK(mask && strcmp(sha256((const unsigned char *)mask, SIZE, text), hashes[index]) == 0);
+}
+
+static void *initialize(void *handle)
+{
+    return init(handle, 0, 0, 60000, 60000) ? handle : NULL;
+}
+
+static void pause_ms(long ms)
+{
+    struct timespec time = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&time, NULL);
+}
+
+/* The server says nothing. Every wait below would take a minute if its end were not where it is said to be. */
+static void silent(void)
+{
+    double begin = seconds();
+    void *handle = CV_create(), *result = handle;
+    pthread_t thread;
+    CHECK(!init(handle, 0, 0, 300, 60000));
+    CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_TIMEOUT && *CV_get_last_error_text(handle));
+    CHECK(seconds() - begin > 0.25);
+
+    CHECK(pthread_create(&thread, NULL, initialize, handle) == 0);
+    pause_ms(200);
+    CHECK(!CV_get_frame(handle, 0) && CV_get_last_error_code(handle) == ALPHASTREAM_NOT_READY);
+    CHECK(!init(handle, 0, 0, 300, 60000)); /* the other one is going on */
+    CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_TIMEOUT);
+    CHECK(strstr(CV_get_last_error_text(handle), "another CV_init"));
+    CV_destroy(handle);
+    CHECK(pthread_join(thread, &result) == 0 && !result);
+    CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_INVALID);
+    CHECK(seconds() - begin < 30);
+}
+
+/* The process ends while another thread is in CV_init. */
+static void leave(void)
+{
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, initialize, CV_create()) == 0);
+    pause_ms(300);
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Header and table come, frames do not. A call takes the time box and no more: the median, in the middle of whatever else the machine does. */
+static void stuck(void)
+{
+    double times[25], begin = seconds();
+    void *handle = CV_create();
+    CHECK(init(handle, 0, 0, 10000, 1000));
+    for (int i = 0; i < 25; i++) {
+        double before = seconds();
+        CHECK(!CV_get_frame(handle, 1900));
+        times[i] = seconds() - before;
+        CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_TIMEOUT && *CV_get_last_error_text(handle));
+    }
+    qsort(times, 25, sizeof *times, compare);
+    CHECK(times[12] > 0.008 && times[12] < 0.030);
+    while (strstr(CV_get_last_error_text(handle), "still coming")) { /* until data_timeout_ms */
+        CHECK(!CV_get_frame(handle, 1900) && seconds() - begin < 30);
+        CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_TIMEOUT);
+    }
+    CHECK(seconds() - begin > 0.9);
+    begin = seconds();
+    CHECK(init(handle, 1800, 10, 500, 60000)); /* what was to be there first does not come: it is played all the same */
+    CHECK(seconds() - begin < 30);
+    CV_destroy(handle);
+}
+
+/* After CV_init these frames are there, though the server takes longer than the time box. */
+static void prefetched(void)
+{
+    void *handle = CV_create();
+    CHECK(init(handle, 1000, 30, 10000, 10000));
+    for (unsigned int i = 1000; i < 1030; i++)
+        check_mask(CV_get_frame(handle, i), i);
+    CHECK(!CV_get_frame(handle, 300) && CV_get_last_error_code(handle) == ALPHASTREAM_TIMEOUT); /* to show that it does */
+    CV_destroy(handle);
+}
+
+static pthread_barrier_t barrier;
+static void *shared;
+
+static void *keep(void *argument)
+{
+    unsigned int index = (unsigned int)(uintptr_t)argument;
+    pthread_barrier_wait(&barrier);
+    void *own = CV_create(); /* for all threads at once the first call */
+    CHECK(own);
+    const void *mask = NULL;
+    float *strip = NULL, copy[2];
+    size_t count = 0;
+    if (index == 0) {
+        shared = own;
+        CHECK(init(shared, 0, 0, 10000, 10000));
+    }
+    pthread_barrier_wait(&barrier);
+    while (!(mask = CV_get_frame(shared, index)))
+        CHECK(CV_get_last_error_code(shared) != ALPHASTREAM_DECODE);
+    while (!CV_get_triangle_strip_vertices(shared, index, &strip, &count)) {
+    }
+    memcpy(copy, strip + 2 * count - 2, sizeof copy);
+    pthread_barrier_wait(&barrier);
+    check_mask(mask, index); /* all others have called meanwhile */
+    CHECK(memcmp(copy, strip + 2 * count - 2, sizeof copy) == 0);
+    pthread_barrier_wait(&barrier);
+    if (own != shared)
+        CV_destroy(own);
+    return NULL;
+}
+
+/* Forty threads: the first CV_create of all at once; then on one handle, each keeping its own last mask and strip. */
+static void together(void)
+{
+    pthread_t threads[MANY];
+    CHECK(pthread_barrier_init(&barrier, NULL, MANY) == 0);
+    for (uintptr_t i = 0; i < MANY; i++)
+        CHECK(pthread_create(&threads[i], NULL, keep, (void *)i) == 0);
+    for (int i = 0; i < MANY; i++)
+        pthread_join(threads[i], NULL);
+    CV_destroy(shared);
+}
+
+static _Atomic(void *) slots[3];
+static atomic_int n_frames, n_rounds;
+
+static void *disturb(void *argument)
+{
+    unsigned int number = (unsigned int)(uintptr_t)argument, random = number + 1;
+    float *strip;
+    size_t count;
+    while (atomic_fetch_add(&n_rounds, 1) < 1000) {
+        random = random * 1664525u + 1013904223u;
+        unsigned int action = (random >> 8) % 100, slot = (random >> 16) % 3;
+        void *handle = atomic_load(&slots[slot]);
+        if (action < 3)
+            CV_destroy(atomic_exchange(&slots[slot], CV_create()));
+        else if (action < 8)
+            (void)init(handle, random % n_hashes, action, 2000, 2000);
+        else if (action < 12)
+            (void)CV_get_triangle_strip_vertices(handle, random % n_hashes, &strip, &count);
+        else if (action < 16)
+            CHECK(CV_get_total_frames(handle) % n_hashes == 0);
+        else
+            for (int again = 0; again < 5; again++)
+                if (CV_get_frame(handle, random % n_hashes)) {
+                    atomic_fetch_add(&n_frames, 1);
+                    break;
+                }
+        int code = CV_get_last_error_code(handle);
+        CHECK(code == ALPHASTREAM_NONE || (code <= ALPHASTREAM_INVALID && code >= ALPHASTREAM_TRANSPORT));
+        CHECK(CV_get_last_error_text(handle));
+    }
+    return NULL;
+}
+
+/* Six threads that create, open, ask and destroy, the same handles, in any order. */
+static void race(void)
+{
+    pthread_t threads[6];
+    for (int i = 0; i < 3; i++)
+        atomic_store(&slots[i], CV_create());
+    for (uintptr_t i = 0; i < 6; i++)
+        CHECK(pthread_create(&threads[i], NULL, disturb, (void *)i) == 0);
+    for (int i = 0; i < 6; i++)
+        pthread_join(threads[i], NULL);
+    CHECK(atomic_load(&n_frames) > 0);
+    for (int i = 0; i < 3; i++)
+        CV_destroy(atomic_load(&slots[i]));
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } modes[] = {
+        {"silent", silent}, {"leave", leave},       {"stuck", stuck},
+        {"prefetched", prefetched}, {"together", together}, {"race", race},
+    };
+    CHECK(argc == 4);
+    stream = argv[2];
+    FILE *file = fopen(argv[3], "r");
+    CHECK(file);
+    while (n_hashes < 4096 && fscanf(file, "%64s", hashes[n_hashes]) == 1)
+        n_hashes++;
+    fclose(file);
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+        if (strcmp(argv[1], modes[i].name) == 0) {
+            modes[i].run();
+            puts("ok");
+            return 0;
+        }
+    CHECK(!"a mode");
+}
