@@ -24,7 +24,7 @@ from alphastream_gpu import ByteRange, ClosedError, Config, FrameTimeoutError, H
 from alphastream_gpu._sources import _http
 
 DATA = bytes((k * 37 + k // 251) % 256 for k in range(300_000))
-FAST = {"timeout": 0.3, "deadline": 2.0, "backoff": 0.01}
+FAST = {"timeout": 1.0, "deadline": 20.0, "backoff": 0.01}
 
 
 def fetch(url: Any, *spans: tuple[int, int], **options: Any) -> list[bytes]:

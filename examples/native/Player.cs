@@ -107,22 +107,30 @@ sealed class MaskStream : IDisposable
             Marshal.Copy(mask, copy, 0, copy.Length);
             return copy;
         }
-        int code = Native.CV_get_last_error_code(handle);
-        if (code == Timeout || code == NotReady)
-            return null;
-        throw new InvalidOperationException(Error);
+        ThrowUnlessComing();
+        return null;
     }
 
-    // x and y of each vertex.
+    // x and y of each vertex. Null if they are not there yet; ask again.
     public float[] Strip(ulong index)
     {
         IntPtr vertices;
         UIntPtr count;
         if (!Native.CV_get_triangle_strip_vertices(handle, index, out vertices, out count))
-            throw new InvalidOperationException(Error);
+        {
+            ThrowUnlessComing();
+            return null;
+        }
         float[] copy = new float[2 * (int)count.ToUInt64()];
         Marshal.Copy(vertices, copy, 0, copy.Length);
         return copy;
+    }
+
+    void ThrowUnlessComing()
+    {
+        int code = Native.CV_get_last_error_code(handle);
+        if (code != Timeout && code != NotReady)
+            throw new InvalidOperationException(Error);
     }
 
     public void Dispose()
@@ -152,7 +160,9 @@ static class Player
                     byte[] mask;
                     while ((mask = stream.Frame(index)) == null)
                         continue; // a player would show the last one again
-                    float[] strip = stream.Strip(index);
+                    float[] strip;
+                    while ((strip = stream.Strip(index)) == null)
+                        continue;
                     string hash = BitConverter.ToString(sha.ComputeHash(mask)).Replace("-", "").ToLowerInvariant();
                     Console.WriteLine(index + " " + hash + " " + strip.Length / 2);
                 }

@@ -24,7 +24,7 @@ static int fail(void *handle, const char *what)
 static const unsigned char *wait_for_frame(void *handle, unsigned long long index)
 {
     for (;;) {
-        const void *mask = CV_get_frame(handle, index); /* answers within 12 ms */
+        const void *mask = CV_get_frame(handle, index); /* waits for 12 ms at most */
         if (mask)
             return (const unsigned char *)mask;
         int code = CV_get_last_error_code(handle);
@@ -64,7 +64,10 @@ int main(int argc, char **argv)
 
     float *vertices;
     size_t count;
-    if (CV_get_triangle_strip_vertices(handle, strtoull(argv[2], NULL, 10), &vertices, &count) && count > 0)
+    while (!CV_get_triangle_strip_vertices(handle, strtoull(argv[2], NULL, 10), &vertices, &count))
+        if (CV_get_last_error_code(handle) != ALPHASTREAM_TIMEOUT)
+            return fail(handle, "strip");
+    if (count > 0)
         printf("a strip of %zu vertices, the first at %g, %g\n", count, vertices[0], vertices[1]);
     CV_destroy(handle);
     return 0;
