@@ -331,7 +331,7 @@ class Session:
         try:
             blocks = await self._read(span)
         except AlphaStreamError as exc:
-            self._deliver(span.first, pending, [_of_frame(exc, index) for index in range(span.first, span.stop)])
+            self._refuse(span, pending, exc)
             return True
         except BaseException as exc:
             self._withdraw(span.first, pending, exc)
@@ -356,9 +356,7 @@ class Session:
         self._read_seconds += 0.25 * (time.monotonic() - started - self._read_seconds)
         return blocks
 
-    def _deliver(
-        self, first: int, pending: list[_Pending], results: list[FrameGeometry] | list[AlphaStreamError] | list[Result]
-    ) -> None:
+    def _deliver(self, first: int, pending: list[_Pending], results: list[Result]) -> None:
         """Give results to the cache and to whoever waits."""
         with self.lock:
             if self._closed:
@@ -375,6 +373,30 @@ class Session:
                 _succeed(entry, result)
             else:
                 _fail(entry, result)
+        self.on_delivered()
+
+    def _refuse(self, span: FrameSpan, pending: list[_Pending], error: AlphaStreamError) -> None:
+        """
+        A read failed. Where it was of many frames, those that somebody waits for are read again, each by itself: that
+        one of the others cannot be read is no reason to refuse them.
+        """
+        refused, waited_for = [], []
+        with self.lock:
+            if self._closed:
+                return  # aclose() ends the waits
+            for index, entry in enumerate(pending, span.first):
+                if self._pending.get(index) is not entry:
+                    refused.append((index, entry))
+                elif entry.waiting and len(span) > 1:
+                    entry.task = None
+                    waited_for.append((index, entry))
+                else:
+                    refused.append((index, entry))
+                    del self._pending[index]
+        for index, entry in refused:
+            _fail(entry, _of_frame(error, index))
+        for index, entry in waited_for:
+            self._start_urgent(index, entry)
         self.on_delivered()
 
     def _withdraw(self, first: int, pending: list[_Pending], cause: BaseException) -> None:

@@ -554,6 +554,30 @@ def test_prefetching_pauses_after_failures() -> None:
         assert number_of(get(stream, 1000)) == 1000
 
 
+def test_a_failed_prefetch_spares_the_frame_that_somebody_waits_for() -> None:
+    """A cut file whose length is not known, say: the read of many frames fails, the frame itself is there."""
+
+    class OneByOne(Scripted):
+        async def read(self, span: ByteRange) -> memoryview:
+            data = await super().read(span)
+            if span.start and len(span) > 2 * len(block_of(numbered_payload(0))):
+                await asyncio.sleep(0.1)
+                raise TransportError("scripted failure of a long read")
+            return data
+
+    with alphastream_gpu.open(OneByOne(), config=Config(get_frame_timebox=1000)) as stream:
+        session = stream._session
+        assert session is not None
+        assert number_of(get(stream, 0)) == 0
+        wait_until(lambda: 1 in session._pending)
+        geometry = stream.get_geometry(1)
+        assert stream.last_error() is None
+        assert geometry is not None
+        assert number_of(geometry) == 1
+        wait_until(lambda: not session._pending)
+        assert stream.stats().joined == 1
+
+
 def test_no_prefetch_when_asked_not_to() -> None:
     source = Scripted()
     with alphastream_gpu.open(source, config=Config(prefetch_frames=0)) as stream:
