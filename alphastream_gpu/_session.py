@@ -236,10 +236,15 @@ class Session:
         assert task is not None
         self._tasks.add(task)
         try:
+            span = self.reader.batch(start, stop, max_bytes=_BATCH_BYTES, max_frames=_BATCH_FRAMES)
             try:
-                blocks = await self._read(
-                    self.reader.batch(start, stop, max_bytes=_BATCH_BYTES, max_frames=_BATCH_FRAMES)
-                )
+                try:
+                    blocks = await self._read(span)
+                except AlphaStreamError:
+                    if len(span) == 1:
+                        raise
+                    # One of many cannot be read, which is no reason to refuse the first.
+                    blocks = await self._read(self.reader.span(start, start + 1))
             except AlphaStreamError as exc:
                 return [], exc
             loop = asyncio.get_running_loop()

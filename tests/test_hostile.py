@@ -66,6 +66,11 @@ def test_truncation_where_the_length_is_unknown(cut: int) -> None:
             with pytest.raises(TransportError, match=r"frame 1: expected bytes .* truncated") as caught:
                 await stream.frame(1)
             assert caught.value.frame_index == 1
+            seen = []
+            with pytest.raises(TransportError, match=r"frame 1: expected bytes .* truncated"):
+                async for geometry in stream.frames():
+                    seen.append(geometry)
+            assert seen == [FrameGeometry.from_payload(SQUARE)]
 
     asyncio.run(read())
 
