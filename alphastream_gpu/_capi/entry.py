@@ -113,11 +113,9 @@ class Entry:
         try:
             url, version_text = self._text(base_url), self._text(version)
         except UnicodeDecodeError:
-            player.refuse(f"base_url, version: {_NOT_UTF8}")
-            return False
+            return player.refuse_init(f"base_url, version: {_NOT_UTF8}")
         if not url:
-            player.refuse(f"base_url: expected a path or URL, found {'null' if url is None else 'nothing'}")
-            return False
+            return player.refuse_init(f"base_url: expected a path or URL, found {'null' if url is None else 'nothing'}")
         return player.init(
             url,
             scene_id=scene_id,

@@ -182,6 +182,13 @@ class Player:
         """Note a call that could not be made."""
         self._error = LastError(ErrorCode.INVALID, reason, None)
 
+    def refuse_init(self, reason: str) -> bool:
+        """A CV_init whose arguments are none ends the last stream, as every other one that fails; False."""
+        with self._opening:
+            self._close_stream()
+            self.refuse(reason)
+        return False
+
     def close(self) -> None:
         """End it, and a CV_init that is going on with it."""
         with self._lock:

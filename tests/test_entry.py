@@ -1,0 +1,39 @@
+"""
+The functions behind the C library, called in-process: what they say of each other.
+"""
+
+from __future__ import annotations
+
+import cffi
+import pytest
+from support import SQUARE, asvp_of, block_of
+
+from alphastream_gpu._capi.entry import Entry
+
+
+@pytest.mark.parametrize("bad", ["null", "empty", "not UTF-8", "missing"])
+def test_a_failed_init_ends_the_stream_before_it(tmp_path_factory: pytest.TempPathFactory, bad: str) -> None:
+    """Whatever it failed for: the header says that nothing is loaded then."""
+    folder = tmp_path_factory.mktemp("streams")
+    path = folder / "good.asvp"
+    path.write_bytes(asvp_of([block_of(SQUARE)]))
+    ffi = cffi.FFI()
+    entry = Entry(ffi)
+    handle = entry.create()
+
+    def init(url: bytes | None) -> bool:
+        text = ffi.NULL if url is None else ffi.new("char[]", url)
+        return entry.init(handle, text, 0, 16, 8, ffi.NULL, 0, 0, 0, 0, 0, 0)
+
+    try:
+        assert init(str(path).encode())
+        assert (entry.get_total_frames(handle), entry.get_frame_size(handle)) == (1, 128)
+        assert not init({"null": None, "empty": b"", "not UTF-8": b"\xff", "missing": str(folder / "no").encode()}[bad])
+        assert entry.get_last_error_code(handle) == (-5 if bad == "missing" else -1)
+        assert (entry.get_total_frames(handle), entry.get_frame_size(handle)) == (0, 0)
+        assert entry.get_frame(handle, 0) == ffi.NULL
+        assert entry.get_last_error_code(handle) == -2
+        assert init(str(path).encode())
+        assert entry.get_last_error_code(handle) == 0
+    finally:
+        entry.exit()
