@@ -184,9 +184,10 @@ class Player:
 
     def refuse_init(self, reason: str) -> bool:
         """A CV_init whose arguments are none ends the last stream, as every other one that fails; False."""
-        with self._opening:
+        if self._opening.acquire(blocking=False):  # else another CV_init is ending it
             self._close_stream()
-            self.refuse(reason)
+            self._opening.release()
+        self.refuse(reason)
         return False
 
     def close(self) -> None:
