@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 SAMPLE := examples/person_sbs.asvp
 
-.PHONY: help setup demo test lint bench capi build clean
+.PHONY: help setup demo test lint bench bench-publish gates counters-write capi build clean
 
 help:
 	@echo "make demo   see it work: the sample's facts, a mask as PNG, GPU against CPU on every frame"
 	@echo "make test   run the tests"
 	@echo "make lint   check style and types"
-	@echo "make bench  print the figures"
+	@echo "make bench  print the figures, with a JSON file and a picture in build/bench/"
+	@echo "make gates  compare counters with bench/counters.toml, and times with the parent commit's"
 	@echo "make capi   build libalphastream.so, the C library, into build/capi/"
 	@echo "make build  build wheel and sdist into dist/"
 
@@ -41,6 +42,17 @@ lint: $(VENV)/.ready
 
 bench: setup
 	@$(BIN)/python -m pytest bench -o addopts="" -o python_files="bench_*.py" --benchmark-only
+	@$(BIN)/python bench/results.py
+
+bench-publish:
+	@$(BIN)/python bench/results.py --publish
+
+gates: setup
+	@$(BIN)/python bench/counters.py
+	@$(BIN)/python bench/regression.py
+
+counters-write: setup
+	@$(BIN)/python bench/counters.py --write
 
 capi: $(VENV)/.ready
 	@$(BIN)/alphastream build-capi -o build/capi

@@ -20,6 +20,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+import results
 from support import sample_geometries
 
 import alphastream_gpu
@@ -59,11 +60,14 @@ BESIDE = ("pillow", "skia")
 
 facts: dict[str, str] = {}
 """Counted figures and remarks that benchmarks leave for the table."""
+figures: list[dict[str, Any]] = []
+"""The same with their bars, for the JSON file."""
 
 
 def report(work: str, value: float, bar: float, unit: str, *, at_least: bool = False) -> None:
     """Leave a measured figure and its bar for the table."""
-    met = value >= bar if at_least else value <= bar
+    met = bool(value >= bar if at_least else value <= bar)
+    figures.append({"work": work, "value": float(value), "unit": unit, "bar": bar, "at_least": at_least, "met": met})
     facts[work] = f"{value:.4g} {unit}, bar {'>=' if at_least else '<='} {bar:g}: {'met' if met else 'MISSED'}"
 
 
@@ -94,6 +98,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
         if bar.measured in medians and bar.yardstick in medians:
             mine, yard = medians[bar.measured], medians[bar.yardstick]
             verdict = "met" if mine / yard <= bar.at_most else "MISSED"
+            report(bar.work, mine / yard, bar.at_most, f"x {bar.yardstick}")
+            del facts[bar.work]  # it has a line of its own
             write(
                 f"{bar.work:<40} {mine * 1e6:9.1f} us = {mine / yard:6.2f} x {bar.yardstick} ({yard * 1e6:.1f} us),"
                 f" bar {bar.at_most:g}: {verdict}"
@@ -104,3 +110,5 @@ def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
             write(f"{name:<40} {medians[name] * 1e6:9.1f} us = {ratio:6.2f} x fillpoly")
     for name, text in facts.items():
         write(f"{name:<48} {text}")
+    if medians:
+        write(f"written: {results.write(config._benchmarksession.benchmarks, figures, facts)}")

@@ -1,0 +1,238 @@
+"""
+Counters: what a frame costs that does not depend on the machine's speed, compared exactly with `counters.toml`.
+
+``python bench/counters.py`` counts and compares; it ends with 1 and a line for each difference. ``--write`` writes the
+table anew, for a change that is meant; the commit's diff then shows what it costs. docs/benchmarks.md says what each
+counter is for.
+
+The work is done in one process and one thread of the caller's, on the sample and on streams made of it, so that
+whatever is counted is the same in every run. What depends on the Python (how many calls a line makes) is in a table of
+its own for each minor version.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import sys
+import tomllib
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from badserver import Server
+from support import ROOT, SAMPLE, asvp_of, block_of, sample_geometries
+
+import alphastream_gpu
+from alphastream_gpu import Config, FrameGeometry, MaskRenderer, rasterize
+
+__all__ = ["TABLE", "compare", "count", "main"]
+
+Counts = dict[str, dict[str, int]]
+
+TABLE: Final = ROOT / "bench" / "counters.toml"
+NATIVE: Final = (2048, 1024)
+THUMBNAIL: Final = (256, 128)
+BATCH: Final = 64
+PLAYED: Final = 1000
+SEEKS: Final = 100
+CALLS: Final = f"calls-python-{sys.version_info.major}.{sys.version_info.minor}"
+_PEAK_STEP: Final = 16 * 1024
+"""Peaks are rounded up to this, because the size of Python's and numpy's own objects differs between releases."""
+
+
+def count() -> Counts:
+    """Count everything, by section."""
+    geometries = sample_geometries()
+    return {**_gl(geometries), **_streaming(geometries), **_memory(geometries), CALLS: _calls(geometries)}
+
+
+def _gl(geometries: list[FrameGeometry]) -> Counts:
+    """What the renderer sends to GL for the sample's 120 frames, once every size has been seen."""
+    found: Counts = {}
+    ctx = alphastream_gpu.create_headless_context()
+    with MaskRenderer(ctx) as renderer:
+        targets = {"native": None, "thumbnail": ctx.texture(THUMBNAIL, 1)}
+        for name, target in targets.items():
+            renderer.render(geometries[0], into=target)
+            found[f"gl-{name}"] = _rendered(
+                renderer, lambda to=target: [renderer.render(geometry, into=to) for geometry in geometries]
+            )
+        array = ctx.texture_array((*THUMBNAIL, BATCH), 1)
+        renderer.render_many(geometries[:BATCH], into=array)
+        found["gl-batch"] = _rendered(renderer, lambda: renderer.render_many(geometries[:BATCH], into=array))
+    ctx.release()
+    return found
+
+
+def _rendered(renderer: MaskRenderer, work: Callable[[], object]) -> dict[str, int]:
+    before = renderer.stats
+    work()
+    after = renderer.stats
+    names = ("frames", "draws", "uploaded_bytes", "cpu_fallbacks", "gl_objects")
+    return {name: getattr(after, name) - getattr(before, name) for name in names}
+
+
+def _streaming(geometries: list[FrameGeometry]) -> Counts:
+    """Requests, bytes and decodes of a stream ten times the sample's length, over HTTP and from memory."""
+    data = asvp_of([block_of(geometry.to_payload()) for geometry in geometries] * 10)
+    found: Counts = {}
+    with Server(data) as server:
+        found["http-open"] = _requested(server, lambda: _opened(server.url()))
+        found["http-1000-frames"] = _requested(server, lambda: asyncio.run(_read_through(server.url(), PLAYED)))
+        found["http-100-seeks"] = _requested(server, lambda: asyncio.run(_seek(server.url(), len(geometries) * 10)))
+    with alphastream_gpu.open(data, config=Config(cache_frames=PLAYED + 100, ready_frames=0)) as stream:
+        for index in range(PLAYED):
+            while stream.get_geometry(index) is None:
+                pass
+        for index in range(PLAYED):
+            assert stream.get_geometry(index) is not None
+        stats = stream.stats()
+        # The frames prefetched behind the last one asked for may be here or not.
+        found["play-twice"] = {
+            "frames_served": 2 * PLAYED,
+            "decoded_twice": max(0, stats.decoded - len(geometries) * 10),
+            "evicted": stats.evicted,
+            "failed": stats.failed,
+        }
+    return found
+
+
+def _requested(server: Server, work: Callable[[], object]) -> dict[str, int]:
+    requests, body = len(server.requests), server.body_bytes
+    work()
+    return {"requests": len(server.requests) - requests, "bytes_fetched": server.body_bytes - body}
+
+
+def _opened(url: str) -> None:
+    alphastream_gpu.open(url, config=Config(prefetch_frames=0)).close()
+
+
+async def _read_through(url: str, n_frames: int) -> None:
+    async with await alphastream_gpu.open_async(url) as stream:
+        async for _ in stream.frames(0, n_frames):
+            pass
+
+
+async def _seek(url: str, n_frames: int) -> None:
+    async with await alphastream_gpu.open_async(url, config=Config(prefetch_frames=0)) as stream:
+        for k in range(SEEKS):
+            await stream.frame(k * 617 % n_frames)
+
+
+def _memory(geometries: list[FrameGeometry]) -> Counts:
+    """The most memory that one frame's work takes beside what it gives back, its own result included."""
+    geometry = geometries[60]
+    payload = geometry.to_payload()
+    renderer_free = {
+        "from_payload": lambda: FrameGeometry.from_payload(payload),
+        "rasterize-native": lambda: rasterize(geometry),
+        "rasterize-512x256": lambda: rasterize(geometry, (512, 256)),
+        "triangle_strip": geometry.triangle_strip,
+    }
+    return {"peak-bytes": {name: _peak(work) for name, work in renderer_free.items()}}
+
+
+def _peak(work: Callable[[], object]) -> int:
+    work()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        work()
+        return -(-tracemalloc.get_traced_memory()[1] // _PEAK_STEP) * _PEAK_STEP
+    finally:
+        tracemalloc.stop()
+
+
+def _calls(geometries: list[FrameGeometry]) -> dict[str, int]:
+    """Calls that the interpreter makes for the sample's 120 frames: of Python functions and, from these, of C ones."""
+    payloads = [geometry.to_payload() for geometry in geometries]
+    ctx = alphastream_gpu.create_headless_context()
+    with MaskRenderer(ctx) as renderer, alphastream_gpu.open(SAMPLE, config=Config(ready_frames=0)) as stream:
+        target = ctx.texture(THUMBNAIL, 1)
+        works: dict[str, Callable[[], object]] = {
+            "from_payload": lambda: [FrameGeometry.from_payload(payload) for payload in payloads],
+            "rasterize-native": lambda: [rasterize(geometry) for geometry in geometries],
+            "rasterize-512x256": lambda: [rasterize(geometry, (512, 256)) for geometry in geometries],
+            "render-thumbnail": lambda: [renderer.render(geometry, into=target) for geometry in geometries],
+            "get_geometry-cached": lambda: [stream.get_geometry(10) for _ in geometries],
+        }
+        while stream.get_geometry(10) is None:
+            pass
+        found = {}
+        for name, work in works.items():
+            work()
+            found[name] = _called(work)
+    ctx.release()
+    return found
+
+
+def _called(work: Callable[[], object]) -> int:
+    calls = 0
+
+    def note(frame: Any, event: str, argument: Any) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    gc.disable()
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+        gc.enable()
+    return calls
+
+
+def compare(found: Counts, expected: Counts) -> list[str]:
+    """A line for each counter that differs; sections of other Python versions are left alone."""
+    lines = []
+    for section, counters in found.items():
+        if section not in expected and section.startswith("calls-"):
+            continue
+        table = expected.get(section, {})
+        for name in sorted({*counters, *table}):
+            now, then = counters.get(name), table.get(name)
+            if now != then:
+                change = f" ({now / then - 1:+.1%})" if now and then else ""
+                lines.append(f"{section}.{name}: expected {then}, found {now}{change}")
+    return lines
+
+
+def _text(counts: Counts) -> str:
+    sections = (
+        f'["{section}"]\n' + "".join(f'"{name}" = {value}\n' for name, value in counters.items())
+        for section, counters in sorted(counts.items())
+    )
+    head = "# What bench/counters.py counted; `make counters` compares, `bench/counters.py --write` writes it anew.\n\n"
+    return head + "\n".join(sections)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Count, and compare or write; the process's exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
+    parser.add_argument("--write", action="store_true", help="write the table anew")
+    options = parser.parse_args(arguments)
+    found = count()
+    expected = tomllib.loads(TABLE.read_text("utf-8")) if TABLE.exists() else {}
+    if options.write:
+        TABLE.write_text(_text({**expected, **found}), "utf-8")
+        return 0
+    lines = compare(found, expected)
+    for line in lines:
+        print(line)
+    if lines:
+        print("A change that is meant: run `make counters-write`, and say in the commit why.")
+    else:
+        print(f"{sum(map(len, found.values()))} counters, all as in {TABLE.relative_to(ROOT)}")
+        if CALLS not in expected:
+            print(f"calls were not compared: the table has none for {CALLS.removeprefix('calls-')}")
+    return 1 if lines else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
