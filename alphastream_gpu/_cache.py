@@ -9,20 +9,27 @@ back to.
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Final
 
 from ._geometry import FrameGeometry
 
-__all__ = ["GeometryCache"]
+__all__ = ["MAX_CACHED_BYTES", "GeometryCache"]
+
+MAX_CACHED_BYTES: Final = 512 * 1024 * 1024
+"""Whatever the number of frames: 512 real ones take 1.5 MB, but so many at the payload limit, which a file of a few
+megabytes can hold, would take 34 GB."""
 
 
 class GeometryCache:
     """
     Args:
         capacity: most frames kept.
+        max_bytes: most bytes of geometry kept; a single frame may be larger.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, *, max_bytes: int = MAX_CACHED_BYTES) -> None:
         self._capacity = capacity
+        self._max_bytes = max_bytes
         self._frames: OrderedDict[int, FrameGeometry] = OrderedDict()
         self.nbytes = 0
         """Bytes of the geometry kept."""
@@ -47,13 +54,13 @@ class GeometryCache:
         return self._frames.get(index)
 
     def put(self, index: int, geometry: FrameGeometry) -> None:
-        """Keep a frame; the least recently used one goes if there are too many."""
+        """Keep a frame; the least recently used ones go if there are too many, or they are too large."""
         before = self._frames.pop(index, None)
         if before is not None:
             self.nbytes -= before.nbytes
         self._frames[index] = geometry
         self.nbytes += geometry.nbytes
-        while len(self._frames) > self._capacity:
+        while len(self._frames) > self._capacity or (self.nbytes > self._max_bytes and len(self._frames) > 1):
             _, dropped = self._frames.popitem(last=False)
             self.nbytes -= dropped.nbytes
             self.evicted += 1

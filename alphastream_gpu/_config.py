@@ -80,7 +80,12 @@ class Config:
     )
     init_timeout: float = _option(10.0, 0.1, 300.0, "s", "Deadline for opening: header and table read.", _number)
     cache_frames: int = _option(
-        512, 1, 65536, "frames", "Frames of geometry kept, least recently used going first.", _whole
+        512,
+        1,
+        65536,
+        "frames",
+        "Frames of geometry kept, least recently used going first; fewer where they would take more than 512 MiB.",
+        _whole,
     )
     prefetch_frames: int = _option(
         120, 0, 65536, "frames", "Frames fetched ahead of the play head, at most cache_frames; 0 turns it off.", _whole

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from alphastream_gpu import (
     _stream,
     rasterize,
 )
+from alphastream_gpu._cache import GeometryCache
 from alphastream_gpu._playhead import PlayHead
 
 N = 2000
@@ -594,6 +596,23 @@ def test_the_cache_is_bounded() -> None:
         assert stats.cached_frames <= 50
         assert stats.evicted >= 500
         assert stats.cached_bytes <= 50 * 100
+
+
+def test_the_cache_is_bounded_in_bytes() -> None:
+    """A file of a few kilobytes, whose frames are large when decoded. Play goes on all the same."""
+    blocks = [block_of(payload_of([((index, 0), [(0, 0)] * 50_000)])) for index in range(40)]
+    frame = 400_008 + 8
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_session, "GeometryCache", partial(GeometryCache, max_bytes=5 * frame))
+        stream = alphastream_gpu.open(asvp_of(blocks))
+    with stream:
+        for index in range(40):
+            assert number_of(get(stream, index)) == index
+            assert stream.stats().cached_bytes <= 5 * frame
+    cache = GeometryCache(10, max_bytes=1)
+    for index in range(3):  # one is kept, however large: somebody is about to be given it
+        cache.put(index, FrameGeometry.from_payload(numbered_payload(index)))
+        assert (len(cache), cache.peek(index) is not None) == (1, True)
 
 
 # Threads.
