@@ -226,14 +226,14 @@ static void survive(const char *url)
 {
     void *handle = cv.create();
     CHECK(handle);
-    bool is_open = cv.init(handle, url, 1, 64, 32, "1.5.0", 0, 4, 64, 4, 3000, 3000);
+    bool is_open = cv.init(handle, url, 1, 64, 32, "1.5.0", 0, 4, 64, 4, 60000, 60000);
     int code = cv.get_last_error_code(handle);
     CHECK(is_open == (code == 0));
     CHECK(is_open || strlen(cv.get_last_error_text(handle)) > 0);
     unsigned int n_frames = cv.get_total_frames(handle), n_good = 0, seen = 0;
     for (unsigned long long i = 0; i < n_frames && i < 40; i++) {
         const void *frame = NULL;
-        for (int patience = 0; patience < 200 && !frame; patience++) {
+        for (int patience = 0; patience < 5000 && !frame; patience++) {
             frame = cv.get_frame(handle, i);
             code = cv.get_last_error_code(handle);
             if (code != -2 && code != -3)
