@@ -35,7 +35,7 @@ from ._writer import AsvpWriter, AsvrWriter
 if _t.TYPE_CHECKING:
     from ._gl import MaskRenderer, RenderStats, create_headless_context
 
-__version__ = "0.1.0"
+__version__ = "0.1.0.dev0"
 
 __all__ = [
     "AlphaStream",
