@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from typing import TypeAlias
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from .._config import Config
 from ._base import Source
@@ -52,7 +52,9 @@ def _from_text(text: str, config: Config) -> Source:
         parts = urlsplit(text)
         if parts.netloc not in ("", "localhost"):
             raise ValueError(f"file URL: expected no host or localhost, found {parts.netloc!r}")
-        return FileSource(unquote(parts.path), buffer_bytes=config.file_buffer)
+        from urllib.request import url2pathname  # it knows drive letters; and loads http.client, so not at import
+
+        return FileSource(url2pathname(parts.path), buffer_bytes=config.file_buffer)
     if scheme in ("http", "https"):
         return HttpSource(
             text,
