@@ -38,6 +38,14 @@ def pytest_report_header() -> str:
     return f"GL: {context if isinstance(context, str) else context.info['GL_RENDERER']}"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what asks for OpenGL, so that a machine whose driver is in doubt can run the two halves apart."""
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        if "ctx_session" in getattr(item, "fixturenames", ()) or parameters.get("rasterizer") == "gl":
+            item.add_marker("gl")
+
+
 @pytest.fixture(scope="session")
 def ctx_session() -> Iterator[moderngl.Context]:
     """One context for the whole run. Without a driver: skip, or fail where ALPHASTREAM_REQUIRE_GL is set, as in CI."""

@@ -21,9 +21,13 @@ import alphastream_gpu
 from alphastream_gpu import FrameGeometry
 
 ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = Path(alphastream_gpu.__file__).parent
+"""The package that is tested: the checkout's, or an installed one without a checkout."""
 SAMPLE = ROOT / "examples" / "person_sbs.asvp"
 GOLDEN = ROOT / "examples" / "person_sbs_golden.json"
 NATIVE = (2048, 1024)
+NO_FILE = "No such file or directory|The system cannot find the"
+"""A pattern: what systems say of a missing file or folder."""
 
 Mask = np.ndarray
 Rasterizer = Callable[..., Mask]

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 
-from support import ROOT
+from support import PACKAGE, ROOT
 
 import alphastream_gpu
 
@@ -39,7 +39,7 @@ def test_the_configuration_page_is_what_the_code_says() -> None:
 
 
 def test_modules_declare_what_they_export() -> None:
-    for path in (ROOT / "alphastream_gpu").rglob("*.py"):
+    for path in PACKAGE.rglob("*.py"):
         assert "\n__all__ = [" in path.read_text(), path
 
 
@@ -61,8 +61,8 @@ LAYERS = [
 
 def test_imports_point_one_way() -> None:
     rank = {name: number for number, names in enumerate(LAYERS) for name in names}
-    for path in sorted((ROOT / "alphastream_gpu").rglob("*.py")):
-        relative = path.relative_to(ROOT / "alphastream_gpu")
+    for path in sorted(PACKAGE.rglob("*.py")):
+        relative = path.relative_to(PACKAGE)
         home = relative.parts[0].removesuffix(".py")
         depth = len(relative.parts)
         for dots, module in re.findall(r"^\s*from (\.+)([\w.]*) import", path.read_text(), re.M):
@@ -76,7 +76,7 @@ def test_imports_point_one_way() -> None:
 
 def test_the_format_layer_does_no_io() -> None:
     for name in ("_deflate", "_polystream", "_block", "_cipher", "_container", "_geometry", "_ranges", "_strips"):
-        source = (ROOT / "alphastream_gpu" / f"{name}.py").read_text()
+        source = (PACKAGE / f"{name}.py").read_text()
         assert not re.search(r"\bopen\(|\bawait\b|\basync\b|import (socket|mmap|httpx|asyncio)", source), name
 
 

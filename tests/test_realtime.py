@@ -934,6 +934,7 @@ TestStreamModel = StreamModel.TestCase
 TestStreamModel.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads its memory where only Linux tells it")
 def test_soak() -> None:
     """Random seeks with a flat memory line. ALPHASTREAM_SOAK names another number of calls; the nightly run takes
     200,000."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import SAMPLE, SQUARE, asvp_of, block_of
+from support import NO_FILE, SAMPLE, SQUARE, asvp_of, block_of
 
 import alphastream_gpu
 from alphastream_gpu import ByteRange, ClosedError, Config, FileSource, MemorySource, Source, TransportError
@@ -117,7 +117,15 @@ class TestBufferedFile(SourceConformance):
         assert asyncio.run(read()) == 120
 
 
-@pytest.mark.parametrize("is_mapped", [True, False])
+@pytest.mark.parametrize(
+    "is_mapped",
+    [
+        pytest.param(
+            True, marks=pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps mapped files from shrinking")
+        ),
+        False,
+    ],
+)
 def test_a_file_truncated_while_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_mapped: bool) -> None:
     """Not a crash of the process: touching a mapping's lost pages would be one."""
     if not is_mapped:
@@ -150,7 +158,7 @@ def test_a_closed_file(tmp_path: Path) -> None:
 
 
 def test_a_missing_file() -> None:
-    with pytest.raises(TransportError, match=r"opening 'no/such\.asvp': No such file") as caught:
+    with pytest.raises(TransportError, match=rf"opening 'no/such\.asvp': ({NO_FILE})") as caught:
         alphastream_gpu.open("no/such.asvp")
     assert isinstance(caught.value, OSError)
     assert isinstance(caught.value.__cause__, FileNotFoundError)
@@ -162,12 +170,13 @@ def test_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in the file system")
-def test_pipes_and_sockets_are_refused(tmp_path: Path) -> None:
+def test_pipes_and_sockets_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket's path may have some hundred characters, which macOS's own folders take
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(TransportError, match="found a pipe; frames are read by position"):
         FileSource(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / "socket"))
+        listener.bind("socket")
         with pytest.raises(TransportError, match="device or socket"):
             FileSource(tmp_path / "socket")
 
