@@ -3,8 +3,10 @@
 VENV := .venv
 BIN := $(VENV)/bin
 SAMPLE := examples/person_sbs.asvp
+# Processes that tests run in; 0 for one, which a debugger needs.
+JOBS := auto
 
-.PHONY: help setup demo test lint bench bench-publish gates counters-write capi build clean
+.PHONY: help setup demo test lint bench bench-publish gates counters-write capi build smoke dist-check clean
 
 help:
 	@echo "make demo   see it work: the sample's facts, a mask as PNG, GPU against CPU on every frame"
@@ -13,7 +15,9 @@ help:
 	@echo "make bench  print the figures, with a JSON file and a picture in build/bench/"
 	@echo "make gates  compare counters with bench/counters.toml, and times with the parent commit's"
 	@echo "make capi   build libalphastream.so, the C library, into build/capi/"
-	@echo "make build  build wheel and sdist into dist/"
+	@echo "make build  build wheel and sdist into dist/, and check them"
+	@echo "make smoke  try them, installed, on the other Pythons of this machine"
+	@echo "make dist-check  test them, installed, on every Python, and with the lowest versions of dependencies"
 
 setup: $(VENV)/.ready
 	@.ci/setup-gl
@@ -33,7 +37,7 @@ demo: setup
 
 test: setup
 	@.ci/setup-hosts
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8 --dist worksteal
 
 lint: $(VENV)/.ready
 	@$(BIN)/ruff check .
@@ -41,7 +45,7 @@ lint: $(VENV)/.ready
 	@$(BIN)/mypy
 
 bench: setup
-	@$(BIN)/python -m pytest bench -o addopts="" -o python_files="bench_*.py" --benchmark-only
+	@$(BIN)/python -m pytest bench -p no:randomly -o addopts="" -o python_files="bench_*.py" --benchmark-only
 	@$(BIN)/python bench/results.py
 
 bench-publish:
@@ -58,7 +62,15 @@ capi: $(VENV)/.ready
 	@$(BIN)/alphastream build-capi -o build/capi
 
 build: $(VENV)/.ready
-	@$(BIN)/python -m build
+	@$(BIN)/nox --session package
+
+# Pythons that are not here are left out, also on CI, where each has a job of its own.
+smoke: $(VENV)/.ready
+	@$(BIN)/nox --no-error-on-missing-interpreters --session package smoke
+
+dist-check: $(VENV)/.ready
+	@.ci/setup-gl
+	@$(BIN)/nox --no-error-on-missing-interpreters
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) .nox build dist

@@ -1,0 +1,86 @@
+"""
+What one environment cannot show: the built package on every Python that it claims, and with the oldest dependencies.
+
+    nox -s package          wheel and sdist into dist/, checked
+    nox -s installed        the wheel of dist/, installed from PyPI on each Python, tested with the source tree gone
+    nox -s smoke            the same in seconds
+    nox -s lowest           the tests with the lowest versions that pyproject.toml allows
+
+Arguments after `--` go to pytest. Pythons that are not on this machine are left out, and named; on GitHub they fail.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.10.14"
+nox.options.default_venv_backend = "uv"
+nox.options.sessions = ["package", "installed", "lowest"]
+nox.options.download_python = "never"  # what is tested is what people have
+os.environ["UV_PYTHON_DOWNLOADS"] = "never"
+os.environ["UV_LINK_MODE"] = "copy"  # a cache on another disk is no reason for a warning
+
+PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
+DIST = Path("dist").resolve()
+WITHOUT_CHECKOUT = ["--ignore=tests/test_wheel.py"]
+WITHOUT_HOSTS = ["--ignore-glob=tests/test_example_*"]
+PARALLEL = ["-n", "auto", "--maxprocesses=8", "--dist=worksteal"]
+SMOKE = ["test_cipher", "test_polystream", "test_container", "test_sources", "test_fill", "test_outline", "test_cli"]
+
+# pyenv's Pythons, before its shims, which stand for versions that are not chosen too.
+_pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
+os.environ["PATH"] = os.pathsep.join([*map(str, sorted(_pyenv.glob("3.*/bin"))), os.environ["PATH"]])
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build in isolation, as PyPI's users would, and check what PyPI would."""
+    session.install("build[uv]", "twine")
+    shutil.rmtree(DIST, ignore_errors=True)
+    session.run("python", "-m", "build", "--installer", "uv", "--outdir", str(DIST), silent=True)
+    session.run("twine", "check", "--strict", *map(str, sorted(DIST.iterdir())))
+
+
+@nox.session(python=PYTHONS)
+def installed(session: nox.Session) -> None:
+    """The sdist's own tests, on the wheel: cpu, formats, sources, HTTP, command line, GL, C."""
+    _test_wheel(session, "capi,cli,test", *WITHOUT_HOSTS, *PARALLEL, *session.posargs)
+
+
+@nox.session(python=[python for python in PYTHONS if python != f"{sys.version_info.major}.{sys.version_info.minor}"])
+def smoke(session: nox.Session) -> None:
+    """On the Pythons that `make test` does not run on."""
+    _test_wheel(session, "cli,test", *(f"tests/{name}.py" for name in SMOKE), *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def lowest(session: nox.Session) -> None:
+    """On the lowest Python too."""
+    session.install("--resolution=lowest-direct", "--editable", ".[examples,dev]")
+    session.run("uv", "pip", "list", external=True, silent=False)
+    session.run("python", "-m", "pytest", *PARALLEL, *session.posargs)
+
+
+def _test_wheel(session: nox.Session, extras: str, *arguments: str) -> None:
+    """Install the wheel of dist/ and run tests of the sdist from a folder that has nothing of the package's source."""
+    found = sorted(DIST.glob("*.whl")) + sorted(DIST.glob("*.tar.gz"))
+    if len(found) != 2:
+        session.error("expected a wheel and an sdist in dist/; run: nox -s package")
+    wheel, sdist = found
+    session.install(f"alphastream-gpu[{extras}] @ {wheel.as_uri()}")
+    with tempfile.TemporaryDirectory() as scratch:
+        with tarfile.open(sdist) as archive:
+            archive.extractall(scratch, filter="data")
+        (top,) = Path(scratch).iterdir()
+        for gone in ("alphastream_gpu", "shaders"):
+            shutil.rmtree(top / gone)
+        with session.chdir(top):
+            session.run("python", "-c", "import alphastream_gpu as a; assert 'site-packages' in a.__file__, a.__file__")
+            session.run("python", "-m", "pytest", *WITHOUT_CHECKOUT, *arguments)
