@@ -43,6 +43,7 @@ lint: $(VENV)/.ready
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/zizmor --quiet --offline --persona pedantic .github
 
 bench: setup
 	@$(BIN)/python -m pytest bench -p no:randomly -o addopts="" -o python_files="bench_*.py" --benchmark-only
