@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, Literal
 
 import numpy as np
@@ -181,6 +182,8 @@ def index_blocks(table: bytes, header: Header, *, source_length: int | None) -> 
 
 
 _INT64_MAX: Final = (1 << 63) - 1
+_REFUSED_PART: Final = 4096
+"""Sizes turned into Python's integers at a time, which other threads wait for."""
 
 
 def _index_blocks(sizes: npt.NDArray[np.uint64], start: int, source_length: int | None) -> BlockIndex:
@@ -203,7 +206,8 @@ def _index_blocks(sizes: npt.NDArray[np.uint64], start: int, source_length: int 
 
 def _refuse_blocks_past_end(sizes: npt.NDArray[np.uint64], start: int, end_limit: int) -> None:
     end = start
-    for index, size in enumerate(sizes.tolist()):  # exact Python integers; runs once, on the way to an error
+    parts = (sizes[first : first + _REFUSED_PART].tolist() for first in range(0, len(sizes), _REFUSED_PART))
+    for index, size in enumerate(chain.from_iterable(parts)):  # exact integers; runs once, on the way to an error
         if end + size > end_limit:
             raise DecodeError(
                 f"sizes table: block {index} of {size} bytes starts at byte {end} and runs past the end of the source"

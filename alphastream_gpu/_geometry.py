@@ -87,7 +87,8 @@ class FrameGeometry:
                 zigzag order; right only when each triangle flips what it covers (XOR).
 
         Returns:
-            float32 (n, 2), x and y; (0, 2) for a frame without area. New and the caller's.
+            float32 (n, 2), x and y; (0, 2) for a frame without area. Aligned to 64 bytes; new and
+            the caller's.
 
         Raises:
             ValueError: another `kind`.

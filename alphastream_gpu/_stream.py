@@ -11,7 +11,7 @@ import time
 import warnings
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, wait
 from fractions import Fraction
 from functools import partial
 from types import TracebackType
@@ -23,7 +23,14 @@ import numpy.typing as npt
 from ._ahead import MadeAhead
 from ._cipher import AsvrKey
 from ._config import Config
-from ._exceptions import AlphaStreamError, ClosedError, ErrorCode, FrameTimeoutError, NotReadyError
+from ._exceptions import (
+    AlphaStreamError,
+    ClosedError,
+    ErrorCode,
+    FrameTimeoutError,
+    NotReadyError,
+    mapped_errors,
+)
 from ._exit import close_at_exit, forget
 from ._geometry import FrameGeometry
 from ._loop import LoopLease
@@ -126,24 +133,12 @@ class AlphaStream:
         """
         native_width, native_height = self._config.native_size
         size = (native_width if width is None else width, native_height if height is None else height)
-        size = check_size("size", size)
-        deadline = time.monotonic() + self._config.get_frame_timebox / 1000
         try:
-            session, geometry = self._get(index, deadline)
-            self._make_ahead(session, index, size)
-            # The session is part of what is kept: a mask of another source must never be found under this index.
-            mask = self._masks.get(index, (session, size))
-            if mask is None:
-                make = partial(_make_mask, self._config.native_size, geometry, (session, size))
-                mask = self._in_time(index, (session, index, size), geometry, deadline, size[0] * size[1], make)
-                self._masks.keep(index, (session, size), mask)
+            return self._mask(index, check_size("size", size))
         except ClosedError:
             raise
-        except AlphaStreamError as exc:
-            self._fail(exc, index)
+        except AlphaStreamError:
             return None
-        self._last_error = None
-        return mask
 
     def get_geometry(self, index: int) -> FrameGeometry | None:
         """
@@ -153,15 +148,11 @@ class AlphaStream:
             ClosedError: the stream is closed, also while waiting.
         """
         try:
-            session, geometry = self._get(index, time.monotonic() + self._config.get_frame_timebox / 1000)
+            return self._geometry(index)
         except ClosedError:
             raise
-        except AlphaStreamError as exc:
-            self._fail(exc, index)
+        except AlphaStreamError:
             return None
-        self._make_ahead(session, index, None)
-        self._last_error = None
-        return geometry
 
     def get_triangle_strip_vertices(self, index: int) -> npt.NDArray[np.float32]:
         """
@@ -354,6 +345,40 @@ class AlphaStream:
             return "<AlphaStream empty>"
         return f"<AlphaStream {self._metadata.container} {self._metadata.frame_count} frames>"
 
+    def _mask(self, index: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+        """:meth:`get_frame`, raising what that gives None for: where threads share a stream, its last error may be
+        that of another's call."""
+        deadline = time.monotonic() + self._config.get_frame_timebox / 1000
+        try:
+            session, geometry = self._get(index, deadline)
+            self._make_ahead(session, index, size)
+            # The session is part of what is kept: a mask of another source must never be found under this index.
+            mask = self._masks.get(index, (session, size))
+            if mask is None:
+                make = partial(_make_mask, self._config.native_size, geometry, (session, size))
+                mask = self._in_time(index, (session, index, size), geometry, deadline, size[0] * size[1], make)
+                self._masks.keep(index, (session, size), mask)
+        except ClosedError:
+            raise
+        except AlphaStreamError as exc:
+            self._fail(exc, index)
+            raise
+        self._last_error = None
+        return mask
+
+    def _geometry(self, index: int) -> FrameGeometry:
+        """:meth:`get_geometry`, likewise."""
+        try:
+            session, geometry = self._get(index, time.monotonic() + self._config.get_frame_timebox / 1000)
+        except ClosedError:
+            raise
+        except AlphaStreamError as exc:
+            self._fail(exc, index)
+            raise
+        self._make_ahead(session, index, None)
+        self._last_error = None
+        return geometry
+
     def _get(self, index: int, deadline: float) -> tuple[Session, FrameGeometry]:
         """A frame's geometry by the deadline. Raises whatever prevents it."""
         index = int(operator.index(index))  # True is an index too, but must not become a key beside 1
@@ -408,31 +433,32 @@ class AlphaStream:
         box = self._config.get_frame_timebox / 1000
         has_time = time.monotonic() < deadline - box + max(box * _QUICK_SHARE, _QUICK_SECONDS)
         if has_time and len(geometry.points) <= _QUICK_POINTS and n_pixels <= _QUICK_PIXELS:
-            return make()
+            with mapped_errors(f"frame {index}"):
+                return make()
         with self._lock:
             if self._closed:
                 raise ClosedError("the stream is closed")
-            work: Future[T] | None = self._slow.get(key)
-            if work is None:
-                work = self._slow[key] = self._raster_pool.submit(make)
+            work: Future[T] = self._slow.get(key) or self._raster_pool.submit(make)
+            if key not in self._slow:
+                self._slow[key] = work
                 while len(self._slow) > _MAX_SLOW:
                     self._slow.pop(next(iter(self._slow))).cancel()
+        wait([work], max(0.0, deadline - time.monotonic()))
+        if not work.done():
+            raise _TimeBoxEndedError(
+                f"frame {index}: what is made of its {len(geometry.points)} points is not ready yet; ask again",
+                frame_index=index,
+            )
+        with self._lock:
+            if self._slow.get(key) is work:
+                del self._slow[key]
         try:
-            made = work.result(max(0.0, deadline - time.monotonic()))
-        except TimeoutError as exc:
-            if not work.done():
-                raise _TimeBoxEndedError(
-                    f"frame {index}: what is made of its {len(geometry.points)} points is not ready yet; ask again",
-                    frame_index=index,
-                ) from exc
-            made = work.result()
+            with mapped_errors(f"frame {index}"):
+                return work.result()
         except CancelledError as exc:
             if self._closed:
                 raise ClosedError("the stream was closed during the call") from exc
             raise _TimeBoxEndedError(f"frame {index}: other frames came first; ask again", frame_index=index) from exc
-        with self._lock:
-            self._slow.pop(key, None)
-        return made
 
     def _forget_made(self) -> None:
         self._masks.forget()
@@ -539,7 +565,7 @@ class AlphaStream:
             if isinstance(exc, TimeoutError) and not isinstance(exc, AlphaStreamError):
                 cause = "" if opened is None or not opened._last_failure else f"; so far: {opened._last_failure}"
                 raise FrameTimeoutError(
-                    f"opening: header and table not read within {config.init_timeout:g} s{cause}"
+                    f"opening: header and table not read within {config.init_timeout:.3g} s{cause}"
                 ) from exc
             raise
         self._forget_made()

@@ -8,18 +8,17 @@ left); it is imported at first use.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from ._aligned import aligned_empty
 
 __all__ = ["cover_strip", "parity_strip"]
 
 Points = npt.NDArray[np.int32]
 Offsets = npt.NDArray[np.int32]
 Strip = npt.NDArray[np.float32]
-
-_EMPTY: Final = np.empty((0, 2), np.float32)
 
 
 def cover_strip(points: Points, channel_offsets: Offsets) -> Strip:
@@ -47,9 +46,11 @@ def cover_strip(points: Points, channel_offsets: Offsets) -> Strip:
             corners = np.concatenate(simple)
             parts.append(corners[np.asarray(manifold3d.triangulate(simple), np.int64)])
     if not parts:
-        return _EMPTY.copy()
+        return aligned_empty((0, 2), np.float32)
     triangles = np.concatenate(parts)
-    return np.ascontiguousarray(triangles[:, (0, 0, 1, 2, 2)].reshape(-1, 2), np.float32)
+    strip: Strip = aligned_empty((5 * len(triangles), 2), np.float32)
+    strip.reshape(-1, 5, 2)[:] = triangles[:, (0, 0, 1, 2, 2)]
+    return strip
 
 
 def parity_strip(points: Points, channel_offsets: Offsets) -> Strip:
@@ -67,7 +68,7 @@ def parity_strip(points: Points, channel_offsets: Offsets) -> Strip:
     firsts = channel_offsets[:-1].astype(np.int64)[counts >= 3]
     counts = counts[counts >= 3]
     if not len(counts):
-        return _EMPTY.copy()
+        return aligned_empty((0, 2), np.float32)
     lengths = counts + 2
     place = np.arange(int(lengths.sum())) - (np.cumsum(lengths) - lengths).repeat(lengths)
     n = counts.repeat(lengths)
@@ -75,5 +76,6 @@ def parity_strip(points: Points, channel_offsets: Offsets) -> Strip:
     half = (step + 1) >> 1
     index = np.where(step & 1, half, n - half)
     index[step == 0] = 0
-    strip: Strip = points[index + firsts.repeat(lengths)].astype(np.float32)
+    strip: Strip = aligned_empty((len(index), 2), np.float32)
+    strip[:] = points[index + firsts.repeat(lengths)]
     return strip

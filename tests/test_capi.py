@@ -229,6 +229,7 @@ def test_a_server_that_says_nothing(waiting: Path, hashes: tuple[Path, Path]) ->
     with Server(b"", lambda request: never) as server:
         assert_ok(run(waiting, "silent", server.url(), hashes[1], timeout=60))
         assert_ok(run(waiting, "leave", server.url(), hashes[1], timeout=30))
+        assert_ok(run(waiting, "cancelled", server.url(), hashes[1], timeout=30))
 
 
 def test_a_name_server_that_says_nothing(capi: Path, waiting: Path, hashes: tuple[Path, Path]) -> None:
@@ -257,7 +258,7 @@ def test_frames_that_are_there_when_cv_init_returns(waiting: Path, long_stream: 
         assert_ok(run(waiting, "prefetched", server.url(), long_stream[1]))
 
 
-@pytest.mark.parametrize("mode", ["together", "race"])
+@pytest.mark.parametrize("mode", ["together", "race", "own_errors"])
 def test_threads_in_each_others_way(waiting: Path, long_stream: tuple[bytes, Path], mode: str, tmp_path: Path) -> None:
     path = tmp_path / "long.asvp"
     path.write_bytes(long_stream[0])

@@ -44,7 +44,7 @@ def test_modules_declare_what_they_export() -> None:
 
 
 LAYERS = [
-    ["_clock", "_exceptions", "_exit", "_playhead", "_timebase"],
+    ["_aligned", "_clock", "_exceptions", "_exit", "_playhead", "_timebase"],
     ["_deflate", "_polystream", "_ranges", "_stats", "_strips", "_workers"],
     ["_block", "_cipher", "_config", "_container", "_geometry"],
     ["_cache", "_raster", "_sources"],

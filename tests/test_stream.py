@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from alphastream_gpu import (
     MemorySource,
     NotReadyError,
     TransportError,
+    _stream,
 )
 
 
@@ -509,6 +511,46 @@ print(alphastream_gpu.open({str(SAMPLE)!r}).metadata.frame_count)
     assert first == second
     assert first.startswith("no event loop for reading:")
     assert last == "120"
+
+
+def test_no_memory_for_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of ours, on the caller's thread and in the pool; the next call works."""
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise MemoryError
+
+    with alphastream_gpu.open(asvp_of([block_of(SQUARE)]), config=Config(ready_frames=0)) as stream:
+        asyncio.run(stream.frame(0))
+        for size in ((64, 32), (4096, 4096)):
+            with monkeypatch.context() as patch:
+                patch.setattr("alphastream_gpu._stream.rasterize", refuse)
+                while (error := stream.get_frame(0, *size) or stream.last_error()).code is ErrorCode.TIMEOUT:
+                    pass
+                assert (error.code, error.message) == (ErrorCode.DECODE, "frame 0: too large for the memory there is")
+            while stream.get_frame(0, *size) is None:
+                pass
+
+
+def test_a_mask_that_gives_way_at_the_last_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work is cancelled for another caller's between the end of a wait and the question whether it is done."""
+    waited = _stream.wait
+
+    def wait_and_cancel(works: list[Future[object]], timeout: float) -> object:
+        works[0].cancel()
+        return waited(works, timeout)
+
+    with alphastream_gpu.open(asvp_of([block_of(SQUARE)]), config=Config(ready_frames=0)) as stream:
+        asyncio.run(stream.frame(0))
+        held = threading.Event()
+        for _ in range(2):
+            stream._raster_pool.submit(held.wait, 60)
+        with monkeypatch.context() as patch:
+            patch.setattr(_stream, "wait", wait_and_cancel)
+            mask, error = stream.get_frame(0, 4096, 4096), stream.last_error()
+        held.set()
+        assert (mask, error and error.message) == (None, "frame 0: other frames came first; ask again")
+        while stream.get_frame(0, 4096, 4096) is None:
+            pass
 
 
 @pytest.mark.parametrize("name", ["alphastream-loop", "alphastream-call", "alphastream-decode", "alphastream-raster"])

@@ -196,3 +196,13 @@ def test_strips_of_a_stream() -> None:
 def test_a_strip_that_is_not_there_in_time() -> None:
     with alphastream_gpu.open(SAMPLE, config=Config(get_frame_timebox=0)) as stream, pytest.raises(FrameTimeoutError):
         stream.get_triangle_strip_vertices(99)
+
+
+@pytest.mark.parametrize("kind", ["cover", "parity"])
+def test_strips_are_aligned(kind: Any) -> None:
+    """For C hosts, who are given the address; also where there is nothing at it."""
+    for channels in ([], [[(0, 0), (5, 5)]], [[(0, 0), (9, 0), (9, 9)]], [[(0, 0), (9, 0), (9, 9), (0, 9)]]):
+        strip = geometry_of(channels).triangle_strip(kind)
+        assert strip.__array_interface__["data"][0] % 64 == 0
+        assert strip.flags.c_contiguous
+        assert strip.dtype == np.float32

@@ -130,8 +130,8 @@ def shim_functions(constants: dict[str, str]) -> str:
         answer = "    return result;\n" if one.failure else ""
         parts.append(
             f"{head}\n{{\n{cleared}    if (!{ready})\n        {fail}\n"
-            "    sigset_t before;\n    alphastream_hold_signals(&before);\n"
-            f"    {kept}\n    pthread_sigmask(SIG_SETMASK, &before, NULL);\n{answer}}}\n"
+            "    struct alphastream_manners before;\n    alphastream_enter(&before);\n"
+            f"    {kept}\n    alphastream_leave(&before);\n{answer}}}\n"
         )
     return "\n".join(parts)
 

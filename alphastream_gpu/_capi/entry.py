@@ -81,7 +81,8 @@ class Entry:
         error = None if player is None else player.error
         if player is None or error is None:
             return self._no_handle if player is None else self._no_text
-        text = " ".join(error.message.split()).encode("utf-8", "replace").replace(b"\0", b"?")[:_MAX_TEXT_BYTES]
+        text = " ".join(error.message.split()).encode("utf-8", "replace").replace(b"\0", b"?")
+        text = text[:_MAX_TEXT_BYTES].decode("utf-8", "ignore").encode()  # no character is cut in two
         return player.texts.give(self._ffi.new("char[]", text))
 
     def get_total_frames(self, handle: Any) -> int:

@@ -27,6 +27,7 @@ Thing = TypeVar("Thing")
 ENCRYPTED_SUFFIX: Final = ".asvr"
 _TIME_BOX_MS: Final = 10.0
 """How long a call waits. Players are promised 12 ms; the rest is for being woken and for the way back."""
+_LONGEST_INIT_SECONDS: Final = 300.0
 _MAX_READY_FRAMES: Final = 256
 _MAX_READY_BYTES: Final = 1 << 29
 """Masks made ahead take at most 512 MiB: hosts ask for many, not knowing what one takes."""
@@ -63,12 +64,13 @@ class Player:
         self._stream: AlphaStream | None = None
         self._size = (0, 0)
         self._error: LastError | None = None
+        self._own = threading.local()
         self._opening = threading.Lock()
         """Held during :meth:`init`."""
         self._lock = threading.Lock()
         """Guards the two below; held for moments."""
         self._coming: AlphaStream | None = None
-        """What :meth:`init` opens; whoever destroys the player closes it, which ends the opening."""
+        """What :meth:`init` opens and prefetches; whoever destroys the player closes it, which ends that."""
         self._is_destroyed = False
         self._masks: Handout[npt.NDArray[np.uint8]] = Handout()
         self._strips: Handout[npt.NDArray[np.float32]] = Handout()
@@ -77,8 +79,15 @@ class Player:
 
     @property
     def error(self) -> LastError | None:
-        """The last call's outcome; None after success."""
-        return self._error
+        """
+        The outcome of this thread's last call, None after success: a null that it was given must not be explained by
+        another thread's call. A thread that has made none sees the outcome of the last call.
+        """
+        error: LastError | None = getattr(self._own, "error", self._error)
+        return error
+
+    def _note(self, error: LastError | None) -> None:
+        self._error = self._own.error = error
 
     @property
     def n_frames(self) -> int:
@@ -113,11 +122,12 @@ class Player:
         Returns:
             Whether it can be played. :attr:`error` says why not.
         """
+        init_timeout = min(init_timeout, _LONGEST_INIT_SECONDS)
         deadline = time.monotonic() + init_timeout
         if not self._opening.acquire(timeout=init_timeout):
             return self._fail(FrameTimeoutError("another CV_init of this handle is going on; wait until it returned"))
         try:
-            self._close_stream()
+            self._leave_stream()
             size = check_size("width, height", size)
             key = None
             if resource_name_of(url).lower().endswith(ENCRYPTED_SUFFIX):
@@ -127,14 +137,22 @@ class Player:
             left = deadline - time.monotonic()
             config = _config(ready_frames, cache_frames, init_frames, left, data_timeout, size)
             stream = self._open(url, key, config)
-            self._size = size
-            self._stream = stream
-            self._error = None
-            self._prefetch(stream, range(start_frame, min(start_frame + init_frames, self.n_frames)), deadline)
+            try:
+                n_frames = stream.metadata.frame_count
+                self._prefetch(stream, range(start_frame, min(start_frame + init_frames, n_frames)), deadline, size)
+                with self._lock:
+                    self._refuse_destroyed()
+                    self._size = size
+                    self._stream = stream
+            except BaseException:
+                stream.close()
+                raise
         except Exception as exc:
             return self._fail(exc)
         finally:
+            self._coming = None
             self._opening.release()
+        self._note(None)
         return True
 
     def _open(self, url: str, key: AsvrKey | None, config: Config) -> AlphaStream:
@@ -144,12 +162,8 @@ class Player:
                 self._coming = stream
                 self._refuse_destroyed()
             stream.load_source(url, key=key)
-            with self._lock:
-                self._refuse_destroyed()
-                self._coming = None
         except BaseException:
             stream.close()
-            self._coming = None
             raise
         return stream
 
@@ -160,32 +174,31 @@ class Player:
     def frame(self, index: int) -> npt.NDArray[np.uint8] | None:
         """A mask, which stays alive until this thread's next call; None: see :attr:`error`."""
         try:
-            stream = self._playing()
-            mask = stream.get_frame(index, *self._size)
-            self._error = None if mask is not None else self._why(stream, index)
+            mask = self._playing()._mask(index, self._size)
         except Exception as exc:
             self._fail(exc, index)
             return None
-        return None if mask is None else self._masks.give(mask)
+        self._note(None)
+        return self._masks.give(mask)
 
     def strip(self, index: int) -> npt.NDArray[np.float32] | None:
         """A cover strip, likewise."""
         try:
             strip = self._playing().get_triangle_strip_vertices(index)
-            self._error = None
         except Exception as exc:
             self._fail(exc, index)
             return None
+        self._note(None)
         return self._strips.give(strip)
 
     def refuse(self, reason: str) -> None:
         """Note a call that could not be made."""
-        self._error = LastError(ErrorCode.INVALID, reason, None)
+        self._note(LastError(ErrorCode.INVALID, reason, None))
 
     def refuse_init(self, reason: str) -> bool:
         """A CV_init whose arguments are none ends the last stream, as every other one that fails; False."""
         if self._opening.acquire(blocking=False):  # else another CV_init is ending it
-            self._close_stream()
+            self._leave_stream()
             self._opening.release()
         self.refuse(reason)
         return False
@@ -198,12 +211,15 @@ class Player:
         if coming is not None:
             coming.close()
         with self._opening:  # which is about to return
-            self._close_stream()
-
-    def _close_stream(self) -> None:
-        stream, self._stream = self._stream, None
+            stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
+
+    def _leave_stream(self) -> None:
+        """End the last stream, but do not wait for the frame that it may be rasterizing."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            threading.Thread(target=stream.close, name="alphastream-leaving", daemon=True).start()
 
     def _playing(self) -> AlphaStream:
         stream = self._stream
@@ -211,30 +227,27 @@ class Player:
             raise NotReadyError("nothing is loaded; call CV_init first, and see what it said")
         return stream
 
-    def _prefetch(self, stream: AlphaStream, frames: range, deadline: float) -> None:
+    @staticmethod
+    def _prefetch(stream: AlphaStream, frames: range, deadline: float, size: tuple[int, int]) -> None:
         """Wait for the first frames, as long as there is time; what goes wrong with one is told when it is asked
         for."""
         for index in frames:
             while stream.get_geometry(index) is None and time.monotonic() < deadline:
-                if self._why(stream, index).code not in (ErrorCode.TIMEOUT, ErrorCode.NOT_READY):
+                error = stream.last_error()  # only this thread has the stream yet
+                if error is None or error.code not in (ErrorCode.TIMEOUT, ErrorCode.NOT_READY):
                     break
             if time.monotonic() >= deadline:
                 break
         if frames:
-            stream.get_frame(frames.start, *self._size)  # the play head back to the start, and masks ahead of it
-
-    @staticmethod
-    def _why(stream: AlphaStream, index: int) -> LastError:
-        # Another thread's success may have cleared it in between.
-        return stream.last_error() or LastError(ErrorCode.TIMEOUT, f"frame {index}: ask again", index)
+            stream.get_frame(frames.start, *size)  # the play head back to the start, and masks ahead of it
 
     def _fail(self, exc: Exception, index: int | None = None) -> bool:
         if isinstance(exc, AlphaStreamError):
-            self._error = LastError(ErrorCode(exc.code), str(exc), index)
+            self._note(LastError(ErrorCode(exc.code), str(exc), index))
         elif isinstance(exc, (ValueError, TypeError)):
-            self._error = LastError(ErrorCode.INVALID, str(exc), index)
+            self._note(LastError(ErrorCode.INVALID, str(exc), index))
         else:
-            self._error = LastError(ErrorCode.INVALID, f"{_INTERNAL}{type(exc).__name__}: {exc}", index)
+            self._note(LastError(ErrorCode.INVALID, f"{_INTERNAL}{type(exc).__name__}: {exc}", index))
         return False
 
 
@@ -253,7 +266,7 @@ def _config(
         ready_frames=min(ready_frames, _MAX_READY_FRAMES, most_ready),
         cache_frames=cache_frames,
         prefetch_frames=min(max(_PREFETCH_FRAMES, init_frames), cache_frames),
-        init_timeout=min(max(init_timeout, 0.1), 300.0),
+        init_timeout=max(init_timeout, 0.1),
         http_timeout=min(max(data_timeout, 1.0), 300.0),
         http_deadline=min(max(data_timeout, 1.0), 3600.0),
         get_frame_timebox=_TIME_BOX_MS,

@@ -45,13 +45,26 @@ static void alphastream_after_fork(void)
     atomic_store(&alphastream_is_forked, true);
 }
 
-static void alphastream_hold_signals(sigset_t *before)
+struct alphastream_manners {
+    sigset_t signals;
+    int cancel;
+};
+
+/* While a host's thread is here, signals to it wait, and so does pthread_cancel, which would leave Python's locks held. */
+static void alphastream_enter(struct alphastream_manners *before)
 {
     sigset_t held;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before->cancel);
     sigfillset(&held);
     for (size_t i = 0; i < sizeof alphastream_own_faults / sizeof *alphastream_own_faults; i++)
         sigdelset(&held, alphastream_own_faults[i]); /* to hold these back is to be killed by them */
-    pthread_sigmask(SIG_SETMASK, &held, before);
+    pthread_sigmask(SIG_SETMASK, &held, &before->signals);
+}
+
+static void alphastream_leave(const struct alphastream_manners *before)
+{
+    pthread_sigmask(SIG_SETMASK, &before->signals, NULL);
+    pthread_setcancelstate(before->cancel, NULL);
 }
 
 static void alphastream_register_fork(void)
@@ -198,14 +211,14 @@ static bool alphastream_start(void)
     if (atomic_load(&alphastream_is_forked))
         return false;
     if (atomic_load(&alphastream_state) == ALPHASTREAM_UNTRIED) {
-        sigset_t before;
+        struct alphastream_manners before;
         pthread_once(&alphastream_fork_once, alphastream_register_fork); /* before anything that a child could wait for */
-        alphastream_hold_signals(&before);
+        alphastream_enter(&before);
         pthread_mutex_lock(&alphastream_starting);
         if (atomic_load(&alphastream_state) == ALPHASTREAM_UNTRIED)
             atomic_store(&alphastream_state, alphastream_start_once() ? ALPHASTREAM_STARTED : ALPHASTREAM_FAILED);
         pthread_mutex_unlock(&alphastream_starting);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        alphastream_leave(&before);
     }
     return atomic_load(&alphastream_state) == ALPHASTREAM_STARTED;
 }

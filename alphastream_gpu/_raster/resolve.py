@@ -9,12 +9,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from .._aligned import aligned_empty
 from .grid import sampled
 
-__all__ = ["ALIGNMENT", "resolve", "unpack"]
-
-ALIGNMENT: Final = 64
-"""Bytes; a cache line, and the widest vector registers. Masks are handed to C hosts where they lie."""
+__all__ = ["resolve", "unpack"]
 
 Mask = npt.NDArray[np.uint8]
 _KEPT_BYTES: Final = 1 << 24
@@ -37,7 +35,7 @@ def unpack(words: npt.NDArray[np.uint64], columns: int) -> Mask:
     """
     rows = len(words)
     little = words.astype("<u8", copy=False).view(np.uint8)
-    mask = _aligned_empty((rows, columns))
+    mask = aligned_empty((rows, columns))
     width = 64 * words.shape[1]
     step = max(1, _PART_BYTES // max(1, width))
     for first in range(0, rows, step):
@@ -54,20 +52,12 @@ def resolve(mask: Mask, output_size: tuple[int, int]) -> Mask:
     rows, columns = mask.shape
     width, height = output_size
     if width != columns:
-        out = _aligned_empty((rows, width))
+        out = aligned_empty((rows, width))
         mask = mask.take(sampled(columns, width), axis=1, out=out, mode="clip")  # "raise" would buffer the output
     if height != rows:
-        out = _aligned_empty((height, width))
+        out = aligned_empty((height, width))
         mask = mask.take(sampled(rows, height), axis=0, out=out, mode="clip")
     return mask
-
-
-def _aligned_empty(shape: tuple[int, int]) -> Mask:
-    """Memory that begins at a multiple of :data:`ALIGNMENT`, which numpy's own does not."""
-    n_bytes = shape[0] * shape[1]
-    raw = np.empty(n_bytes + ALIGNMENT - 1, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + n_bytes].reshape(shape)
 
 
 def _keep_freed_memory() -> None:

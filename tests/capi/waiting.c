@@ -33,6 +33,18 @@ static void *initialize(void *handle)
     return init(handle, 0, 0, 60000, 60000) ? handle : NULL;
 }
 
+static void *initialize_briefly(void *handle)
+{
+    (void)init(handle, 0, 0, 600, 60000);
+    pthread_testcancel();
+    return NULL;
+}
+
+static void *prefetch(void *handle)
+{
+    return init(handle, 1800, 10, 60000, 60000) ? handle : NULL;
+}
+
 static void pause_ms(long ms)
 {
     struct timespec time = {ms / 1000, ms % 1000 * 1000000};
@@ -97,7 +109,58 @@ static void stuck(void)
     begin = seconds();
     CHECK(init(handle, 1800, 10, 500, 60000)); /* what was to be there first does not come: it is played all the same */
     CHECK(seconds() - begin < 30);
+
+    /* CV_destroy ends it there, too. */
+    pthread_t thread;
+    void *result = handle;
+    CHECK(pthread_create(&thread, NULL, prefetch, handle) == 0);
+    pause_ms(300);
+    begin = seconds();
     CV_destroy(handle);
+    CHECK(pthread_join(thread, &result) == 0 && !result);
+    CHECK(seconds() - begin < 20);
+    CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_INVALID);
+}
+
+/* A thread that is cancelled in CV_init leaves nothing locked. */
+static void cancelled(void)
+{
+    pthread_t thread;
+    void *handle = CV_create(), *result = NULL;
+    CHECK(pthread_create(&thread, NULL, initialize_briefly, handle) == 0);
+    pause_ms(200);
+    CHECK(pthread_cancel(thread) == 0);
+    CHECK(pthread_join(thread, &result) == 0 && result == PTHREAD_CANCELED);
+    CV_destroy(handle);
+}
+
+static void *shared;
+
+static void *ask_and_compare(void *argument)
+{
+    unsigned int random = (unsigned int)(uintptr_t)argument + 1;
+    for (int i = 0; i < 1500; i++) {
+        random = random * 1664525u + 1013904223u;
+        bool is_wrong = random >> 28 < 4;
+        const void *mask = CV_get_frame(shared, is_wrong ? n_hashes + 5 : (random >> 8) % n_hashes);
+        int code = CV_get_last_error_code(shared);
+        CHECK(is_wrong ? !mask && code == ALPHASTREAM_NOT_FOUND : (mask != NULL) == (code == ALPHASTREAM_NONE));
+        CHECK((*CV_get_last_error_text(shared) == 0) == (code == ALPHASTREAM_NONE));
+    }
+    return NULL;
+}
+
+/* Four threads on one handle, some asking for frames that are none: each is told of its own calls. */
+static void own_errors(void)
+{
+    pthread_t threads[4];
+    shared = CV_create();
+    CHECK(init(shared, 0, 0, 10000, 10000));
+    for (uintptr_t i = 0; i < 4; i++)
+        CHECK(pthread_create(&threads[i], NULL, ask_and_compare, (void *)i) == 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    CV_destroy(shared);
 }
 
 /* After CV_init these frames are there, though the server takes longer than the time box. */
@@ -112,7 +175,6 @@ static void prefetched(void)
 }
 
 static pthread_barrier_t barrier;
-static void *shared;
 
 static void *keep(void *argument)
 {
@@ -210,6 +272,7 @@ int main(int argc, char **argv)
     } modes[] = {
         {"silent", silent}, {"leave", leave},       {"stuck", stuck},
         {"prefetched", prefetched}, {"together", together}, {"race", race},
+        {"cancelled", cancelled},   {"own_errors", own_errors},
     };
     CHECK(argc == 4);
     stream = argv[2];
