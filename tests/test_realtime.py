@@ -941,16 +941,20 @@ def test_soak() -> None:
     n_calls = int(os.environ.get("ALPHASTREAM_SOAK", "10000"))
     chance = random.Random(12)
     samples = []
+    n_asked = 0
     with alphastream_gpu.open(NUMBERED, config=Config(get_frame_timebox=1000)) as stream:
         for number in range(n_calls):
             index = chance.randrange(N)
-            geometry = stream.get_geometry(index)
+            geometry = None
+            while geometry is None and n_asked < 2 * n_calls:  # a busy machine may take longer than a second
+                geometry = stream.get_geometry(index)
+                n_asked += 1
             assert geometry is not None
             assert number_of(geometry) == index
             if number % (n_calls // 20) == 0 and number >= n_calls // 4:
                 samples.append(int(Path("/proc/self/statm").read_text().split()[1]) * 4096)
         stats = stream.stats()
-    assert stats.hits + stats.misses == n_calls
+    assert stats.hits + stats.misses == n_asked
     calls = np.linspace(0, 0.75 * n_calls, len(samples))
     slope = np.polyfit(calls, samples, 1)[0]
     assert slope * n_calls < 8 << 20, f"memory grows by {slope:.1f} bytes a call"
