@@ -45,4 +45,4 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    (HERE / "configuration.md").write_text(table())
+    (HERE / "configuration.md").write_text(table(), "utf-8", newline="\n")

@@ -35,7 +35,7 @@ Rasterizer = Callable[..., Mask]
 
 
 def golden_frames() -> list[dict[str, Any]]:
-    return json.loads(GOLDEN.read_text())["frames"]
+    return json.loads(GOLDEN.read_text("utf-8"))["frames"]
 
 
 def sample_geometries() -> list[FrameGeometry]:

@@ -35,12 +35,12 @@ def test_everything_shows_its_public_path_and_has_a_docstring() -> None:
 def test_the_configuration_page_is_what_the_code_says() -> None:
     script = "import configuration, sys; sys.stdout.write(configuration.table())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT / "docs")
-    assert (ROOT / "docs" / "configuration.md").read_text() == done.stdout
+    assert (ROOT / "docs" / "configuration.md").read_text("utf-8") == done.stdout
 
 
 def test_modules_declare_what_they_export() -> None:
     for path in PACKAGE.rglob("*.py"):
-        assert "\n__all__ = [" in path.read_text(), path
+        assert "\n__all__ = [" in path.read_text("utf-8"), path
 
 
 LAYERS = [
@@ -65,7 +65,7 @@ def test_imports_point_one_way() -> None:
         relative = path.relative_to(PACKAGE)
         home = relative.parts[0].removesuffix(".py")
         depth = len(relative.parts)
-        for dots, module in re.findall(r"^\s*from (\.+)([\w.]*) import", path.read_text(), re.M):
+        for dots, module in re.findall(r"^\s*from (\.+)([\w.]*) import", path.read_text("utf-8"), re.M):
             if len(dots) < depth:
                 continue  # within a subpackage
             target = module.split(".")[0] or "__init__"
@@ -76,7 +76,7 @@ def test_imports_point_one_way() -> None:
 
 def test_the_format_layer_does_no_io() -> None:
     for name in ("_deflate", "_polystream", "_block", "_cipher", "_container", "_geometry", "_ranges", "_strips"):
-        source = (PACKAGE / f"{name}.py").read_text()
+        source = (PACKAGE / f"{name}.py").read_text("utf-8")
         assert not re.search(r"\bopen\(|\bawait\b|\basync\b|import (socket|mmap|httpx|asyncio)", source), name
 
 

@@ -23,7 +23,7 @@ def test_the_code_of_the_guide(
 ) -> None:
     """Block after block in one namespace, as a reader would type it in at the repository's root."""
     monkeypatch.chdir(ROOT)
-    text = GUIDE.read_text()
+    text = GUIDE.read_text("utf-8")
     blocks = list(re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
     assert len(blocks) == text.count("```python") > 0
     namespace: dict[str, Any] = {"__name__": "guide"}

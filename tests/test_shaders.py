@@ -37,7 +37,7 @@ def test_version_comes_first_and_includes_are_numbered() -> None:
 def test_a_drivers_message_names_file_and_line(ctx: moderngl.Context) -> None:
     """Break line k of an include; the message says source n, line k."""
     source = shaders.shader_source("outline.frag")
-    included = (SHADERS / "shared" / "segment.glsl").read_text().splitlines()
+    included = (SHADERS / "shared" / "segment.glsl").read_text("utf-8").splitlines()
     number = next(k for k, line in enumerate(included, 1) if "int v = " in line)
     broken = source.replace("int v = ", "nonsense v = ")
     with pytest.raises(moderngl.Error) as caught:
@@ -57,13 +57,13 @@ def test_includes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_every_uniform_is_known_by_its_name(ctx: moderngl.Context) -> None:
     """Uniforms in the sources are exactly what the linked programs have, and Python sets these and no others."""
-    python = (PACKAGE / "_gl" / "passes.py").read_text()
+    python = (PACKAGE / "_gl" / "passes.py").read_text("utf-8")
     known = set()
     for stage in shaders.STAGES:
         for name, variant in shaders.VARIANTS.items():
             declared = set()
             for part in variant.parts.values():
-                source = _preprocessed((SHADERS / f"{stage}.{part}.glsl").read_text(), set(variant.defines))
+                source = _preprocessed((SHADERS / f"{stage}.{part}.glsl").read_text("utf-8"), set(variant.defines))
                 declared |= set(re.findall(r"^uniform \w+ (\w+)(?:\[\d+\])?;", source, re.M))
             parts = {key: shaders.shader_source(f"{stage}.{part}", name) for key, part in variant.parts.items()}
             program = ctx.program(**parts)
@@ -86,6 +86,6 @@ def _preprocessed(source: str, defines: set[str]) -> str:
             keep.pop()
         elif all(keep):
             if match := re.match(r'#include "(.*)"', line):
-                lines.append(_preprocessed((SHADERS / match[1]).read_text(), defines))
+                lines.append(_preprocessed((SHADERS / match[1]).read_text("utf-8"), defines))
             lines.append(line)
     return "\n".join(lines)
