@@ -415,13 +415,14 @@ def test_build_systems_find_it(capi: Path, tmp_path: Path, tool: str) -> None:
     need(tool, f"apt-get install {tool}")
     source = ROOT / "examples" / "native" / "player.c"
     if tool == "pkg-config":
-        flags = subprocess.run(
-            [tool, "--cflags", "--libs", "alphastream"],
-            env={**os.environ, "PKG_CONFIG_PATH": str(capi)},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.split()
+
+        def ask(*questions: str) -> list[str]:
+            env = {**os.environ, "PKG_CONFIG_PATH": str(capi)}
+            command = [tool, *questions, "alphastream"]
+            return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.split()
+
+        assert ask("--modversion") == [__version__]
+        flags = ask("--cflags", "--libs")
         subprocess.run(["gcc", source, "-o", tmp_path / "player", *flags], check=True)
     else:
         (tmp_path / "CMakeLists.txt").write_text(
