@@ -15,7 +15,7 @@ from dataclasses import asdict
 from fractions import Fraction
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import click
 import numpy as np
@@ -51,7 +51,14 @@ EXIT_CHECK_FAILED: Final = 1
 EXIT_BAD_INPUT: Final = 3
 
 
-class SizeParameter(click.ParamType[tuple[int, int]]):
+if TYPE_CHECKING:
+    SizeType = click.ParamType[tuple[int, int]]
+    RateType = click.ParamType[Fraction]
+else:
+    SizeType = RateType = click.ParamType  # generic since 8.4 alone
+
+
+class SizeParameter(SizeType):
     """``WxH``, such as 1024x512."""
 
     name = "WxH"
@@ -68,7 +75,7 @@ class SizeParameter(click.ParamType[tuple[int, int]]):
         return size
 
 
-class RateParameter(click.ParamType[Fraction]):
+class RateParameter(RateType):
     """A frame rate: ``60``, ``59.94`` or ``60000/1001``."""
 
     name = "FPS"
