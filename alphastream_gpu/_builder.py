@@ -32,26 +32,52 @@ class AlphaStreamBuilder:
         self._strict = True
 
     def source(self, source: SourceLike) -> Self:
-        """What to open: a path, a URL, bytes, or a Source."""
+        """
+        Name what to open.
+
+        Args:
+            source: a path, a URL, bytes, or a :class:`Source`.
+        """
         self._source = source
         return self
 
     def key(self, key: AsvrKey) -> Self:
-        """The key of an encrypted ASVR."""
+        """
+        Give the key of an encrypted ASVR.
+
+        Args:
+            key: the key.
+        """
         self._key = key
         return self
 
     def strict(self, strict: bool) -> Self:
-        """Whether to refuse an ASVP with other magic bytes."""
+        """
+        Say whether to refuse an ASVP with other magic bytes; it is refused otherwise, too.
+
+        Args:
+            strict: False to accept it.
+        """
         self._strict = strict
         return self
 
     def native_size(self, width: int, height: int) -> Self:
-        """The grid that the polygons are on, pixels."""
+        """
+        Say what grid the polygons are on.
+
+        Args:
+            width: in pixels, 1..16384.
+            height: in pixels, 1..16384.
+        """
         return self._with("native_size", (width, height))
 
     def fps(self, fps: Fraction | float) -> Self:
-        """Frames per second."""
+        """
+        Say how fast the stream plays.
+
+        Args:
+            fps: frames per second, 1..1000.
+        """
         return self._with("fps", fps)
 
     def config(self) -> Config:
@@ -64,7 +90,12 @@ class AlphaStreamBuilder:
         return Config(**self._options)
 
     def build(self) -> AlphaStream:
-        """An empty stream with these options; `load_source` fills it."""
+        """
+        An empty stream with these options; :meth:`AlphaStream.load_source` fills it.
+
+        Raises:
+            ValueError: an option outside its range.
+        """
         return AlphaStream(config=self.config())
 
     def open(self) -> AlphaStream:
@@ -77,7 +108,7 @@ class AlphaStreamBuilder:
         return open(self._named_source(), key=self._key, strict=self._strict, config=self.config())
 
     async def open_async(self) -> AlphaStream:
-        """:meth:`open` without blocking the caller's event loop."""
+        """:meth:`open` without blocking the caller's event loop. Args and errors as of :meth:`open`."""
         return await open_async(self._named_source(), key=self._key, strict=self._strict, config=self.config())
 
     def __getattr__(self, name: str) -> Any:

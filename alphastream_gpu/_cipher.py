@@ -43,7 +43,7 @@ class AsvrKey:
 
     Args:
         passphrase: the 32 bytes that belong to whoever made the files. None is built in.
-        scene_id: 0..2^32 - 1.
+        scene_id: the scene that the files were made for, 0..4294967295.
         version: the version text the files were made for, such as ``"1.5.0"``; ASCII.
         resource_name: the file's name as it was when encrypted, such as ``"pov_mask.asvr"``; ASCII. When omitted it is
             taken from the path or URL that is opened: what follows the last ``/`` or ``\\``, before any ``?``.
@@ -79,7 +79,7 @@ class AsvrKey:
 
     @property
     def scene_id(self) -> int:
-        """The scene that the files were made for."""
+        """The scene that the files were made for, 0..4294967295."""
         return self._scene_id
 
     @property
@@ -104,8 +104,15 @@ class AsvrKey:
         """
         Take the passphrase from ``ALPHASTREAM_PASSPHRASE`` (64 hex digits).
 
+        Args:
+            scene_id: as of the class, 0..4294967295.
+            version: as of the class.
+            resource_name: as of the class.
+            environ: where to look for the variable; ``os.environ`` when omitted.
+
         Raises:
             KeyMismatchError: the variable is not set, or does not hold 64 hex digits. Its value is never shown.
+            ValueError: another argument is outside its range.
         """
         text = (os.environ if environ is None else environ).get(PASSPHRASE_VARIABLE, "").strip()
         if not text:
@@ -130,6 +137,9 @@ class AsvrKey:
 
         Takes some 50 ms of CPU for a name's first call: call it off the hot path.
 
+        Args:
+            resource_name: the file's name.
+
         Raises:
             ValueError: the name is not ASCII.
         """
@@ -152,7 +162,13 @@ class AsvrKey:
         return Scrypt(salt=salt, length=_KEY_BYTES, n=_SCRYPT_N, r=_SCRYPT_R, p=_SCRYPT_P).derive(self._passphrase)
 
     def mismatch(self, resource_name: str, reason: str) -> KeyMismatchError:
-        """The error for a table that does not open, listing the four things the key depends on."""
+        """
+        The error for a table that does not open, listing the four things the key depends on.
+
+        Args:
+            resource_name: the file's name.
+            reason: what was wrong with the table.
+        """
         name = self.resource_name if self.resource_name is not None else resource_name
         return KeyMismatchError(
             f"sizes table: does not open with this key ({reason}). The key depends on four things: the passphrase (not"

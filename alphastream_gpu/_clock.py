@@ -84,6 +84,9 @@ class PlaybackClock:
         """
         Run at another speed from now on.
 
+        Args:
+            rate: media seconds per second, 0.1..10.
+
         Raises:
             ValueError: not within 0.1..10.
         """
@@ -96,6 +99,9 @@ class PlaybackClock:
     def seek(self, media_time: float) -> None:
         """
         Jump to a media time; what was learned of the drift is kept.
+
+        Args:
+            media_time: in seconds.
 
         Raises:
             ValueError: not a finite number.
@@ -110,6 +116,9 @@ class PlaybackClock:
 
         While playing, a small difference is slewed away and a large one (a quarter of a second) is a jump; while
         paused, the clock stands where it is told.
+
+        Args:
+            media_time: in seconds.
 
         Returns:
             Whether the clock jumped.

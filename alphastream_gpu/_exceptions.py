@@ -71,11 +71,14 @@ class AlphaStreamError(Exception):
     """
 
     code: ClassVar[ErrorCode] = ErrorCode.INVALID
+    """The number of this kind of error, as C callers see it."""
 
     def __init__(self, message: str, *, frame_index: int | None = None) -> None:
         super().__init__(message)
         self.message = message
+        """What failed, in one text; the same as ``str(error)``."""
         self.frame_index = frame_index
+        """The frame that the error belongs to; None when it belongs to the whole stream."""
 
     def __str__(self) -> str:
         return self.message

@@ -101,12 +101,12 @@ class FrameGeometry:
 
     @property
     def points(self) -> npt.NDArray[np.int32]:
-        """int32 (n, 2), read-only: x, y in native pixels."""
+        """The points of all channels, x and y in native pixels. int32 (n, 2), read-only."""
         return self._points
 
     @property
     def channel_offsets(self) -> npt.NDArray[np.int32]:
-        """int32 (channels + 1,), read-only: where each channel starts in :attr:`points`, and the end."""
+        """Where each channel starts in :attr:`points`, and the end. int32 (channels + 1,), read-only."""
         return self._channel_offsets
 
     @property

@@ -25,7 +25,7 @@ class Metadata:
     container: ContainerName
     """``"ASVP"`` (plain) or ``"ASVR"`` (encrypted)."""
     version: str
-    """The container's version: ``"PLN1"`` for ASVP, the header's first word for ASVR (``"4"``)."""
+    """Of the container, ``"PLN1"`` for ASVP, the header's first word for ASVR (``"4"``)."""
     frame_count: int
     """Frames in the stream; 0 is valid."""
     native_size: tuple[int, int]
@@ -33,15 +33,15 @@ class Metadata:
     fps: Fraction
     """Frames per second. From the configuration."""
     table_bytes: int
-    """Length of the compressed sizes table."""
+    """Length of the compressed sizes table, bytes."""
     block_bytes: int
     """Bytes of all blocks as stored."""
     source_bytes: int | None
-    """Length of the source; None when it does not know."""
+    """Length of the source, bytes; None when it does not know."""
 
     @property
     def duration(self) -> float:
-        """Seconds: frames / fps."""
+        """How long the stream plays, in seconds."""
         return float(self.frame_count / self.fps)
 
     @property

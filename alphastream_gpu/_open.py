@@ -26,9 +26,12 @@ def open(
         config: options; the defaults of :class:`Config` otherwise.
 
     Raises:
-        DecodeError: malformed, or over a limit. KeyMismatchError when an ASVR's table does not open with `key`.
+        DecodeError: malformed, or over a limit.
+        KeyMismatchError: an ASVR's table does not open with `key`. A kind of DecodeError.
         TransportError: the source cannot be read.
         FrameTimeoutError: not open within ``config.init_timeout``.
+        ValueError: a URL of an unknown scheme.
+        TypeError: `source` is none of these.
     """
     stream = AlphaStream(config=config)
     try:
@@ -42,7 +45,7 @@ def open(
 async def open_async(
     source: SourceLike, *, key: AsvrKey | None = None, strict: bool = True, config: Config | None = None
 ) -> AlphaStream:
-    """:func:`open` without blocking the caller's event loop."""
+    """:func:`open` without blocking the caller's event loop. Args and errors as of :func:`open`."""
     stream = AlphaStream(config=config)
     try:
         await stream.aload_source(source, key=key, strict=strict)

@@ -22,9 +22,9 @@ class Stats:
     misses: int = 0
     """Calls that had to wait, whatever came of it."""
     timeouts: int = 0
-    """Of the misses, those whose time box ended first."""
+    """Calls of the misses whose time box ended first."""
     joined: int = 0
-    """Of the misses, those that waited for a fetch already under way."""
+    """Calls of the misses that waited for a fetch already under way."""
     failed: int = 0
     """Calls that ended with another error than a timeout."""
     decoded: int = 0
@@ -58,7 +58,9 @@ class LastError:
     """
 
     code: ErrorCode
+    """What kind of failure."""
     message: str
+    """What failed, where, what was expected and found, and what to do about it."""
     frame_index: int | None
     """The frame asked for, where there was one."""
 

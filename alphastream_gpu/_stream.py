@@ -70,6 +70,9 @@ class AlphaStream:
     Two ways to get a frame. In *real time*, :meth:`get_frame` and :meth:`get_geometry` answer within the time box
     (12 ms) or give None, and what lies ahead is fetched, decoded and rasterized meanwhile. *Offline*, :meth:`frame` and
     :meth:`frames` wait as long as it takes and raise.
+
+    Args:
+        config: options; the defaults of :class:`Config` otherwise.
     """
 
     def __init__(self, *, config: Config | None = None) -> None:
@@ -120,7 +123,7 @@ class AlphaStream:
         Args:
             index: the frame. Asking moves the play head here.
             width: of the mask in pixels, 1..16384; native when omitted.
-            height: likewise.
+            height: of the mask in pixels, 1..16384; native when omitted.
 
         Returns:
             uint8 (height, width), 0 or 255, row 0 at the top, C-contiguous and read-only; it stays valid and unchanged.
@@ -144,6 +147,9 @@ class AlphaStream:
         """
         The geometry of a frame, within the time box; as :meth:`get_frame`, without a mask.
 
+        Args:
+            index: the frame. Asking moves the play head here.
+
         Raises:
             ClosedError: the stream is closed, also while waiting.
         """
@@ -158,12 +164,18 @@ class AlphaStream:
         """
         The cover strip of a frame (:meth:`FrameGeometry.triangle_strip`), within the time box.
 
+        Args:
+            index: the frame. Asking moves the play head here.
+
         Returns:
             float32 (n, 2) in native coordinates, read-only; it stays valid and unchanged.
 
         Raises:
             FrameTimeoutError: not there within the time box; it is still coming, so ask again.
-            FrameNotFoundError, NotReadyError, DecodeError, TransportError: as :meth:`last_error` says too.
+            FrameNotFoundError: outside the stream.
+            NotReadyError: nothing is loaded, or another source was loaded meanwhile.
+            DecodeError: this frame is malformed; others may be fine.
+            TransportError: the source failed.
             ClosedError: the stream is closed, also while waiting.
         """
         deadline = time.monotonic() + self._config.get_frame_timebox / 1000
@@ -206,13 +218,21 @@ class AlphaStream:
         """
         Change the frame rate that :meth:`time_of` and :meth:`frame_at` go by.
 
+        Args:
+            fps: frames per second, 1..1000.
+
         Raises:
             ValueError: outside 1..1000.
         """
         self._fps = Config(fps=fps).fps  # type: ignore[arg-type]  # it converts and checks
 
     def time_of(self, index: int) -> float:
-        """When a frame begins, in seconds: index / fps, computed in fractions."""
+        """
+        When a frame begins, in seconds: index / fps, computed in fractions.
+
+        Args:
+            index: the frame; it may lie outside the stream.
+        """
         return time_of(index, self._fps)
 
     def frame_at(self, seconds: float | Fraction) -> int:
@@ -221,6 +241,9 @@ class AlphaStream:
 
         A time within a microsecond before a frame's begin counts as that frame, so that times which went through
         floats come back to their frames. The index may lie outside the stream.
+
+        Args:
+            seconds: media time, in seconds.
         """
         return frame_at(seconds, self._fps)
 
@@ -228,8 +251,12 @@ class AlphaStream:
         """
         Fetch and decode one frame; waits as long as it takes.
 
+        Args:
+            index: the frame.
+
         Raises:
             FrameNotFoundError: outside the stream.
+            NotReadyError: nothing is loaded.
             DecodeError: this frame is malformed; others may be fine.
             TransportError: the source failed.
             ClosedError: the stream was closed, also while waiting.
@@ -253,10 +280,14 @@ class AlphaStream:
 
     async def frames(self, start: int = 0, stop: int | None = None) -> AsyncIterator[FrameGeometry]:
         """
-        Iterate over the geometry of the frames ``start..stop - 1``, in order; `stop` defaults to the end.
+        Iterate over the geometry of the frames ``start..stop - 1``, in order.
 
-        Reads and decodes in batches, one ahead, past the cache. Raises like :meth:`frame`, after the frames before the
-        bad one were yielded.
+        Reads and decodes in batches, one ahead, past the cache. An error comes after the frames before the bad one were
+        yielded. Errors as of :meth:`frame`.
+
+        Args:
+            start: first frame.
+            stop: one past the last frame; the stream's end when omitted.
         """
         with self._lock:
             session = self._open_session()
@@ -294,7 +325,7 @@ class AlphaStream:
             raise ClosedError("the stream was closed while it was opening a source") from None
 
     async def aload_source(self, source: SourceLike, *, key: AsvrKey | None = None, strict: bool = True) -> None:
-        """:meth:`load_source` without blocking the caller's event loop."""
+        """:meth:`load_source` without blocking the caller's event loop. Args and errors as of :func:`open`."""
         await self._run(lambda: self._load(source, key, strict))
 
     def close(self) -> None:

@@ -53,7 +53,6 @@ def create_headless_context(device: int | str | None = None) -> moderngl.Context
             what, why not, and the cure.
         TypeError: device is neither int nor str.
         ValueError: device is negative or empty.
-        Any exception besides these is a bug.
     """
     _check(device)
     found = search(device)

@@ -201,8 +201,9 @@ class MaskRenderer:
         self, geometries: Iterable[FrameGeometry], *, into: moderngl.TextureArray | int, first_layer: int = 0
     ) -> None:
         """
-        Render frames into the layers of an array texture, together: one upload and two draws, or four where channels
-            overlap.
+        Render frames into the layers of an array texture, together.
+
+        That takes one upload and two draws, or four where channels overlap.
 
         The masks are those of :meth:`render`, bit for bit. Batches that would take too much scratch memory or too many
         vertices are drawn in parts.
@@ -211,10 +212,14 @@ class MaskRenderer:
             geometries: the frames.
             into: an R8 array texture of the caller's (``ctx.texture_array((width, height, layers), 1)``), or the GL
                 name of one.
-            first_layer: where the first frame goes; the others follow. Other layers are left alone.
+            first_layer: where the first frame goes, from 0; the others follow. Other layers are left alone.
 
         Raises:
-            ValueError, TypeError, ClosedError, GLUnavailableError: as :meth:`render`.
+            ValueError: `into` is no R8 array texture, is released, or belongs to another context; it has too few
+                layers.
+            TypeError: `into` is no array texture.
+            ClosedError: the renderer is released.
+            GLUnavailableError: as of :meth:`render`.
         """
         self._check_usable()
         geometries = list(geometries)  # what an iterable does meanwhile must be done before the state is ours
@@ -240,7 +245,11 @@ class MaskRenderer:
             uint8 (height, width), 0 or 255, row 0 at the top; new, writable, the caller's.
 
         Raises:
-            ValueError, TypeError, ClosedError, GLUnavailableError: as :meth:`render`.
+            ValueError: `texture` is no single-sampled R8 texture, is released, or belongs to another context; no such
+                layer.
+            TypeError: `texture` is no 2D texture, or no array texture where a layer is given.
+            ClosedError: the renderer is released.
+            GLUnavailableError: as of :meth:`render`.
         """
         self._check_usable()
         layer = _checked_layer(layer)
@@ -263,17 +272,24 @@ class MaskRenderer:
             size: ``(width, height)`` of the masks; native when omitted.
 
         Yields:
-            What :meth:`read` returns, in order.
+            A mask for each frame, in order: uint8 (height, width), as :meth:`read` returns.
 
         Raises:
             ValueError: a size outside its range.
-            ClosedError, GLUnavailableError: as :meth:`render`, when the next frame is asked for.
+            ClosedError: the renderer is released, when the next frame is asked for.
+            GLUnavailableError: as of :meth:`render`, when the next frame is asked for.
         """
         size = self._native_size if size is None else check_size("size", size)
         return self._read_frames(iter(geometries), size)
 
     def release(self) -> None:
-        """Release every GL object made here, the renderer's own texture included. May be called again."""
+        """
+        Release every GL object made here, the renderer's own texture included. May be called again.
+
+        Raises:
+            GLUnavailableError: called on another thread than the one that made the renderer, or its context is not
+                current.
+        """
         if self._released:
             return
         self._check_thread()

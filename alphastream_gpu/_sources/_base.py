@@ -29,7 +29,7 @@ class Source(ABC):
     @abstractmethod
     def name(self) -> str:
         """
-        The resource name: the last part of the path or URL, without a query.
+        The last part of the path or URL, without a query.
 
         Part of an ASVR's key, and shown in messages: no secrets.
         """
@@ -44,12 +44,17 @@ class Source(ABC):
         """
         Read a range.
 
+        Args:
+            span: which bytes. It may reach beyond the end.
+
         Returns:
             The bytes of `span` that exist: exactly ``len(span)`` of them, fewer only where the source ends. They
             must stay valid and unchanged for as long as the caller holds them.
 
         Raises:
             TransportError: the storage failed.
+            FrameTimeoutError: it took too long.
+            ClosedError: the source is closed.
         """
 
     @property

@@ -93,14 +93,17 @@ class HttpSource(Source):
         timeout: seconds for one request, from connecting to the last byte; 1..300.
         deadline: seconds for one read with all its retries and redirects; 1..3600.
         retries: how often a failed request is repeated; 0..10.
-        backoff: seconds before the first repetition, doubling, with as much again at random.
+        backoff: seconds before the first repetition, doubling, with as much again at random; 0..60.
         chunk: most bytes of one request.
         concurrency: most requests at a time.
         whole_file_cap: most bytes taken from a server that ignores ranges and sends the whole file; 0 refuses it.
         http2: whether to offer HTTP/2 (needs the ``h2`` package).
 
-    Every failure is a :class:`TransportError`; its message names the URL without its query. A failure is never
-    remembered.
+    Raises:
+        ValueError: `url` is no ``http:`` or ``https:`` URL with a host.
+
+    Reading fails with a :class:`TransportError`, whose message names the URL without its query, or, when the deadline
+    has passed, with a :class:`FrameTimeoutError`. A failure is never remembered.
     """
 
     def __init__(

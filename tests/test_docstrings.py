@@ -1,0 +1,226 @@
+"""
+What docstrings of public names must tell: every argument, every error, shapes and dtypes of arrays, units and ranges of
+numbers. griffe reads the sources; the rules are here.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cache
+
+import griffe
+import pytest
+from support import ROOT
+
+import alphastream_gpu
+
+ARRAY = re.compile(r"\b(NDArray|ArrayLike|Mask)\b")
+DTYPE_AND_SHAPE = re.compile(r"\b(u?int(8|16|32|64)|float32) ?\([^)]+\)")
+NUMBER = re.compile(r"\b(int|float|Fraction)\b")
+UNIT_OR_RANGE = re.compile(
+    r"\b(seconds?|milliseconds|pixels?|bytes?|frames?|calls|layers?|index|requests|draws?|objects|channels|masks|reads?"
+    r"|fetches|bits?|retries|width|height|EGL device|how often)\b|\d\.\.|\bfrom 0\b",
+    re.IGNORECASE,
+)
+SAME_AS = re.compile(r"(?:Args|Args and errors|Errors) as of :(?:func|meth):`\.?([\w.]+)`\.")
+"""How a twin refers to the one that says it all; its arguments must be the same."""
+
+_loaded = griffe.load("alphastream_gpu", search_paths=[ROOT], docstring_parser="google")
+assert isinstance(_loaded, griffe.Module)
+PACKAGE = _loaded
+
+
+@dataclass(frozen=True)
+class Public:
+    """A public function, class, method, property or field."""
+
+    name: str
+    thing: griffe.Object
+
+    @property
+    def text(self) -> str:
+        return self.thing.docstring.value if self.thing.docstring else ""
+
+    @property
+    def call(self) -> griffe.Function | None:
+        """What takes arguments: the function itself, or a class's constructor."""
+        if isinstance(self.thing, griffe.Function):
+            return self.thing
+        if not isinstance(self.thing, griffe.Class) or "dataclass" in self.thing.labels:
+            return None  # a dataclass's arguments are its fields, which are looked at one by one
+        constructor = self.thing.members.get("__init__")
+        return constructor if isinstance(constructor, griffe.Function) else None
+
+    def section(self, kind: griffe.DocstringSectionKind) -> list[tuple[str, str]]:
+        """Names and descriptions of a section's entries."""
+        if self.thing.docstring is None:
+            return []
+        found = [one for one in self.thing.docstring.parse("google", warnings=False) if one.kind is kind]
+        return [
+            (str(getattr(one, "name", "") or one.annotation), one.description) for part in found for one in part.value
+        ]
+
+
+def _object(name: str) -> griffe.Object:
+    found = PACKAGE[name]
+    while isinstance(found, griffe.Alias):
+        found = found.final_target
+    assert isinstance(found, griffe.Object)
+    return found
+
+
+def _public() -> Iterator[Public]:
+    for name in alphastream_gpu.__all__:
+        if name == "__version__":
+            continue
+        thing = _object(name)
+        yield Public(name, thing)
+        if isinstance(thing, griffe.Class):
+            for member_name, member in thing.all_members.items():
+                if not member_name.startswith("_") and isinstance(member, griffe.Object):
+                    yield Public(f"{name}.{member_name}", member)
+
+
+EVERYTHING = {one.name: one for one in _public()}
+each = pytest.mark.parametrize("one", [pytest.param(one, id=name) for name, one in EVERYTHING.items()])
+
+
+def test_griffe_sees_what_python_sees() -> None:
+    """A name that it misses would go unchecked."""
+    for name in alphastream_gpu.__all__:
+        thing = getattr(alphastream_gpu, name)
+        if isinstance(thing, type):
+            for member in vars(thing):
+                if not member.startswith("_") and not hasattr(Exception, member):
+                    assert f"{name}.{member}" in EVERYTHING
+
+
+@each
+def test_there_is_one(one: Public) -> None:
+    if one.name.startswith("Config."):
+        [option] = [option for option in fields(alphastream_gpu.Config) if option.name == one.name.partition(".")[2]]
+        assert option.metadata["doc"].endswith(".")
+        return
+    if one.name.endswith(".code") and issubclass(getattr(alphastream_gpu, one.name[:-5]), Exception):
+        return  # which code an error has is said once, by AlphaStreamError.code
+    assert _inherited(one).text.strip(), f"{one.name} has no docstring"
+
+
+def _inherited(one: Public) -> Public:
+    """The name itself, or the one that it overrides and that has the docstring for both."""
+    owner, _, member = one.name.partition(".")
+    if member and not one.text:
+        for base in getattr(alphastream_gpu, owner).__mro__[1:]:
+            if f"{base.__name__}.{member}" in EVERYTHING:
+                return EVERYTHING[f"{base.__name__}.{member}"]
+    return one
+
+
+@each
+def test_every_argument_has_an_entry(one: Public) -> None:
+    if one.call is None or not one.text:
+        return
+    wanted = [parameter.name.lstrip("*") for parameter in one.call.parameters if parameter.name not in ("self", "cls")]
+    entries = dict(one.section(griffe.DocstringSectionKind.parameters))
+    if reference := SAME_AS.search(one.text):
+        other = EVERYTHING.get(reference[1]) or EVERYTHING[f"{one.name.partition('.')[0]}.{reference[1]}"]
+        assert other.call is not None
+        said = [parameter.name for parameter in other.call.parameters if parameter.name not in ("self", "cls")]
+        if "Args" in reference[0]:
+            wanted = [name for name in wanted if name in entries or name not in said]
+    assert list(entries) == wanted, one.name
+    for name, description in entries.items():
+        annotation = str(one.call.parameters[name].annotation)
+        if ARRAY.search(annotation):
+            assert DTYPE_AND_SHAPE.search(description), f"{one.name}, {name}: dtype and shape, such as int32 (n, 2)"
+        elif NUMBER.search(annotation) and "Texture" not in annotation:  # where the int is a texture's name
+            assert UNIT_OR_RANGE.search(description), f"{one.name}, {name}: its unit or range"
+
+
+@each
+def test_what_comes_back_is_described(one: Public) -> None:
+    """Arrays with dtype and shape; numbers with their unit, in properties and fields too."""
+    thing = one.thing
+    if not one.text or isinstance(thing, griffe.Class) or one.name.endswith(".code"):
+        return
+    if isinstance(thing, griffe.Function):
+        annotation = str(thing.returns)
+        said = re.search(r"^(?:Returns|Yields):\n(.+?)(?:\n\n|\Z)", one.text, re.MULTILINE | re.DOTALL)
+        text = said[1] if said else one.text  # not by griffe, which takes "uint8 (h, w):" for a type
+    else:
+        annotation, text = str(thing.annotation or ""), one.text
+    if ARRAY.search(annotation):
+        assert DTYPE_AND_SHAPE.search(text), f"{one.name}: dtype and shape, such as uint8 (height, width)"
+    elif NUMBER.search(annotation) and not one.name.startswith("ErrorCode."):
+        assert UNIT_OR_RANGE.search(text), f"{one.name}: its unit or range"
+
+
+@each
+def test_what_it_raises_is_said(one: Public) -> None:
+    """What its body raises, and what the functions of its module that it calls raise, each has an entry."""
+    call = one.call
+    if call is None or SAME_AS.search(one.text):
+        return
+    said = {name for name, _ in _inherited(one).section(griffe.DocstringSectionKind.raises)}
+    owner = call.parent.name if isinstance(call.parent, griffe.Class) else ""
+    raised = _raised(call.filepath.read_text(), f"{owner}.{call.name}" if owner else call.name)
+    missing = raised - said - {"AssertionError", "TypeError"}  # what holds of types everywhere is in docs/reference.md
+    assert not missing, f"{one.name} raises {sorted(missing)}"
+
+
+@each
+def test_what_is_said_can_be_raised(one: Public) -> None:
+    for name, _ in one.section(griffe.DocstringSectionKind.raises):
+        error = getattr(alphastream_gpu, name, None) or getattr(builtins, name, None)
+        assert isinstance(error, type), f"{one.name}: {name!r} is no exception"
+        assert issubclass(error, Exception), f"{one.name}: {name!r} is no exception"
+
+
+@cache
+def _functions(source: str) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
+    """A module's functions by name, and its methods by Class.name."""
+    found = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            found[node.name] = node
+        elif isinstance(node, ast.ClassDef):
+            for inner in node.body:
+                if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
+                    found[f"{node.name}.{inner.name}"] = inner
+    return found
+
+
+def _raised(source: str, name: str, seen: frozenset[str] = frozenset()) -> set[str]:
+    """The exceptions that a function raises by name, itself or through functions of its module."""
+    functions = _functions(source)
+    if name in seen or name not in functions:
+        return set()
+    owner = name.rpartition(".")[0]
+    found: set[str] = set()
+    for node in _outside_of_try(functions[name]):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name):
+            found.add(node.exc.func.id)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            found |= _raised(source, node.func.id, seen | {name})
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _is_self(node.func.value):
+            found |= _raised(source, f"{owner}.{node.func.attr}", seen | {name})
+    return {one for one in found if not one.startswith("_")}
+
+
+def _outside_of_try(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes, but for what stands in a `try` that has handlers: those decide."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Try) and child.handlers:
+            for part in (*child.handlers, *child.orelse, *child.finalbody):
+                yield from _outside_of_try(part)
+            continue
+        yield child
+        yield from _outside_of_try(child)
+
+
+def _is_self(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id == "self"
