@@ -6,12 +6,13 @@ SAMPLE := examples/person_sbs.asvp
 # Processes that tests run in; 0 for one, which a debugger needs.
 JOBS := auto
 
-.PHONY: help setup demo test lint bench bench-publish gates counters-write capi build smoke dist-check clean
+.PHONY: help setup demo test lint docs linkcheck bench bench-publish gates counters-write capi build smoke dist-check clean
 
 help:
 	@echo "make demo   see it work: the sample's facts, a mask as PNG, GPU against CPU on every frame"
 	@echo "make test   run the tests"
 	@echo "make lint   check style and types"
+	@echo "make docs   build the documentation's site into build/docs/"
 	@echo "make bench  print the figures, with a JSON file and a picture in build/bench/"
 	@echo "make gates  compare counters with bench/counters.toml, and times with the parent commit's"
 	@echo "make capi   build libalphastream.so, the C library, into build/capi/"
@@ -44,6 +45,14 @@ lint: $(VENV)/.ready
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/zizmor --quiet --offline --persona pedantic .github
+
+docs: $(VENV)/.ready
+	@.ci/setup-docs
+	@$(BIN)/sphinx-build -q -E -W --keep-going -n -d build/doctrees docs build/docs
+
+linkcheck: $(VENV)/.ready
+	@.ci/setup-docs
+	@$(BIN)/sphinx-build -q -E -b linkcheck -d build/doctrees docs build/linkcheck
 
 bench: setup
 	@$(BIN)/python -m pytest bench -p no:randomly -o addopts="" -o python_files="bench_*.py" --benchmark-only

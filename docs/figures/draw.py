@@ -151,7 +151,29 @@ def orientation() -> Image.Image:
     )
 
 
+def mask() -> Image.Image:
+    """What docs/start.md renders first."""
+    return Image.fromarray(rasterize(sample_frame(60), (640, 320)))
+
+
+def show() -> Image.Image:
+    """The window of docs/start.md."""
+    inside = rasterize(sample_frame(60), (640, 320))[..., None] > 0
+    return Image.fromarray(np.where(inside, (255, 204, 153), (51, 102, 153)).astype(np.uint8))
+
+
+def circles() -> Image.Image:
+    """Frame 15 of the stream that docs/making.md writes."""
+    turns = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    ring = np.stack((np.cos(turns), np.sin(turns)), axis=1)
+    points = np.concatenate([np.rint(ring * 300 + (400 + 10 * 15, 512)), np.rint(ring * 80 + (1600, 512))])
+    return Image.fromarray(rasterize(FrameGeometry(points.astype(np.int32), [0, 60, 120]), (640, 320)))
+
+
 FIGURES = {
+    "mask": mask,
+    "show": show,
+    "circles": circles,
     "passthrough": passthrough,
     "pixel_classes": pixel_classes,
     "flipping": flipping,
