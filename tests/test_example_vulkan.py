@@ -1,12 +1,11 @@
 """
-The Vulkan example, run as a user runs it, and its functions on every sample frame and on random ones; the guide's code.
+The Vulkan example, run as a user runs it, and its functions on every sample frame and on random ones.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -28,7 +27,6 @@ from support import NATIVE, ROOT, SAMPLE, channels_of, frames, geometry_of
 from alphastream_gpu import FrameGeometry, rasterize
 
 EXAMPLE = ROOT / "examples" / "vulkan_upload.py"
-GUIDE = ROOT / "docs" / "vulkan.md"
 
 
 @pytest.fixture(scope="module")
@@ -250,18 +248,3 @@ def test_the_outline_is_lines_and_crossings(example: ModuleType, channels: Any) 
 
 def test_the_outline_of_a_sample_frame(example: ModuleType, geometries: list[FrameGeometry]) -> None:
     assert (example.outline_pixels(geometries[60], NATIVE) == outline_by_rules(geometries[60], NATIVE)).all()
-
-
-@pytest.mark.usefixtures("vulkan")
-def test_the_code_of_the_guide(monkeypatch: pytest.MonkeyPatch) -> None:
-    """docs/vulkan.md, block after block in one namespace, as a reader would type it in at the repository's root."""
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "path", [*sys.path])  # the guide appends to it
-    text = GUIDE.read_text("utf-8")
-    blocks = list(re.finditer(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
-    assert len(blocks) == text.count("```python") > 0
-    namespace: dict[str, Any] = {"__name__": "guide"}
-    for block in blocks:
-        above = "\n" * text[: block.start(1)].count("\n")  # so that errors name the guide's line
-        exec(compile(above + block[1], str(GUIDE), "exec"), namespace)
-    namespace["device"].destroy()
