@@ -6,6 +6,7 @@ made from the code is up to date.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -24,6 +25,7 @@ import yaml
 from badserver import Server
 from hosts import lacking, need
 from pages import PAGES, Block, anchors, blocks, links
+from PIL import Image
 from screen import open_screen, started
 from support import ROOT, SAMPLE, sample_geometries
 
@@ -354,6 +356,18 @@ def test_troubleshooting_knows_what_the_doctor_looks_at() -> None:
     assert len(names) > 10
     for name in {*names, *_facts._PACKAGES, *_facts._LIBRARIES}:
         assert f"`{name}" in text, name
+
+
+@pytest.mark.parametrize("name", ["circles", "mask", "show"])
+def test_figures_are_as_the_code_draws_them(name: str) -> None:
+    """Those made of masks alone: text and slanted lines are drawn otherwise by other versions of Pillow."""
+    spec = importlib.util.spec_from_file_location("draw", ROOT / "docs" / "figures" / "draw.py")
+    assert spec is not None
+    assert spec.loader is not None
+    draw = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(draw)
+    with Image.open(ROOT / "docs" / "figures" / f"{name}.png") as kept:
+        assert np.array_equal(np.asarray(kept), np.asarray(draw.FIGURES[name]())), "run: python docs/figures/draw.py"
 
 
 def test_the_reference_has_every_name() -> None:
