@@ -87,6 +87,7 @@ def setup(app: Any) -> dict[str, Any]:
     app.connect("source-read", lambda app, name, source: _relink(source, HERE))
     app.connect("include-read", lambda app, path, parent, source: _relink(source, (HERE / path).resolve().parent))
     app.connect("doctree-resolved", _shorten)
+    app.connect("doctree-resolved", _name_cells)
     _analyze()
     return {"parallel_read_safe": True}
 
@@ -114,6 +115,23 @@ def _shorten(app: Any, tree: nodes.document, name: str) -> None:
         if "NDArray" in text:
             place.clear()
             place.append(nodes.Text(text.removeprefix(" -> ")))
+
+
+def _name_cells(app: Any, tree: nodes.document, name: str) -> None:
+    """
+    In tables of three and more columns, put the column's heading into each cell.
+
+    site.css shows it on phones, where such a table is a list.
+    """
+    for table in tree.findall(nodes.table):
+        headings = [cell.astext() for row in table.findall(nodes.thead) for cell in row.findall(nodes.entry)]
+        if len(headings) < 3:
+            continue
+        table["classes"].append("as-list")
+        for row in (row for body in table.findall(nodes.tbody) for row in body.findall(nodes.row)):
+            for heading, cell in zip(headings[1:], row.children[1:], strict=False):
+                if heading and cell.children:
+                    cell.children[0].insert(0, nodes.inline("", heading, classes=["column-name"]))
 
 
 def _relink(source: list[str], folder: Path) -> None:
