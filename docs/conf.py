@@ -49,6 +49,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
+highlight_language = "none"  # of blocks that name none: diagrams
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
 

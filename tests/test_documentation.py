@@ -270,7 +270,7 @@ RUNNERS: dict[tuple[str, str], Callable[[Workshop, Block], None]] = {
     ("yaml", "workflow"): run_workflow,
     ("json", ""): parse_json,
     ("toml", ""): parse_toml,
-    ("text", "diagram"): leave,
+    ("", "diagram"): leave,
 }
 
 
