@@ -22,9 +22,9 @@ class Stats:
     misses: int = 0
     """Calls that had to wait, whatever came of it."""
     timeouts: int = 0
-    """Calls of the misses whose time box ended first."""
+    """Of the misses, those calls whose time box ended first."""
     joined: int = 0
-    """Calls of the misses that waited for a fetch already under way."""
+    """Of the misses, those calls that waited for a fetch already under way."""
     failed: int = 0
     """Calls that ended with another error than a timeout."""
     decoded: int = 0
