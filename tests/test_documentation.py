@@ -81,8 +81,11 @@ def vulkan(work: Workshop) -> None:
     """A Vulkan device through wgpu."""
     try:
         import wgpu
+        from wgpu.backends.wgpu_native.extras import set_instance_extras
     except ImportError as exc:
         lacking(f"{exc}; run: pip install wgpu")
+    with contextlib.suppress(RuntimeError):  # there is an instance already
+        set_instance_extras(backends=("Vulkan",))  # others would be tried, too: OpenGL's takes the current context away
     try:
         wgpu.gpu.request_adapter_sync(power_preference="high-performance")
     except RuntimeError as exc:
