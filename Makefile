@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 SAMPLE := examples/person_sbs.asvp
 # Processes that tests run in; 0 for one, which a debugger needs.
 JOBS := auto
+# How long each fuzz target runs.
+SECONDS := 60
 
-.PHONY: help setup demo test lint docs linkcheck bench bench-publish gates counters-write capi build smoke dist-check clean
+.PHONY: help setup demo test lint docs linkcheck bench fuzz bench-publish gates counters-write capi build smoke dist-check clean
 
 help:
 	@echo "make demo   see it work: the sample's facts, a mask as PNG, GPU against CPU on every frame"
@@ -15,6 +17,7 @@ help:
 	@echo "make docs   build the documentation's site into build/docs/"
 	@echo "make bench  print the figures, with a JSON file and a picture in build/bench/"
 	@echo "make gates  compare counters with bench/counters.toml, and times with the parent commit's"
+	@echo "make fuzz   run each fuzz target for SECONDS=60"
 	@echo "make capi   build libalphastream.so, the C library, into build/capi/"
 	@echo "make build  build wheel and sdist into dist/, and check them"
 	@echo "make smoke  try them, installed, on the other Pythons of this machine"
@@ -67,6 +70,10 @@ gates: setup
 
 counters-write: setup
 	@$(BIN)/python bench/counters.py --write
+
+fuzz: $(VENV)/.ready
+	@.ci/setup-fuzz
+	@$(BIN)/python tests/fuzz/run.py all --seconds $(SECONDS)
 
 capi: $(VENV)/.ready
 	@$(BIN)/alphastream build-capi -o build/capi

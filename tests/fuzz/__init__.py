@@ -1,0 +1,81 @@
+"""
+Fuzz targets. Each module has `check(data)`, which holds a whole invariant and raises AssertionError where it is broken.
+
+``run.py`` feeds them from atheris, which looks for inputs that take new paths; ``test_fuzz_corpus.py`` replays the
+inputs that are kept in ``corpus/``, with pytest alone. So a target uses neither.
+"""
+
+from __future__ import annotations
+
+import tracemalloc
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+__all__ = ["CORPUS", "TARGETS", "Feed", "bounded_memory"]
+
+TARGETS = ("container", "payload", "http_reply", "capi")
+
+CORPUS = "corpus"
+"""The folder beside this file with one folder of inputs a target."""
+
+_MEASURED_OF = 16
+
+
+class Feed:
+    """Numbers and bytes taken from an input, in order; zeros after its end, so that every input means something."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def __bool__(self) -> bool:
+        """Whether there is anything left."""
+        return self._at < len(self._data)
+
+    def take(self, n_bytes: int) -> bytes:
+        """The next bytes; fewer at the end."""
+        part = self._data[self._at : self._at + n_bytes]
+        self._at += n_bytes
+        return part
+
+    def rest(self) -> bytes:
+        """All that is left."""
+        return self.take(len(self._data))
+
+    def number(self, n_bytes: int = 1) -> int:
+        """The next little-endian number."""
+        return int.from_bytes(self.take(n_bytes), "little")
+
+
+@contextmanager
+def bounded_memory(data: bytes, limit: int, *, always: bool) -> Iterator[None]:
+    """
+    Assert that no more than `limit` bytes are taken at a time within.
+
+    Args:
+        data: the input.
+        limit: bytes, of what Python, numpy and zlib allocate.
+        always: measure; otherwise one input of sixteen, told by its checksum: measuring halves the speed.
+    """
+    if not always and zlib.crc32(data) % _MEASURED_OF:
+        yield
+        return
+    _warm_up()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        yield
+        taken = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert taken <= limit, f"{taken} bytes were taken at a time, allowed are {limit}"
+
+
+@cache
+def _warm_up() -> None:
+    """Have what is made once, at first use, made before anything is measured."""
+    from alphastream_gpu import FrameGeometry, rasterize  # not above: run.py instruments the package's first import
+
+    rasterize(FrameGeometry.from_payload(bytes([1, 0, 0, 0, 6, 0, 0, 0, 1, 0, 1, 0, 1, 1])), native_size=(8, 8))
