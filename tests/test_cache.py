@@ -273,6 +273,7 @@ def test_a_frame_that_cannot_be_made_is_not_tried_again() -> None:
     with pytest.raises(ValueError, match="on purpose"):
         maker.pool.run()
     maker.ahead.more_geometry()
+    maker.ahead.more_geometry()
     assert len(maker.pool.jobs) == 1
     maker.pool.run()
     assert maker.made == [(1, "a"), (2, "a"), (3, "a")]
@@ -288,6 +289,8 @@ def test_a_pool_that_is_shut_down() -> None:
     maker.pool.is_shut = True
     maker.aim(range(1, 4), 0)
     maker.pool.is_shut = False
-    maker.aim(range(1, 4), 0)
+    for _ in range(2):
+        maker.aim(range(1, 4), 0)
+        assert len(maker.pool.jobs) == 1
     maker.pool.run()
     assert maker.kept() == [1, 2, 3]

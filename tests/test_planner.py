@@ -119,6 +119,7 @@ def test_a_head_follows_any_steps(window: int, steps: list[int], grows: object) 
         assert head.move(index) is model.move(index)
         assert (head.at, head.direction, head.window) == (index, model.direction, model.window)
         assert head.distance_to(index + 7) == 7 * model.direction
+        assert type(head.distance_to(index + 7)) is int
         if step % 3 == 0:
             at_once = step % 2 == 0
             head.grow(at_once=at_once)
