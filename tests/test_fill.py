@@ -4,12 +4,13 @@ The fill stage: even-odd spans on the CPU, triangles that flip on GL.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import oracle
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support import Rasterizer, frames, geometry_of
 
@@ -51,6 +52,26 @@ def test_bands_and_the_exact_path_change_nothing(channels: Any) -> None:
         patch.setattr(fill, "_BAND_CROSSINGS", 7)
         patch.setattr(fill, "_FLOAT_EXTENT", -1)
         assert (_filled(channels, (130, 40)) == expected).all()
+
+
+@given(
+    depth=st.integers(0, (1 << 32) - 2),
+    rest=st.integers(1, 1 << 32),
+    run=st.integers(1 - (1 << 32), (1 << 32) - 1),
+    top_x=st.integers(-(1 << 31), (1 << 31) - 1),
+)
+@example(depth=(1 << 32) - 3, rest=1, run=(1 << 32) - 1, top_x=-(1 << 31))
+@example(depth=(1 << 31) - 1, rest=1 << 31, run=1 - (1 << 32), top_x=(1 << 31) - 1)
+@example(depth=(1 << 32) - 2, rest=1, run=(1 << 32) - 2, top_x=3)
+@example(depth=1, rest=1, run=1, top_x=0)
+@example(depth=1, rest=1, run=1, top_x=1)
+@example(depth=1, rest=1, run=-1, top_x=1)
+@example(depth=3, rest=3, run=5, top_x=-1)
+def test_the_exact_division_is_exact_for_any_int32(depth: int, rest: int, run: int, top_x: int) -> None:
+    """Against Python's fractions, whose rounding is half-to-even."""
+    height = min(depth + rest, (1 << 32) - 1)
+    found = fill._divided_half_to_even(*(np.array([number], np.int64) for number in (depth, run, height, top_x)))
+    assert found.tolist() == [round(top_x + Fraction(depth * run, height)) - top_x]
 
 
 def test_halves_go_to_the_even_pixel(rasterizer: Rasterizer) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import oracle
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support import Rasterizer, geometry_of, points_between
 
@@ -69,12 +69,44 @@ def test_the_exact_path_equals_the_float_path(points: list[tuple[int, int]], siz
     assert np.array_equal(runs.pixels(slice(None), behind), by_float)
 
 
-def test_huge_frames_come_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    geometry = geometry_of([[(k % 60, (k * 7) % 60) for k in range(500)]])
-    segments, grid = segments_of(geometry), grid_of((64, 64), (64, 64))
+INT32 = st.integers(-(1 << 31), (1 << 31) - 1)
+
+
+@given(a=st.tuples(INT32, INT32), b=st.tuples(INT32, INT32), at=st.floats(0, 1))
+@example(a=(-(1 << 31), -(1 << 31)), b=((1 << 31) - 1, (1 << 31) - 2), at=0.999999)
+@example(a=(-(1 << 31), 5), b=((1 << 31) - 1, (1 << 31) - 3), at=0.75)
+@example(a=((1 << 31) - 1, (1 << 31) - 1), b=(-(1 << 31), (1 << 30) + 12345), at=0.5)
+@example(a=(7, 7), b=(8, 8), at=1.0)
+@example(a=(7, 7), b=(7, 7), at=0.0)
+@example(a=(0, 0), b=(4, 3), at=0.5)
+def test_the_exact_path_is_exact_for_any_int32(a: tuple[int, int], b: tuple[int, int], at: float) -> None:
+    """q at one step of a segment that may be 2^32 long, against Python's own integers."""
+    segments = segments_of(geometry_of([[a, b]]))
+    runs = outline._Runs(segments, slice(None), grid_of((64, 64), (64, 64)))
+    d = sorted((abs(b[0] - a[0]), abs(b[1] - a[1])))
+    major = 1 if abs(b[1] - a[1]) > abs(b[0] - a[0]) else 0
+    steps = [0, int(at * d[1]), d[1]]
+    sign = 1 if b[major] >= a[major] else -1
+    coordinates = np.array([a[major] + sign * step for step in steps])
+    found = runs._across_exactly(slice(None), np.array([len(steps)]), coordinates)
+    assert found.tolist() == [(2 * step * d[0] + d[1] - 1) // (2 * d[1]) if d[1] else 0 for step in steps]
+
+
+@pytest.mark.parametrize("size", [(64, 64), (40, 23), (64, 9)])
+@pytest.mark.parametrize("shift", [0, 30])
+@pytest.mark.parametrize("is_exact", [False, True])
+def test_huge_frames_come_in_chunks(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], shift: int, is_exact: bool
+) -> None:
+    """In the plain layout, sampled, clipped, and exact."""
+    geometry = geometry_of([[(k * 5 % 61 + shift, (k * 7) % 60 - shift) for k in range(500)]])
+    segments, grid = segments_of(geometry), grid_of((64, 64), size)
+    if is_exact:
+        monkeypatch.setattr(outline, "_FLOAT_EXTENT", -1)
     (whole,) = outline.outline_pixels(segments, grid)
     monkeypatch.setattr(outline, "_CHUNK_PIXELS", 100)
     monkeypatch.setattr(outline, "_CHUNK_SEGMENTS", 90)
     parts = list(outline.outline_pixels(segments, grid))
-    assert len(parts) > 50
+    assert len(parts) > 20
+    assert all(len(part) < 200 for part in parts)
     assert np.array_equal(np.sort(np.concatenate(parts)), np.sort(whole))

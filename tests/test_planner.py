@@ -5,7 +5,7 @@ The planner: what to read and in which order, by brute force; where the head is,
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from alphastream_gpu._playhead import PlayHead
@@ -134,6 +134,12 @@ def test_a_head_follows_any_steps(window: int, steps: list[int], grows: object) 
     after=st.none() | st.integers(-3, 45),
     backward=st.booleans(),
 )
+@example(at=-1, window=3, n_frames=9, after=None, backward=False)
+@example(at=-3, window=9, n_frames=3, after=-2, backward=False)
+@example(at=2, window=9, n_frames=9, after=None, backward=True)
+@example(at=12, window=9, n_frames=9, after=None, backward=True)
+@example(at=5, window=3, n_frames=9, after=7, backward=True)
+@example(at=5, window=3, n_frames=9, after=3, backward=False)
 def test_what_is_ahead(at: int, window: int, n_frames: int, after: int | None, backward: bool) -> None:
     """Nearest first, inside the stream, at most a window from the head, and behind what is planned already."""
     head = PlayHead(window)
