@@ -390,13 +390,14 @@ def interrupted_after(n_lines: int, call: Callable[[], Any]) -> bool:
                 raise KeyboardInterrupt
         return trace
 
+    before = sys.gettrace()  # coverage's, where it is measured
     sys.settrace(trace)
     try:
         call()
     except KeyboardInterrupt:
         return True
     finally:
-        sys.settrace(None)
+        sys.settrace(before)
     return False
 
 
