@@ -109,6 +109,24 @@ def test_any_int32_coordinate(rasterizer: Rasterizer, channels: Any) -> None:
     assert (rasterizer(geometry_of(channels), native_size=(24, 24)) == expected).all()
 
 
+@pytest.mark.parametrize("is_steep", [False, True])
+@pytest.mark.parametrize(("extent", "across"), [((1 << 31) + 11, (1 << 30) + 7), ((1 << 31) - 1, 1_234_567_891)])
+def test_a_pixel_that_floats_get_wrong(rasterizer: Rasterizer, extent: int, across: int, is_steep: bool) -> None:
+    """
+    Segments so long that at one step the quotient lies 2^-31 below an integer, which float64 takes for that integer.
+    The step is put into the window, where it decides over a pixel of the outline.
+    """
+    half = (extent - 1) // 2
+    step = (-1 - half) * pow(across, -1, extent) % extent
+    assert (step * across + half) % extent == extent - 1
+    start = (12 - step, 12 - (step * across + half) // extent)
+    channel = [start, (start[0] + extent, start[1] + across)]
+    channel = [point[::-1] if is_steep else point for point in channel]
+    expected = _cropped_oracle([channel], (24, 24))
+    assert expected[12, 12] == 255
+    assert (rasterizer(geometry_of([channel]), native_size=(24, 24)) == expected).all()
+
+
 def _cropped_oracle(channels: Any, native_size: tuple[int, int]) -> np.ndarray:
     width, height = native_size
     covered = np.zeros((height, width), np.uint8)
