@@ -58,9 +58,8 @@ def fill_words(segments: Segments, grid: Grid) -> Words:
     edges = _Edges(segments, grid)
     for first, stop in edges.bands():
         keys = edges.crossings(first, stop)
-        if keys.size:
-            keys.sort()
-            _set_spans(words[first:stop], keys, first, edges, grid)
+        keys.sort()
+        _set_spans(words[first:stop], keys, first, edges, grid)
     return words
 
 
@@ -92,7 +91,8 @@ class _Edges:
         self.is_exact = box.reach > _FLOAT_COORDINATE or max(box.right - box.left, box.bottom - box.top) > _FLOAT_EXTENT
 
     def bands(self) -> Iterator[tuple[int, int]]:
-        """Row bands, first inclusive to stop exclusive, of a bounded number of crossings each."""
+        """Row bands, first inclusive to stop exclusive, each with a crossing in its first row and a bounded number of
+        them."""
         rows = self.grid.y.size
         total = int((self.stop_row - self.first_row).sum())
         if total <= _BAND_CROSSINGS:
@@ -123,8 +123,6 @@ class _Edges:
 
     def _keys(self, chosen: slice | Int64, first: Int64, count: Int64) -> Int64:
         behind = np.add.accumulate(count)
-        if not behind.size:
-            return behind
         step = np.arange(int(behind[-1]))
         shift = first - behind + count  # from the place in the flat layout to the raster row
         if self.grid.y.is_identity:
