@@ -110,3 +110,5 @@ def test_huge_frames_come_in_chunks(
     assert len(parts) > 20
     assert all(len(part) < 200 for part in parts)
     assert np.array_equal(np.sort(np.concatenate(parts)), np.sort(whole))
+    monkeypatch.setattr(outline, "_CHUNK_PIXELS", 3)  # less than a segment, of which none is ever cut
+    assert np.array_equal(np.sort(np.concatenate(list(outline.outline_pixels(segments, grid)))), np.sort(whole))

@@ -1,0 +1,299 @@
+"""
+Streams at moments that playing seldom meets: closed, replaced or given up just then. Each is brought about on purpose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import SQUARE, asvp_of, block_of
+
+import alphastream_gpu
+from alphastream_gpu import (
+    AlphaStream,
+    AlphaStreamBuilder,
+    AsvpWriter,
+    AsvrKey,
+    ByteRange,
+    ClosedError,
+    Config,
+    DecodeError,
+    ErrorCode,
+    FileSource,
+    FrameGeometry,
+    MemorySource,
+    NotReadyError,
+    TransportError,
+    _writer,
+)
+from alphastream_gpu import _loop as loop_module
+from alphastream_gpu import _stream as stream_module
+from alphastream_gpu._loop import LoopLease
+
+BLOCK = block_of(SQUARE)
+FILE = asvp_of([BLOCK] * 600)
+SQUARE_GEOMETRY = FrameGeometry.from_payload(SQUARE)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.001)
+
+
+class Gated(MemorySource):
+    """A source whose reads after the first wait for a gate."""
+
+    def __init__(self, data: bytes = FILE) -> None:
+        super().__init__(data)
+        self.is_open = False
+        self.spans: list[ByteRange] = []
+
+    async def read(self, span: ByteRange) -> memoryview:
+        self.spans.append(span)
+        while len(self.spans) > 1 and not self.is_open:
+            await asyncio.sleep(0.001)
+        return await super().read(span)
+
+
+# Masks that take long.
+
+
+class Maker:
+    """In the place of what makes masks: each waits for a gate."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.started = 0
+
+    def __call__(self, *arguments: Any) -> str:
+        self.started += 1
+        assert self.gate.wait(30)
+        return "made"
+
+
+@pytest.fixture
+def maker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Maker]:
+    made = Maker()
+    monkeypatch.setattr(stream_module, "_make_mask", made)
+    monkeypatch.setattr(stream_module, "_QUICK_POINTS", 0)
+    yield made
+    made.gate.set()
+
+
+def _slow_stream(timebox: float = 5.0) -> AlphaStream:
+    config = Config(ready_frames=0, raster_workers=1, get_frame_timebox=timebox)
+    stream = alphastream_gpu.open(FILE, config=config)
+    for index in range(10):
+        wait_until(lambda index=index: stream.get_geometry(index) is not None)
+    return stream
+
+
+def code_of(stream: AlphaStream) -> ErrorCode | None:
+    error = stream.last_error()
+    return None if error is None else error.code
+
+
+def test_asking_again_for_a_slow_mask_joins(maker: Maker) -> None:
+    with _slow_stream() as stream:
+        for _ in range(3):
+            assert stream.get_frame(0) is None
+            assert code_of(stream) == ErrorCode.TIMEOUT
+        wait_until(lambda: maker.started == 1)
+        assert len(stream._slow) == 1
+        maker.gate.set()
+        wait_until(lambda: stream.get_frame(0) == "made")
+        assert maker.started == 1
+        assert not stream._slow
+
+
+def test_of_many_slow_masks_the_oldest_gives_way(maker: Maker) -> None:
+    with _slow_stream(timebox=1000) as stream, ThreadPoolExecutor(9) as pool:
+        first = pool.submit(stream.get_frame, 0)
+        wait_until(lambda: maker.started == 1)
+        second = pool.submit(stream.get_frame, 1)
+        wait_until(lambda: len(stream._slow) == 2)
+        others = [pool.submit(stream.get_frame, index) for index in range(2, 6)]
+        # The first is being made and goes on; the second has not begun.
+        assert second.result() is None
+        assert len(stream._slow) == 4
+        maker.gate.set()
+        assert first.result() == "made"
+        assert [other.result() for other in others] == ["made"] * 4
+
+
+def test_closing_ends_the_wait_for_a_slow_mask(maker: Maker) -> None:
+    stream = _slow_stream(timebox=1000)
+    with ThreadPoolExecutor(9) as pool:
+        running = pool.submit(stream.get_frame, 0)
+        wait_until(lambda: maker.started == 1)
+        waiting = pool.submit(stream.get_frame, 1)
+        wait_until(lambda: len(stream._slow) == 2)
+        closing = pool.submit(stream.close)
+        with pytest.raises(ClosedError):
+            waiting.result()
+        maker.gate.set()
+        closing.result()
+        running.exception()
+    with pytest.raises(ClosedError):
+        stream._in_time(0, 0, SQUARE_GEOMETRY, 0.0, 1, lambda: None)
+
+
+# Closed, replaced, given up.
+
+
+def test_a_stream_without_a_source() -> None:
+    with AlphaStream() as stream:
+        assert stream.stats() == alphastream_gpu.Stats()
+    with pytest.raises(ClosedError, match="the stream is closed"):
+        stream.load_source(FILE)
+    with AlphaStreamBuilder().source(FILE).open() as stream:
+        assert stream.metadata.frame_count == 600
+
+
+def test_an_iteration_that_is_given_up_reads_no_further() -> None:
+    async def run() -> None:
+        async with await alphastream_gpu.open_async(FILE) as stream:
+            frames = stream.frames()
+            assert await anext(frames) == SQUARE_GEOMETRY
+            await frames.aclose()  # while the next batch is on its way
+            assert await stream.frame(599) == SQUARE_GEOMETRY
+
+    asyncio.run(run())
+
+
+def test_an_iteration_whose_source_is_replaced() -> None:
+    async def run() -> None:
+        async with await alphastream_gpu.open_async(FILE) as stream:
+            frames = stream.frames()
+            await anext(frames)
+            await stream.aload_source(FILE)
+            with pytest.raises(NotReadyError, match="another source was loaded"):
+                while True:
+                    await anext(frames)
+
+    asyncio.run(run())
+
+
+def test_an_iteration_whose_stream_is_closed_while_it_reads() -> None:
+    async def run() -> None:
+        source = Gated()
+        stream = await alphastream_gpu.open_async(source)
+        reading = asyncio.ensure_future(anext(stream.frames()))
+        while len(source.spans) < 2:
+            await asyncio.sleep(0.001)
+        await stream.aclose()
+        with pytest.raises(ClosedError):
+            await reading
+
+    asyncio.run(run())
+
+
+def test_giving_up_a_frame_of_a_prefetched_span_leaves_the_span_alone() -> None:
+    async def run() -> None:
+        source = Gated()
+        config = Config(get_frame_timebox=0)
+        async with await alphastream_gpu.open_async(source, config=config) as stream:
+            session = stream._session
+            assert session is not None
+            assert stream.get_geometry(0) is None
+            while 5 not in session._pending or session._pending[5].task is None:
+                await asyncio.sleep(0.001)
+            waiting = asyncio.ensure_future(stream.frame(5))
+            await asyncio.sleep(0.01)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert 5 in session._pending
+            source.is_open = True
+            assert await stream.frame(6) == SQUARE_GEOMETRY
+            assert await stream.frame(5) == SQUARE_GEOMETRY
+
+    asyncio.run(run())
+
+
+# The loop.
+
+
+def test_a_lease_is_released_once() -> None:
+    lease = LoopLease()
+    other = LoopLease()
+    lease.release()
+    lease.release()
+    assert other.submit(lambda: asyncio.sleep(0, "alive")).result(10) == "alive"
+    other.release()
+
+
+def test_no_loop_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a process has no file descriptors left."""
+
+    def refuse() -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(loop_module, "_shared", loop_module._Shared())
+    monkeypatch.setattr(asyncio, "Runner", refuse)
+    with pytest.raises(TransportError, match="no event loop for reading: .*Too many open files"):
+        LoopLease()
+    monkeypatch.undo()
+    LoopLease().release()
+
+
+# Files and formats.
+
+
+def test_a_file_that_gives_less_than_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk or a network share that fails half-way says so by a short read."""
+    monkeypatch.setattr("alphastream_gpu._sources._file._map", lambda file, length: None)
+    (tmp_path / "x.asvp").write_bytes(FILE)
+    source = FileSource(tmp_path / "x.asvp")
+    file = source._file
+    assert file is not None
+
+    class Short:
+        fileno, seek, close = file.fileno, file.seek, file.close
+
+        def read(self, n_bytes: int) -> bytes:
+            assert file is not None
+            return file.read(n_bytes)[:-1]
+
+    source._file = Short()  # type: ignore[assignment]
+    with pytest.raises(TransportError, match="expected 7 bytes at 5, found 6"):
+        asyncio.run(source.read(ByteRange(5, 12)))
+    asyncio.run(source.aclose())
+
+
+def test_a_table_that_ends_before_its_time() -> None:
+    """A source that does not know its length."""
+
+    class Unbounded(MemorySource):
+        @property
+        def length(self) -> None:  # type: ignore[override]
+            return None
+
+    data = asvp_of([BLOCK])
+    with pytest.raises(DecodeError, match="sizes table: expected .* bytes, found .*: the file is truncated"):
+        alphastream_gpu.open(Unbounded(data[:20]))
+
+
+def test_more_frames_than_an_asvr_has_keys_for() -> None:
+    cipher = AsvrKey(os.urandom(32), scene_id=0).cipher("x")
+    cipher.block(0xFFFFFFFE, b"x")
+    for index in (0xFFFFFFFF, -1):
+        with pytest.raises(DecodeError, match=f"frame {index}: an ASVR cannot hold this many frames"):
+            cipher.block(index, b"x")
+
+
+def test_a_geometry_whose_payload_is_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_writer, "MAX_PAYLOAD_BYTES", len(SQUARE) - 1)
+    refused = pytest.raises(ValueError, match=f"frame: expected a payload of at most {len(SQUARE) - 1} bytes")
+    with AsvpWriter(tmp_path / "x.asvp") as writer, refused:
+        writer.add_frame(SQUARE_GEOMETRY)
