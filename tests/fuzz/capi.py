@@ -23,7 +23,7 @@ import cffi
 import numpy as np
 from support import SQUARE, asvp_of, block_of
 
-from alphastream_gpu import FrameGeometry, rasterize
+from alphastream_gpu import ErrorCode, FrameGeometry, rasterize
 from alphastream_gpu._capi.declarations import error_codes
 from alphastream_gpu._capi.entry import Entry
 from alphastream_gpu._cipher import PASSPHRASE_VARIABLE
@@ -132,7 +132,8 @@ class _Session:
         is_size = 1 <= width <= 16384 and 1 <= height <= 16384
         assert is_size or not done
         if is_good and is_size:
-            assert done, self.message(host.handle)
+            # A machine that is busy elsewhere may take the tenth of a second that a host allows at the least.
+            assert done or self.code(host) == ErrorCode.TIMEOUT, self.message(host.handle)
         host.size, host.is_good = ((width, height), is_good) if done else (None, False)
         self.check_state(host)
 

@@ -154,7 +154,7 @@ def _run(target: str, seconds: int) -> bool:
     print(
         f"{target}: {runs} executions in {took:.0f} s ({runs / took:.0f}/s), {edges[-1] if edges else 0} edges,"
         f" {len(set(found.iterdir()) - before)} new corpus entries, peak {peak} MB"
-        + (f"; FAILED, see {log.relative_to(ROOT)}" if status else ""),
+        + (f"; FAILED with {status}, see {log.relative_to(ROOT)}" if status else ""),
         flush=True,
     )
     return not status
