@@ -8,7 +8,7 @@ JOBS := auto
 # How long each fuzz target runs.
 SECONDS := 60
 
-.PHONY: help setup demo test lint docs linkcheck bench fuzz bench-publish gates counters-write capi build smoke dist-check clean
+.PHONY: help setup demo test lint docs linkcheck bench coverage fuzz bench-publish gates counters-write capi build smoke dist-check clean
 
 help:
 	@echo "make demo   see it work: the sample's facts, a mask as PNG, GPU against CPU on every frame"
@@ -17,6 +17,7 @@ help:
 	@echo "make docs   build the documentation's site into build/docs/"
 	@echo "make bench  print the figures, with a JSON file and a picture in build/bench/"
 	@echo "make gates  compare counters with bench/counters.toml, and times with the parent commit's"
+	@echo "make coverage  run the tests, and print which branches of which area they take"
 	@echo "make fuzz   run each fuzz target for SECONDS=60"
 	@echo "make capi   build libalphastream.so, the C library, into build/capi/"
 	@echo "make build  build wheel and sdist into dist/, and check them"
@@ -70,6 +71,11 @@ gates: setup
 
 counters-write: setup
 	@$(BIN)/python bench/counters.py --write
+
+coverage: setup
+	@.ci/setup-hosts
+	@$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=
+	@$(BIN)/python tests/areas.py
 
 fuzz: $(VENV)/.ready
 	@.ci/setup-fuzz

@@ -35,6 +35,7 @@ from alphastream_gpu import (
     _writer,
 )
 from alphastream_gpu import _loop as loop_module
+from alphastream_gpu import _session as session_module
 from alphastream_gpu import _stream as stream_module
 from alphastream_gpu._loop import LoopLease
 
@@ -219,6 +220,72 @@ def test_giving_up_a_frame_of_a_prefetched_span_leaves_the_span_alone() -> None:
             assert await stream.frame(5) == SQUARE_GEOMETRY
 
     asyncio.run(run())
+
+
+def test_what_arrives_after_it_was_given_up() -> None:
+    """A fetch ends while nobody lists its frames any more: geometry is kept all the same, and nobody is told twice."""
+    with alphastream_gpu.open(FILE, config=Config(prefetch_frames=0)) as stream:
+        session = stream._session
+        assert session is not None
+        span = session.reader.span(3, 5)
+
+        def entries() -> list[Any]:
+            return [session_module._Pending(), session_module._Pending()]
+
+        given_up = entries()
+        session._deliver(3, given_up, [SQUARE_GEOMETRY, DecodeError("bad", frame_index=4)])
+        assert session.peek(3) == SQUARE_GEOMETRY
+        assert given_up[0].future.result(0) == SQUARE_GEOMETRY
+        for end in (
+            lambda: session._deliver(3, given_up, [DecodeError("again"), SQUARE_GEOMETRY]),
+            lambda: session._refuse(span, given_up, TransportError("again")),
+            lambda: session._withdraw(3, given_up, RuntimeError("again")),
+        ):
+            end()
+            assert given_up[0].future.result(0) == SQUARE_GEOMETRY
+            assert str(given_up[1].future.exception(0)) == "bad"
+        refused = entries()
+        session._refuse(span, refused, TransportError("gone"))
+        assert [str(entry.future.exception(0)) for entry in refused] == ["gone", "gone"]
+        assert [entry.future.exception(0).frame_index for entry in refused] == [3, 4]
+        stream.close()
+        late = entries()
+        session._refuse(span, late, TransportError("gone"))
+        session._deliver(3, late, [SQUARE_GEOMETRY, SQUARE_GEOMETRY])
+        assert not any(entry.future.done() for entry in late)  # closing ends the waits
+
+
+def test_a_stream_that_is_closed_just_when_a_source_is_open() -> None:
+    with AlphaStream() as stream:
+
+        class Closing(MemorySource):
+            async def read(self, span: ByteRange) -> memoryview:
+                stream._closed = True
+                return await super().read(span)
+
+        with pytest.raises(ClosedError, match="the stream was closed while it was opening a source"):
+            stream.load_source(Closing(FILE))
+        stream._closed = False
+        assert stream.stats() == alphastream_gpu.Stats()
+
+
+def test_a_mask_that_is_done_just_when_the_time_box_ends() -> None:
+    class JustDone:
+        n_asked = 0
+
+        def result(self, timeout: float | None = None) -> str:
+            self.n_asked += 1
+            if self.n_asked == 1:
+                raise TimeoutError
+            return "made"
+
+        def done(self) -> bool:
+            return True
+
+    with AlphaStream() as stream:
+        stream._slow["key"] = JustDone()  # type: ignore[assignment]
+        assert stream._in_time(0, "key", SQUARE_GEOMETRY, 0.0, 1 << 30, lambda: "made again") == "made"
+        assert not stream._slow
 
 
 # The loop.
