@@ -4,11 +4,14 @@ The resolve stage: nearest-neighbour scaling.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alphastream_gpu._raster import resolve as resolve_module
 from alphastream_gpu._raster.grid import Axis, sampled
 from alphastream_gpu._raster.resolve import resolve, unpack
 
@@ -42,6 +45,22 @@ def test_unpacking(columns: int) -> None:
     mask = unpack(words, columns)
     assert mask.flags.c_contiguous
     assert np.array_equal(mask, pixels * 255)
+
+
+def test_unpacking_goes_by_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three rows each here, every row once; a large mask's bits would not stay in the cache."""
+    unpackbits, parts = np.unpackbits, []
+
+    def counted(bits: np.ndarray, **options: Any) -> np.ndarray:
+        parts.append(bits.size)
+        return unpackbits(bits, **options)
+
+    words = np.random.default_rng(1).integers(0, 1 << 63, (10, 2), dtype=np.uint64)
+    whole = unpack(words, 100)
+    monkeypatch.setattr(resolve_module, "_PART_BYTES", 3 * 128 + 5)
+    monkeypatch.setattr(np, "unpackbits", counted)
+    assert np.array_equal(unpack(words, 100), whole)
+    assert parts == [48, 48, 48, 16]
 
 
 def test_resolve_does_nothing_at_the_same_size() -> None:
