@@ -74,6 +74,50 @@ def test_the_exact_division_is_exact_for_any_int32(depth: int, rest: int, run: i
     assert found.tolist() == [round(top_x + Fraction(depth * run, height)) - top_x]
 
 
+@pytest.mark.parametrize(
+    ("channel", "needs_clip", "is_exact"),
+    [
+        ([(0, 0), (63, 9), (5, 63)], False, False),
+        ([(0, 0), (64, 9), (5, 63)], True, False),
+        ([(-1, 0), (6, 9), (5, 63)], True, False),
+        ([(0, -9), (6, 90), (5, 63)], False, False),
+        ([(0, 0), (1 << 17, 9), (5, 63)], True, False),
+        ([(0, 0), ((1 << 17) + 1, 9), (5, 63)], True, True),
+        ([(0, 0), (6, 1 << 17), (5, 63)], False, False),
+        ([(0, -1), (6, 1 << 17), (5, 63)], False, True),
+        ([(1 << 24, 0), ((1 << 24) - 4, 9), ((1 << 24) - 1, 8)], True, False),
+        ([((1 << 24) + 1, 0), ((1 << 24) - 4, 9), ((1 << 24) - 1, 8)], True, True),
+    ],
+)
+def test_what_is_enough_is_done(channel: list[tuple[int, int]], needs_clip: bool, is_exact: bool) -> None:
+    """Clipping and exact division each cost time, and are for frames that need them."""
+    edges = fill._Edges(segments_of(geometry_of([channel])), grid_of((64, 64), (64, 64)))
+    assert (edges.needs_clip, edges.is_exact) == (needs_clip, is_exact)
+
+
+def test_bands_hold_a_bounded_number_of_crossings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each as many rows as have about so many, one after the other, from the first crossed row on."""
+    channel = [(k * 5 % 61, k * 7 % 50 + 3) for k in range(60)]
+    edges = fill._Edges(segments_of(geometry_of([channel])), grid_of((64, 64), (64, 64)))
+    assert list(edges.bands()) == [(0, 64)]
+    monkeypatch.setattr(fill, "_BAND_CROSSINGS", 40)
+    bands = list(edges.bands())
+    counts = [len(edges.crossings(first, stop)) for first, stop in bands]
+    in_row = [len(oracle.crossings(channel, y)) for y in range(64)]
+    assert counts == [sum(in_row[first:stop]) for first, stop in bands]
+    assert sum(counts) == sum(in_row)
+    assert min(counts) > 0
+    assert max(counts) <= 40 + max(in_row)
+    assert len(bands) > sum(in_row) // 80
+    assert bands[0][0] == next(y for y, count in enumerate(in_row) if count)
+    assert bands[-1][1] == 64
+    assert [stop for _, stop in bands[:-1]] == [first for first, _ in bands[1:]]
+    monkeypatch.setattr(fill, "_BAND_CROSSINGS", sum(in_row))
+    assert list(edges.bands()) == [(0, 64)]
+    nothing = fill._Edges(segments_of(geometry_of([[(0, 0), (9, 0), (3, 0)]])), grid_of((64, 64), (64, 64)))
+    assert list(nothing.bands()) == []
+
+
 def test_halves_go_to_the_even_pixel(rasterizer: Rasterizer) -> None:
     """The half-way rule: steep edges whose crossings lie exactly between two pixels, on both sides and of both
     parities."""

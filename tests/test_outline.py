@@ -117,3 +117,26 @@ def test_huge_frames_come_in_chunks(
 def test_lines_outside_the_window_give_nothing() -> None:
     for channels in ([], [[(70, 3), (90, 20)]], [[(3, -90), (5, -2)]]):
         assert list(outline.outline_pixels(segments_of(geometry_of(channels)), grid_of((64, 64), (64, 64)))) == []
+
+
+@pytest.mark.parametrize(
+    ("channel", "size", "layout"),
+    [
+        # inside the window, plain, exact
+        ([(0, 0), (63, 63)], (64, 64), (True, True, False)),
+        ([(0, 0), (63, 63)], (64, 63), (True, False, False)),
+        ([(0, 0), (64, 63)], (64, 64), (False, False, False)),
+        ([(-1, 0), (6, 6)], (64, 64), (False, False, False)),
+        ([(0, 0), (1 << 17, 0)], (64, 64), (False, False, False)),
+        ([(0, 0), ((1 << 17) + 1, 0)], (64, 64), (False, False, True)),
+        ([(0, 0), (0, -(1 << 17) - 1)], (64, 64), (False, False, True)),
+        ([(1 << 24, 0), ((1 << 24) - 5, 0)], (64, 64), (False, False, False)),
+        ([((1 << 24) + 1, 0), ((1 << 24) - 5, 0)], (64, 64), (False, False, True)),
+    ],
+)
+def test_the_layout_that_is_enough_is_taken(
+    channel: list[tuple[int, int]], size: tuple[int, int], layout: tuple[bool, bool, bool]
+) -> None:
+    """The plain one costs half; the exact one is for what floats cannot hold."""
+    runs = outline._Runs(segments_of(geometry_of([channel])), slice(None), grid_of((64, 64), size))
+    assert (runs.inside, runs.is_plain, runs.is_exact) == layout
