@@ -11,13 +11,22 @@ from typing import Any
 import moderngl
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from support import sample_geometries
 
 import alphastream_gpu
 from alphastream_gpu import FrameGeometry, GLUnavailableError, MaskRenderer
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# For mutation testing: the same examples each time, and no time spent on making a failing one smaller.
+settings.register_profile(
+    "mutants",
+    settings.get_profile("default"),
+    derandomize=True,
+    max_examples=50,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+)
 settings.load_profile("default")
 
 _gl: list[moderngl.Context | str] = []

@@ -118,6 +118,15 @@ def test_bands_hold_a_bounded_number_of_crossings(monkeypatch: pytest.MonkeyPatc
     assert list(nothing.bands()) == []
 
 
+def test_a_band_that_begins_at_the_second_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    channels = [[(4 * k, 0), (4 * k + 3, 0), (4 * k + 1, 2)] for k in range(10)]
+    expected = _filled(channels, (64, 8))
+    monkeypatch.setattr(fill, "_BAND_CROSSINGS", 20)
+    edges = fill._Edges(segments_of(geometry_of(channels)), grid_of((64, 8), (64, 8)))
+    assert list(edges.bands()) == [(0, 1), (1, 8)]
+    assert (_filled(channels, (64, 8)) == expected).all()
+
+
 def test_halves_go_to_the_even_pixel(rasterizer: Rasterizer) -> None:
     """The half-way rule: steep edges whose crossings lie exactly between two pixels, on both sides and of both
     parities."""
