@@ -11,7 +11,7 @@ import time
 import warnings
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
-from concurrent.futures import CancelledError, Future, wait
+from concurrent.futures import CancelledError, Future
 from fractions import Fraction
 from functools import partial
 from types import TracebackType
@@ -474,22 +474,28 @@ class AlphaStream:
                 self._slow[key] = work
                 while len(self._slow) > _MAX_SLOW:
                     self._slow.pop(next(iter(self._slow))).cancel()
-        wait([work], max(0.0, deadline - time.monotonic()))
-        if not work.done():
-            raise _TimeBoxEndedError(
-                f"frame {index}: what is made of its {len(geometry.points)} points is not ready yet; ask again",
-                frame_index=index,
-            )
-        with self._lock:
-            if self._slow.get(key) is work:
-                del self._slow[key]
         try:
             with mapped_errors(f"frame {index}"):
-                return work.result()
+                try:
+                    made = work.result(max(0.0, deadline - time.monotonic()))
+                except TimeoutError as exc:
+                    if not work.done():
+                        raise _TimeBoxEndedError(
+                            f"frame {index}: what is made of its {len(geometry.points)} points is not ready yet; ask"
+                            " again",
+                            frame_index=index,
+                        ) from exc
+                    made = work.result()  # or cancelled, in that very moment
         except CancelledError as exc:
             if self._closed:
                 raise ClosedError("the stream was closed during the call") from exc
             raise _TimeBoxEndedError(f"frame {index}: other frames came first; ask again", frame_index=index) from exc
+        finally:
+            if work.done():
+                with self._lock:
+                    if self._slow.get(key) is work:
+                        del self._slow[key]
+        return made
 
     def _forget_made(self) -> None:
         self._masks.forget()

@@ -29,7 +29,6 @@ from alphastream_gpu import (
     MemorySource,
     NotReadyError,
     TransportError,
-    _stream,
 )
 
 
@@ -533,11 +532,10 @@ def test_no_memory_for_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_mask_that_gives_way_at_the_last_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work is cancelled for another caller's between the end of a wait and the question whether it is done."""
-    waited = _stream.wait
 
-    def wait_and_cancel(works: list[Future[object]], timeout: float) -> object:
-        works[0].cancel()
-        return waited(works, timeout)
+    def cancelled_too_late(work: Future[object]) -> bool:
+        work.cancel()
+        return Future.cancelled(work)
 
     with alphastream_gpu.open(asvp_of([block_of(SQUARE)]), config=Config(ready_frames=0)) as stream:
         asyncio.run(stream.frame(0))
@@ -545,7 +543,7 @@ def test_a_mask_that_gives_way_at_the_last_moment(monkeypatch: pytest.MonkeyPatc
         for _ in range(2):
             stream._raster_pool.submit(held.wait, 60)
         with monkeypatch.context() as patch:
-            patch.setattr(_stream, "wait", wait_and_cancel)
+            patch.setattr(Future, "done", cancelled_too_late)
             mask, error = stream.get_frame(0, 4096, 4096), stream.last_error()
         held.set()
         assert (mask, error and error.message) == (None, "frame 0: other frames came first; ask again")
