@@ -11,7 +11,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Coroutine
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from functools import wraps
 from pathlib import Path
@@ -114,8 +114,42 @@ def _one_line(text: object) -> str:
     return " ".join(str(text).split())
 
 
-def stream_options(function: Callable[P, T]) -> Callable[P, T]:
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
     """What the file does not say: grid, rate, and an ASVR's key."""
+
+    native_size: tuple[int, int]
+    fps: Fraction
+    scene_id: int | None
+    stream_version: str
+    resource_name: str | None
+
+    @property
+    def config(self) -> Config:
+        """Grid and rate."""
+        return Config(native_size=self.native_size, fps=self.fps)
+
+    def key(self, file: str) -> AsvrKey | None:
+        """The key of an ASVR (the passphrase is taken from the environment alone); None for an ASVP."""
+        if not _is_asvr(file):
+            if self.scene_id is not None:
+                raise click.UsageError(f"--scene-id is for .asvr files, found {resource_name_of(file)!r}")
+            return None
+        if self.scene_id is None:
+            raise click.UsageError("an .asvr file needs --scene-id")
+        return AsvrKey.from_environment(
+            scene_id=self.scene_id, version=self.stream_version, resource_name=self.resource_name
+        )
+
+
+def stream_options(function: Callable[..., T]) -> Callable[..., T]:
+    """A command that takes the options of a stream, as its keyword `options`."""
+
+    @wraps(function)
+    def run(**given: Any) -> T:
+        options = StreamOptions(**{field.name: given.pop(field.name) for field in fields(StreamOptions)})
+        return function(options=options, **given)
+
     for option in reversed(
         (
             click.option(
@@ -139,23 +173,8 @@ def stream_options(function: Callable[P, T]) -> Callable[P, T]:
             click.option("--resource-name", help="ASVR: the file's original name, if it was renamed."),
         )
     ):
-        function = option(function)
-    return function
-
-
-def _config(native_size: tuple[int, int], fps: Fraction) -> Config:
-    return Config(native_size=native_size, fps=fps)
-
-
-def _key(file: str, scene_id: int | None, stream_version: str, resource_name: str | None) -> AsvrKey | None:
-    """The key of an ASVR (the passphrase is taken from the environment alone); None for an ASVP."""
-    if not _is_asvr(file):
-        if scene_id is not None:
-            raise click.UsageError(f"--scene-id is for .asvr files, found {resource_name_of(file)!r}")
-        return None
-    if scene_id is None:
-        raise click.UsageError("an .asvr file needs --scene-id")
-    return AsvrKey.from_environment(scene_id=scene_id, version=stream_version, resource_name=resource_name)
+        run = option(run)
+    return run
 
 
 def _is_asvr(file: str) -> bool:
@@ -180,15 +199,10 @@ def cli() -> None:
 async def info(
     file: str,
     as_json: bool,
-    native_size: tuple[int, int],
-    fps: Fraction,
-    scene_id: int | None,
-    stream_version: str,
-    resource_name: str | None,
+    options: StreamOptions,
 ) -> int:
     """Tell what a stream's header and table say."""
-    key = _key(file, scene_id, stream_version, resource_name)
-    async with await open_async(file, key=key, config=_config(native_size, fps)) as stream:
+    async with await open_async(file, key=options.key(file), config=options.config) as stream:
         facts = _facts(stream.metadata)
     if as_json:
         click.echo(json.dumps(facts))
@@ -234,17 +248,12 @@ async def render(
     size: tuple[int, int] | None,
     backend: str,
     output: Path,
-    native_size: tuple[int, int],
-    fps: Fraction,
-    scene_id: int | None,
-    stream_version: str,
-    resource_name: str | None,
+    options: StreamOptions,
 ) -> int:
     """Render a frame's mask to a PNG."""
-    key = _key(file, scene_id, stream_version, resource_name)
-    async with await open_async(file, key=key, config=_config(native_size, fps)) as stream:
+    async with await open_async(file, key=options.key(file), config=options.config) as stream:
         geometry = await stream.frame(index)
-    mask, rendered_by = _mask(geometry, size or native_size, native_size, backend)
+    mask, rendered_by = _mask(geometry, size or options.native_size, options.native_size, backend)
     _save_png(mask, output)
     covered = np.count_nonzero(mask) / mask.size
     click.echo(f"{output}: frame {index}, {mask.shape[1]} x {mask.shape[0]}, {covered:.1%} covered, {rendered_by}")
@@ -292,21 +301,17 @@ def _save_png(mask: npt.NDArray[np.uint8], output: Path) -> None:
 @command
 async def verify(
     file: str,
-    native_size: tuple[int, int],
-    fps: Fraction,
-    scene_id: int | None,
-    stream_version: str,
-    resource_name: str | None,
+    options: StreamOptions,
 ) -> int:
     """Compare GPU and CPU bit by bit.
 
     Every frame; exits with 1 at the first difference.
     """
-    key = _key(file, scene_id, stream_version, resource_name)
+    key = options.key(file)
     context = create_headless_context()
     try:
-        async with await open_async(file, key=key, config=_config(native_size, fps)) as stream:
-            with MaskRenderer(context, native_size=native_size) as renderer, _progress() as progress:
+        async with await open_async(file, key=key, config=options.config) as stream:
+            with MaskRenderer(context, native_size=options.native_size) as renderer, _progress() as progress:
                 task = progress.add_task("verify", total=stream.metadata.frame_count)
                 index = 0
                 async for geometry in stream.frames():
@@ -342,11 +347,7 @@ async def convert(
     source: str,
     target: Path,
     target_name: str | None,
-    native_size: tuple[int, int],
-    fps: Fraction,
-    scene_id: int | None,
-    stream_version: str,
-    resource_name: str | None,
+    options: StreamOptions,
 ) -> int:
     """Convert between .asvp and .asvr.
 
@@ -356,13 +357,12 @@ async def convert(
     if target.suffix.lower() not in (".asvp", ".asvr"):
         raise click.UsageError(f"OUT: expected a name ending in .asvp or .asvr, found {target.name!r}")
     if not _is_asvr(source) and not _is_asvr(target.name):
-        _key(source, scene_id, stream_version, resource_name)
-    config = _config(native_size, fps)
-    read_key = _key(source, scene_id, stream_version, resource_name) if _is_asvr(source) else None
-    write_key = _key(target.name, scene_id, stream_version, target_name) if _is_asvr(target.name) else None
-    opened = as_source(source, config)
+        options.key(source)
+    read_key = options.key(source) if _is_asvr(source) else None
+    write_key = replace(options, resource_name=target_name).key(target.name) if _is_asvr(target.name) else None
+    opened = as_source(source, options.config)
     try:
-        reader = await StreamReader.open(opened, key=read_key, config=config)
+        reader = await StreamReader.open(opened, key=read_key, config=options.config)
         writer = AsvpWriter(target) if write_key is None else AsvrWriter(target, key=write_key)
         with writer, _progress() as progress:
             task = progress.add_task("convert", total=len(reader.index))
