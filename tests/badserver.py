@@ -126,19 +126,26 @@ class Server:
         await behaviour(self, request, Wire(writer))
 
 
-async def well(server: Server, request: Request, wire: Wire) -> None:
-    """As a good server does."""
+async def promise(server: Server, request: Request, wire: Wire, **headers: object) -> bytes:
+    """The head of a good reply, and the bytes that are to follow it."""
     first, stop = request.range
-    if first >= len(server.data):
-        await wire.head(416, Content_Range=f"bytes */{len(server.data)}", Content_Length=0)
-        return
     part = server.data[first:stop]
     await wire.head(
         206,
         Content_Range=f"bytes {first}-{first + len(part) - 1}/{len(server.data)}",
         Content_Length=len(part),
         ETag=server.etag,
+        **headers,
     )
+    return part
+
+
+async def well(server: Server, request: Request, wire: Wire) -> None:
+    """As a good server does."""
+    if request.range[0] >= len(server.data):
+        await wire.head(416, Content_Range=f"bytes */{len(server.data)}", Content_Length=0)
+        return
+    part = await promise(server, request, wire)
     server.body_bytes += len(part)
     await wire.body(part)
 
@@ -192,34 +199,20 @@ async def reset_before_the_reply(server: Server, request: Request, wire: Wire) -
 
 
 async def reset_within_the_body(server: Server, request: Request, wire: Wire) -> None:
-    first, stop = request.range
-    part = server.data[first:stop]
-    await wire.head(
-        206, Content_Range=f"bytes {first}-{stop - 1}/{len(server.data)}", Content_Length=len(part), ETag=server.etag
-    )
+    part = await promise(server, request, wire)
     await wire.body(part[: len(part) // 2])
     await asyncio.sleep(0.02)
     wire.reset()
 
 
 async def close_within_the_body(server: Server, request: Request, wire: Wire) -> None:
-    first, stop = request.range
-    part = server.data[first:stop]
-    last = first + len(part) - 1
-    await wire.head(
-        206, Content_Range=f"bytes {first}-{last}/{len(server.data)}", Content_Length=len(part), ETag=server.etag
-    )
+    part = await promise(server, request, wire)
     await wire.body(part[: len(part) // 2])
     wire.writer.close()
 
 
 async def a_byte_now_and_then(server: Server, request: Request, wire: Wire) -> None:
-    first, stop = request.range
-    part = server.data[first:stop]
-    last = first + len(part) - 1
-    await wire.head(
-        206, Content_Range=f"bytes {first}-{last}/{len(server.data)}", Content_Length=len(part), ETag=server.etag
-    )
+    part = await promise(server, request, wire)
     for k in range(len(part)):
         await wire.body(part[k : k + 1])
         await asyncio.sleep(0.2)
@@ -235,17 +228,7 @@ async def not_http(server: Server, request: Request, wire: Wire) -> None:
 
 
 async def no_keep_alive(server: Server, request: Request, wire: Wire) -> None:
-    first, stop = request.range
-    part = server.data[first:stop]
-    last = first + len(part) - 1
-    await wire.head(
-        206,
-        Content_Range=f"bytes {first}-{last}/{len(server.data)}",
-        Content_Length=len(part),
-        ETag=server.etag,
-        Connection="close",
-    )
-    await wire.body(part)
+    await wire.body(await promise(server, request, wire, Connection="close"))
     wire.writer.close()
 
 
