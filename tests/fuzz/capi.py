@@ -27,7 +27,7 @@ from alphastream_gpu import ErrorCode, FrameGeometry, rasterize
 from alphastream_gpu._capi.declarations import error_codes
 from alphastream_gpu._capi.entry import Entry
 from alphastream_gpu._cipher import PASSPHRASE_VARIABLE
-from fuzz import Feed, bounded_memory
+from fuzz import Feed, within_memory
 from fuzz.container import built
 
 __all__ = ["check"]
@@ -271,8 +271,7 @@ def check(data: bytes, *, always_measure: bool = False) -> None:
     _folder()
     os.environ.setdefault(PASSPHRASE_VARIABLE, os.urandom(32).hex())
     ffi = _ffi()
-    with bounded_memory(data, _MEMORY, always=always_measure):
-        _Session(Feed(data), ffi, Entry(ffi)).run()
+    within_memory(lambda: _Session(Feed(data), ffi, Entry(ffi)).run(), data, _MEMORY, always=always_measure)
 
 
 def _is_utf8(data: bytes) -> bool:

@@ -37,7 +37,7 @@ from alphastream_gpu import (
 )
 from alphastream_gpu import _reader as reader_module
 from alphastream_gpu._reader import StreamReader
-from fuzz import Feed, bounded_memory
+from fuzz import Feed, within_memory
 from fuzz.payload import described, is_well_formed
 
 __all__ = ["built", "check", "pieces", "reference"]
@@ -90,14 +90,20 @@ def check(data: bytes, *, always_measure: bool = False) -> None:
     if is_encrypted and flags & _OTHER_KEY:
         expected = None
 
-    source = _Bytes(stored, is_length_known=is_length_known, is_remote=bool(flags & _REMOTE))
+    def source() -> _Bytes:
+        return _Bytes(stored, is_length_known=is_length_known, is_remote=bool(flags & _REMOTE))
+
     with _first_read(64 if flags & _SMALL_FIRST_READ else reader_module.FIRST_READ_BYTES):
         # A stream starts three threads, so only one input in four is opened as one.
         if flags & _AS_STREAM and len(data) % 2:
-            found = _runner().run(_by_stream(source, key, is_strict))
+            found = _runner().run(_by_stream(source(), key, is_strict))
         else:
-            with bounded_memory(data, _MEMORY + 8 * len(stored), always=always_measure):
-                found = _runner().run(_by_reader(source, key, is_strict))
+            found = within_memory(
+                lambda: _runner().run(_by_reader(source(), key, is_strict)),
+                data,
+                _MEMORY + 8 * len(stored),
+                always=always_measure,
+            )
     if expected is None or found is None:
         assert found is None, "opened, but the format refuses it"
         assert expected is None, "refused, but the format allows it"

@@ -18,8 +18,7 @@ import logging
 import re
 import selectors
 import ssl
-import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -28,7 +27,7 @@ import httpcore
 import httpx
 
 from alphastream_gpu import ByteRange, FrameTimeoutError, HttpSource, TransportError
-from fuzz import Feed, bounded_memory
+from fuzz import Feed, within_memory
 
 __all__ = ["VirtualLoop", "check"]
 
@@ -277,20 +276,20 @@ class _Records(logging.Handler):
 
 def check(data: bytes, *, always_measure: bool = False) -> None:
     """Whatever a server answers, a read gives the right bytes or one of the errors."""
-    server = _Server(Feed(data))
     records = _Records()
     logger = logging.getLogger("httpx")
-    level = logger.level
+    level, propagates = logger.level, logger.propagate
     logger.setLevel(logging.INFO)
+    logger.propagate = False  # pytest would keep it all, and its memory be taken for the package's
     logger.addHandler(records)
     _runner().get_loop()
     _ssl_context()
     try:
-        with bounded_memory(data, _MEMORY, always=always_measure):
-            _runner().run(_read_all(server))
+        within_memory(lambda: _runner().run(_read_all(_Server(Feed(data)))), data, _MEMORY, always=always_measure)
     finally:
         logger.removeHandler(records)
         logger.setLevel(level)
+        logger.propagate = propagates
     _assert_quiet("\n".join(records.texts))
 
 
@@ -324,7 +323,7 @@ async def _read(source: HttpSource, server: _Server, span: ByteRange, possible: 
     try:
         found = await source.read(span)
     except (TransportError, FrameTimeoutError) as exc:
-        _assert_quiet("".join(traceback.format_exception(exc)))
+        _assert_quiet("\n".join(_texts_of(exc)))
         found = None
     # The first part tells the length and the others follow it, so there are two deadlines at most.
     assert loop.time() - started <= 2 * _DEADLINE + 1, "past the deadline"
@@ -340,6 +339,13 @@ async def _read(source: HttpSource, server: _Server, span: ByteRange, possible: 
     possible = {version for version in possible if found == FILE[version][start:stop]}
     assert possible, f"wrong bytes for {span}"
     return possible
+
+
+def _texts_of(error: BaseException | None) -> Iterator[str]:
+    """An error's text and those of its causes, as a traceback shows them; without its lines, which take memory."""
+    while error is not None:
+        yield f"{error!r}: {error}"
+        error = error.__cause__ or error.__context__
 
 
 def _assert_quiet(text: str) -> None:

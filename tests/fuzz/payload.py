@@ -13,7 +13,7 @@ import oracle
 from support import channels_of
 
 from alphastream_gpu import DecodeError, FrameGeometry, rasterize, rasterize_packed
-from fuzz import Feed, bounded_memory
+from fuzz import Feed, within_memory
 
 __all__ = ["check", "described", "is_well_formed"]
 
@@ -46,12 +46,12 @@ def described(data: bytes) -> bytes:
 
 
 def _check(data: bytes, always_measure: bool) -> None:
-    with bounded_memory(data, 200 * len(data) + (1 << 20), always=always_measure):
-        try:
-            geometry = FrameGeometry.from_payload(data)
-        except DecodeError as exc:
-            assert not is_well_formed(data), f"refused, but well formed: {exc}"
-            return
+    limit = 200 * len(data) + (1 << 20)
+    try:
+        geometry = within_memory(lambda: FrameGeometry.from_payload(data), data, limit, always=always_measure)
+    except DecodeError as exc:
+        assert not is_well_formed(data), f"refused, but well formed: {exc}"
+        return
     assert is_well_formed(data), "decoded, but not well formed"
     assert geometry.to_payload() == data
     points, offsets = geometry.points, geometry.channel_offsets
