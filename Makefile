@@ -8,7 +8,7 @@ JOBS := auto
 # How long each fuzz target runs.
 SECONDS := 60
 
-.PHONY: help setup demo test lint docs linkcheck bench coverage fuzz bench-publish gates counters-write capi build smoke dist-check clean
+.PHONY: help setup demo test lint docs linkcheck bench coverage fuzz mutants bench-publish gates counters-write capi build smoke dist-check clean
 
 help:
 	@echo "make demo   see it work: the sample's facts, a mask as PNG, GPU against CPU on every frame"
@@ -19,6 +19,7 @@ help:
 	@echo "make gates  compare counters with bench/counters.toml, and times with the parent commit's"
 	@echo "make coverage  run the tests, and print which branches of which area they take"
 	@echo "make fuzz   run each fuzz target for SECONDS=60"
+	@echo "make mutants   change the code in 1,600 ways and see that the tests notice; an hour"
 	@echo "make capi   build libalphastream.so, the C library, into build/capi/"
 	@echo "make build  build wheel and sdist into dist/, and check them"
 	@echo "make smoke  try them, installed, on the other Pythons of this machine"
@@ -80,6 +81,11 @@ coverage: setup
 fuzz: $(VENV)/.ready
 	@.ci/setup-fuzz
 	@$(BIN)/python tests/fuzz/run.py all --seconds $(SECONDS)
+
+# Without a GL driver: its threads would be lost in the processes that mutmut forks, and only the CPU's tests are run.
+mutants: $(VENV)/.ready
+	@$(BIN)/python -c 'import mutmut' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[mutants]'
+	@__EGL_VENDOR_LIBRARY_FILENAMES=/dev/null DISPLAY= $(BIN)/python tests/mutants.py
 
 capi: $(VENV)/.ready
 	@$(BIN)/alphastream build-capi -o build/capi

@@ -19,7 +19,8 @@ ROOT = HERE.parent
 LIST = HERE / "mutants.toml"
 MUTMUT = str(Path(sys.executable).with_name("mutmut"))
 PACKAGE = "alphastream_gpu."
-KILLED = ("killed", "caught by type check")
+KILLED = ("killed", "timeout", "caught by type check")
+"""A mutant whose tests never end is noticed, too."""
 
 
 class Mutant(NamedTuple):
