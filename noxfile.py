@@ -32,7 +32,7 @@ DIST = Path("dist").resolve()
 WITHOUT_CHECKOUT = ["--ignore=tests/test_wheel.py"]
 WITHOUT_HOSTS = ["--ignore-glob=tests/test_example_*"]
 PARALLEL = ["-n", "auto", "--maxprocesses=8", "--dist=worksteal"]
-SMOKE = ["test_cipher", "test_polystream", "test_container", "test_sources", "test_fill", "test_outline", "test_cli"]
+SMOKE = ["test_cipher", "test_polystream", "test_sources", "test_fill", "test_stream"]
 
 # pyenv's Pythons, before its shims, which stand for versions that are not chosen too.
 _pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
@@ -57,7 +57,7 @@ def installed(session: nox.Session) -> None:
 @nox.session(python=[python for python in PYTHONS if python != f"{sys.version_info.major}.{sys.version_info.minor}"])
 def smoke(session: nox.Session) -> None:
     """On the Pythons that `make test` does not run on."""
-    _test_wheel(session, "cli,test", *(f"tests/{name}.py" for name in SMOKE), *session.posargs)
+    _test_wheel(session, "test", *(f"tests/{name}.py" for name in SMOKE), *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
