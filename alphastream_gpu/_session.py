@@ -342,8 +342,9 @@ class Session:
             self._withdraw(span.first, pending, exc)
             raise
         loop = asyncio.get_running_loop()
-        for at in range(0, len(blocks), _DECODE_GROUP):
-            group, entries, first = blocks[at : at + _DECODE_GROUP], pending[at : at + _DECODE_GROUP], span.first + at
+        at = 0
+        while at < len(blocks):
+            group, first = blocks[at : at + _DECODE_GROUP], span.first + at
             try:
                 if len(blocks) == 1 and len(blocks[0]) <= _INLINE_BLOCK_BYTES:
                     results = _decode_each(self.reader, first, group)
@@ -352,7 +353,8 @@ class Session:
             except BaseException as exc:
                 self._withdraw(first, pending[at:], exc)
                 raise
-            self._deliver(first, entries, results)
+            self._deliver(first, pending[at : at + len(results)], results)
+            at += len(results)
         return False
 
     async def _read(self, span: FrameSpan) -> list[memoryview]:
@@ -465,13 +467,19 @@ def _fail(pending: _Pending, error: BaseException) -> None:
 
 
 def _decode_each(reader: StreamReader, first: int, blocks: list[memoryview]) -> list[Result]:
-    """Every frame's geometry or its error. In the pool."""
+    """Every frame's geometry or its error, up to enough memory. In the pool."""
     results: list[Result] = []
+    n_bytes = 0
     for index, block in enumerate(blocks, first):
         try:
-            results.append(reader.decode(index, block))
+            geometry = reader.decode(index, block)
         except AlphaStreamError as exc:
             results.append(exc)
+            continue
+        results.append(geometry)
+        n_bytes += geometry.nbytes
+        if n_bytes > _BATCH_GEOMETRY_BYTES:
+            break
     return results
 
 

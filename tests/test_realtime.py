@@ -1042,3 +1042,24 @@ def test_over_http_a_slow_server_and_a_dead_one() -> None:
 def _code(stream: AlphaStream) -> ErrorCode | None:
     error = stream.last_error()
     return None if error is None else error.code
+
+
+def test_large_frames_are_handed_on_before_all_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What prefetching holds beside the cache has a bound in bytes: each visit to the pool takes what there is room
+    for."""
+    monkeypatch.setattr(_session, "_BATCH_GEOMETRY_BYTES", 4 * 3 * 8)  # the points of four frames of this stream's
+    taken: list[int] = []
+    decode = _session._decode_each
+
+    def counted(*arguments: Any) -> list[Any]:
+        taken.append(len(results := decode(*arguments)))
+        return results
+
+    monkeypatch.setattr(_session, "_decode_each", counted)
+    with alphastream_gpu.open(NUMBERED, config=Config(ready_frames=0)) as stream:
+        for index in range(200):
+            while (geometry := stream.get_geometry(index)) is None:
+                pass
+            assert number_of(geometry) == index
+        assert stream.stats().prefetched > 100
+    assert 1 < max(taken) <= 5
