@@ -25,6 +25,7 @@ nox.options.default_venv_backend = "uv"
 nox.options.sessions = ["package", "installed", "lowest"]
 nox.options.download_python = "never"  # what is tested is what people have
 os.environ["UV_PYTHON_DOWNLOADS"] = "never"
+os.environ.setdefault("UV_SYSTEM_CERTS", "true")  # whom the system trusts, as pip is told where there is a proxy
 os.environ["UV_LINK_MODE"] = "copy"  # a cache on another disk is no reason for a warning
 
 PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
@@ -39,12 +40,12 @@ _pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
 os.environ["PATH"] = os.pathsep.join([*map(str, sorted(_pyenv.glob("3.*/bin"))), os.environ["PATH"]])
 
 
-@nox.session
+@nox.session(venv_backend="venv")  # what CI runs takes pip, which knows a machine's mirrors
 def package(session: nox.Session) -> None:
     """Build in isolation, as PyPI's users would, and check what PyPI would."""
-    session.install("build[uv]", "twine")
+    session.install("build", "twine")
     shutil.rmtree(DIST, ignore_errors=True)
-    session.run("python", "-m", "build", "--installer", "uv", "--outdir", str(DIST), silent=True)
+    session.run("python", "-m", "build", "--outdir", str(DIST), silent=True)
     session.run("twine", "check", "--strict", *map(str, sorted(DIST.iterdir())))
 
 
@@ -54,7 +55,10 @@ def installed(session: nox.Session) -> None:
     _test_wheel(session, "capi,cli,test", *WITHOUT_HOSTS, *PARALLEL, *session.posargs)
 
 
-@nox.session(python=[python for python in PYTHONS if python != f"{sys.version_info.major}.{sys.version_info.minor}"])
+@nox.session(
+    venv_backend="venv",
+    python=[python for python in PYTHONS if python != f"{sys.version_info.major}.{sys.version_info.minor}"],
+)
 def smoke(session: nox.Session) -> None:
     """On the Pythons that `make test` does not run on."""
     _test_wheel(session, "test", *(f"tests/{name}.py" for name in SMOKE), *session.posargs)
