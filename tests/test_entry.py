@@ -4,6 +4,9 @@ The functions behind the C library, called in-process: what they say of each oth
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
+
 import cffi
 import pytest
 from support import SQUARE, asvp_of, block_of
@@ -37,3 +40,29 @@ def test_a_failed_init_ends_the_stream_before_it(tmp_path_factory: pytest.TempPa
         assert entry.get_last_error_code(handle) == 0
     finally:
         entry.exit()
+
+
+def test_the_last_stream_ends_also_where_no_thread_can_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is left to a thread of its own; without one, the caller waits for it."""
+    path = tmp_path / "good.asvp"
+    path.write_bytes(asvp_of([block_of(SQUARE)]))
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "alphastream-leaving":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    ffi = cffi.FFI()
+    entry = Entry(ffi)
+    handle = entry.create()
+    url = ffi.new("char[]", str(path).encode())
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    try:
+        for _ in range(2):
+            assert entry.init(handle, url, 0, 16, 8, ffi.NULL, 0, 0, 0, 0, 0, 0)
+        assert not entry.init(handle, ffi.NULL, 0, 16, 8, ffi.NULL, 0, 0, 0, 0, 0, 0)
+        assert entry.get_total_frames(handle) == 0
+    finally:
+        entry.exit()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("alphastream")]

@@ -219,7 +219,10 @@ class Player:
         """End the last stream, but do not wait for the frame that it may be rasterizing."""
         stream, self._stream = self._stream, None
         if stream is not None:
-            threading.Thread(target=stream.close, name="alphastream-leaving", daemon=True).start()
+            try:
+                threading.Thread(target=stream.close, name="alphastream-leaving", daemon=True).start()
+            except RuntimeError:  # the system has no thread for it
+                stream.close()
 
     def _playing(self) -> AlphaStream:
         stream = self._stream
