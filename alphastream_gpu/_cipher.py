@@ -17,7 +17,7 @@ from typing import Final
 
 from ._exceptions import DecodeError, KeyMismatchError
 
-__all__ = ["PASSPHRASE_VARIABLE", "AsvrKey", "StreamCipher"]
+__all__ = ["PASSPHRASE_VARIABLE", "AsvrKey", "StreamCipher", "cipher_for", "key_mismatch"]
 
 PASSPHRASE_VARIABLE: Final = "ALPHASTREAM_PASSPHRASE"
 """Environment variable that holds the caller's passphrase as 64 hex digits."""
@@ -131,50 +131,19 @@ class AsvrKey:
             ) from None
         return cls(passphrase, scene_id=scene_id, version=version, resource_name=resource_name)
 
-    def cipher(self, resource_name: str) -> StreamCipher:
-        """
-        The cipher of one resource; the key's own `resource_name` wins over the argument.
-
-        Takes some 50 ms of CPU for a name's first call: call it off the hot path.
-
-        Args:
-            resource_name: the file's name.
-
-        Raises:
-            ValueError: the name is not ASCII.
-        """
-        name = self.resource_name if self.resource_name is not None else resource_name
-        if not name.isascii():
-            raise ValueError(
-                f"resource name: expected ASCII, found {name!r}; give the name the file was encrypted under as"
-                " AsvrKey(..., resource_name=)"
-            )
+    def _key(self, resource_name: str) -> bytes:
+        """The key for a name, derived once."""
         with self._lock:
-            key = self._keys.get(name)
+            key = self._keys.get(resource_name)
             if key is None:
-                key = self._keys[name] = self._derive(name)
-        return StreamCipher(key)
+                key = self._keys[resource_name] = self._derive(resource_name)
+        return key
 
     def _derive(self, resource_name: str) -> bytes:
         from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
         salt = struct.pack("<I", self.scene_id) + self.version.encode("ascii") + resource_name.encode("ascii")
         return Scrypt(salt=salt, length=_KEY_BYTES, n=_SCRYPT_N, r=_SCRYPT_R, p=_SCRYPT_P).derive(self._passphrase)
-
-    def mismatch(self, resource_name: str, reason: str) -> KeyMismatchError:
-        """
-        The error for a table that does not open, listing the four things the key depends on.
-
-        Args:
-            resource_name: the file's name.
-            reason: what was wrong with the table.
-        """
-        name = self.resource_name if self.resource_name is not None else resource_name
-        return KeyMismatchError(
-            f"sizes table: does not open with this key ({reason}). The key depends on four things: the passphrase (not"
-            f" shown), scene_id={self.scene_id}, version={self.version!r} and resource_name={name!r}; one of them"
-            " is not what the file was made with, or the file is not an ASVR or is damaged"
-        )
 
     def __repr__(self) -> str:
         return (
@@ -184,6 +153,48 @@ class AsvrKey:
 
     def __reduce__(self) -> str:
         raise TypeError("an AsvrKey holds a secret and cannot be pickled")
+
+
+def cipher_for(key: AsvrKey, resource_name: str) -> StreamCipher:
+    """
+    The cipher of one resource; the key's own `resource_name` wins over the argument.
+
+    Takes some 50 ms of CPU for a name's first call: call it off the hot path.
+
+    Args:
+        key: the caller's.
+        resource_name: the file's name.
+
+    Raises:
+        ValueError: the name is not ASCII.
+    """
+    name = _name_in(key, resource_name)
+    if not name.isascii():
+        raise ValueError(
+            f"resource name: expected ASCII, found {name!r}; give the name the file was encrypted under as"
+            " AsvrKey(..., resource_name=)"
+        )
+    return StreamCipher(key._key(name))
+
+
+def key_mismatch(key: AsvrKey, resource_name: str, reason: str) -> KeyMismatchError:
+    """
+    The error for a table that does not open, listing the four things the key depends on.
+
+    Args:
+        key: the caller's.
+        resource_name: the file's name.
+        reason: what was wrong with the table.
+    """
+    return KeyMismatchError(
+        f"sizes table: does not open with this key ({reason}). The key depends on four things: the passphrase (not"
+        f" shown), scene_id={key.scene_id}, version={key.version!r} and resource_name={_name_in(key, resource_name)!r};"
+        " one of them is not what the file was made with, or the file is not an ASVR or is damaged"
+    )
+
+
+def _name_in(key: AsvrKey, resource_name: str) -> str:
+    return resource_name if key.resource_name is None else key.resource_name
 
 
 class StreamCipher:

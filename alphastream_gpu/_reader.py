@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from ._block import inflate_block
-from ._cipher import AsvrKey, StreamCipher
+from ._cipher import AsvrKey, StreamCipher, cipher_for, key_mismatch
 from ._config import Config
 from ._container import (
     HEADER_BYTES,
@@ -84,7 +84,7 @@ class StreamReader:
         open_seconds = time.monotonic() - started
         cipher = None
         if key is not None:
-            cipher = await asyncio.to_thread(_cipher_of, key, source.name)  # scrypt takes some 50 ms
+            cipher = await asyncio.to_thread(cipher_for, key, source.name)  # scrypt takes some 50 ms
             head = cipher.header_and_table(first[:HEADER_BYTES])
             header = parse_asvr_header(head)
         else:
@@ -101,7 +101,7 @@ class StreamReader:
             if key is None:
                 raise
             # A wrong key turns the table's length and content into noise; what it says about them means nothing else.
-            raise key.mismatch(source.name, str(exc)) from exc
+            raise key_mismatch(key, source.name, str(exc)) from exc
         index = await asyncio.to_thread(_index_table, sizes, header, source)
         reader = cls(source, header, index, cipher, config)
         reader.open_seconds = open_seconds
@@ -211,10 +211,6 @@ def _inflate_table(compressed: memoryview, header: Header, config: Config) -> by
 def _index_table(table: bytes, header: Header, source: Source) -> BlockIndex:
     with mapped_errors("sizes table"):
         return index_blocks(table, header, source_length=source.length)
-
-
-def _cipher_of(key: AsvrKey, name: str) -> StreamCipher:
-    return key.cipher(name)
 
 
 async def _read(source: Source, span: ByteRange, what: str) -> bytes | memoryview:

@@ -23,7 +23,7 @@ from typing import IO, Final, Self
 import numpy as np
 
 from ._block import inflate_block, pack_block
-from ._cipher import AsvrKey, StreamCipher
+from ._cipher import AsvrKey, StreamCipher, cipher_for
 from ._container import asvp_header, asvr_header, sizes_table
 from ._exceptions import AlphaStreamError, ClosedError, TransportError, mapped_errors
 from ._geometry import FrameGeometry
@@ -199,7 +199,7 @@ class AsvrWriter(_Writer):
     """
 
     def __init__(self, path: str | os.PathLike[str], *, key: AsvrKey) -> None:
-        self._cipher: StreamCipher = key.cipher(resource_name_of(os.fspath(path)))
+        self._cipher: StreamCipher = cipher_for(key, resource_name_of(os.fspath(path)))
         super().__init__(path)
 
     def _stored(self, index: int, block: bytes) -> bytes:

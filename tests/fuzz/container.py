@@ -36,6 +36,7 @@ from alphastream_gpu import (
     rasterize,
 )
 from alphastream_gpu import _reader as reader_module
+from alphastream_gpu._cipher import cipher_for
 from alphastream_gpu._reader import StreamReader
 from fuzz import Feed, within_memory
 from fuzz.payload import described, is_well_formed
@@ -243,7 +244,7 @@ def pieces(plain: bytes) -> list[bytes]:
 
 
 def _encrypted(plain: bytes) -> bytes:
-    cipher = _key(0).cipher(_NAME)
+    cipher = cipher_for(_key(0), _NAME)
     head, *blocks = pieces(plain)
     return b"".join(
         [cipher.header_and_table(head), *(cipher.block(index, block) for index, block in enumerate(blocks))]
