@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ._polystream import MAX_PAYLOAD_BYTES
 
-__all__ = ["Config"]
+__all__ = ["MAX_NATIVE_EDGE", "Config"]
 
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
@@ -41,6 +41,13 @@ def _number(value: Any) -> float:
     if isinstance(value, bool | str | bytes):
         raise ValueError("not a number")
     return float(value)
+
+
+def _truth(value: Any) -> bool:
+    """A bool, but never by taking a text such as "no" for yes."""
+    if not isinstance(value, bool):
+        raise ValueError("not a truth")
+    return value
 
 
 def _fraction(value: Any) -> Fraction:
@@ -120,7 +127,7 @@ class Config:
     http_whole_file_cap: int = _option(
         64 * MIB, 0, 1024 * MIB, "bytes", "Most bytes taken whole from a server that ignores ranges; 0 refuses.", _whole
     )
-    http2: bool = _option(False, False, True, "", "Whether to offer HTTP/2; needs the h2 package.", bool)
+    http2: bool = _option(False, None, (False, True), "", "Whether to offer HTTP/2; needs the h2 package.", _truth)
     max_frame_bytes: int = _option(
         16 * MIB, 64, MAX_PAYLOAD_BYTES, "bytes", "Largest payload accepted, inflated.", _whole
     )
@@ -128,27 +135,30 @@ class Config:
 
     def __post_init__(self) -> None:
         for option in fields(self):
-            meta = option.metadata
-            given = getattr(self, option.name)
-            try:
-                value = meta["convert"](given)
-                if meta["low"] is None:
-                    fits = value in meta["high"]
-                elif isinstance(value, tuple):
-                    fits = all(a <= b <= c for a, b, c in zip(meta["low"], value, meta["high"], strict=True))
-                else:
-                    fits = meta["low"] <= value <= meta["high"]
-            except (TypeError, ValueError, OverflowError, ZeroDivisionError):
-                fits = False
-                value = given
-            if not fits:
-                found = str(given) if isinstance(given, Fraction) else repr(given)
-                raise ValueError(f"{option.name}: expected {_allowed(meta)}, found {found}")
+            value = _checked(option.name, getattr(self, option.name), option.metadata)
             object.__setattr__(self, option.name, value)
         if self.prefetch_frames > self.cache_frames:
             raise ValueError(
                 f"prefetch_frames: expected 0..{self.cache_frames} (cache_frames) frames, found {self.prefetch_frames}"
             )
+
+
+def _checked(name: str, given: Any, meta: Mapping[str, Any]) -> Any:
+    """The value, converted; ValueError if it does not fit."""
+    try:
+        value = meta["convert"](given)
+        if meta["low"] is None:
+            fits = value in meta["high"]
+        elif isinstance(value, tuple):
+            fits = all(a <= b <= c for a, b, c in zip(meta["low"], value, meta["high"], strict=True))
+        else:
+            fits = meta["low"] <= value <= meta["high"]
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError):
+        fits = False
+    if not fits:
+        found = str(given) if isinstance(given, Fraction) else repr(given)
+        raise ValueError(f"{name}: expected {_allowed(meta)}, found {found}")
+    return value
 
 
 def _allowed(meta: Mapping[str, Any]) -> str:

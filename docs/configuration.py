@@ -14,8 +14,7 @@ HERE = Path(__file__).resolve().parent
 HEAD = """# Configuration
 
 The options of `Config`; `AlphaStreamBuilder` has a method for each. Generated from the code by
-`docs/configuration.py`. A
-value outside its range is a `ValueError` that names the option, the value and the range.
+`docs/configuration.py`. A value outside its range is a `ValueError` that names the option, the value and the range.
 
 | option | default | range | unit | what it is |
 |---|---|---|---|---|
@@ -38,7 +37,7 @@ def table() -> str:
         meta = option.metadata
         unit = meta["unit"]
         default = "number of CPUs" if option.default is MISSING else shown(option.default, unit)
-        choices = ", ".join(meta["high"]) if meta["low"] is None else None
+        choices = ", ".join(map(str, meta["high"])) if meta["low"] is None else None
         span = choices or f"{shown(meta['low'], unit)} .. {shown(meta['high'], unit)}"
         rows.append(f"| `{option.name}` | {default} | {span} | {unit} | {meta['doc']} |")
     return HEAD + "\n".join(rows) + "\n"

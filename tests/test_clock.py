@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphastream_gpu import AlphaStreamBuilder, AsvrKey, Config, PlaybackClock
+from alphastream_gpu import PlaybackClock
 
 
 class Simulation:
@@ -115,22 +115,3 @@ def test_pausing_and_rates() -> None:
                 call(wrong)
     with pytest.raises(ValueError, match=r"rate: expected 0\.1\.\.10"):
         sim.clock.set_rate(0)
-
-
-def test_the_builder_gives_the_same_stream(passphrase: bytes) -> None:
-    builder = AlphaStreamBuilder().native_size(512, 256).fps(30).cache_frames(64).prefetch_frames(8).http_retries(1)
-    assert builder.config() == Config(
-        native_size=(512, 256), fps=30, cache_frames=64, prefetch_frames=8, http_retries=1
-    )
-    with builder.build() as stream:
-        assert stream.config == builder.config()
-    key = AsvrKey(passphrase, scene_id=1)
-    assert builder.key(key).strict(False).source(b"") is builder
-    with pytest.raises(ValueError, match="none was named"):
-        AlphaStreamBuilder().open()
-    with pytest.raises(ValueError, match="cache_frames: expected"):
-        AlphaStreamBuilder().cache_frames(0).build()
-    with pytest.raises(AttributeError, match="no attribute 'cash_frames'; options"):
-        _ = AlphaStreamBuilder().cash_frames
-    assert "http_backoff" in dir(builder)
-    assert builder.http_backoff.__doc__ == "Pause before the first repetition; doubles, with jitter on top."

@@ -37,6 +37,24 @@ def read(url: Any, *spans: tuple[int, int], handler: Handler = well, **options: 
 
 
 @pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("timeout", 0),
+        ("timeout", float("nan")),
+        ("deadline", 3601),
+        ("retries", -1),
+        ("backoff", -0.1),
+        ("chunk", 0),
+        ("concurrency", 0),
+        ("whole_file_cap", -1),
+    ],
+)
+def test_an_option_out_of_its_range(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=rf"^{name}: expected .*\.\..*, found {value}$"):
+        HttpSource("http://host/x", **{name: value})
+
+
+@pytest.mark.parametrize(
     ("url", "target"),
     [
         ("http://host?a=%2F", b"/?a=%2F"),
@@ -73,17 +91,6 @@ def test_a_fault_of_the_transports_own_is_not_taken_for_the_servers() -> None:
 
     with pytest.raises(RuntimeError, match="^a bug$"):
         read("http://host/x", (0, 9), handler=handler)
-
-
-def test_a_client_that_is_closed() -> None:
-    async def run() -> None:
-        client = httpx.AsyncClient(transport=httpx.MockTransport(well))
-        source = HttpSource("http://host/x", client=client)
-        await client.aclose()
-        with pytest.raises(TransportError, match="http://host/x: the httpx client is closed"):
-            await source.read(ByteRange(0, 9))
-
-    asyncio.run(run())
 
 
 def test_a_source_that_is_closed_while_its_url_is_asked_for() -> None:

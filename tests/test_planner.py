@@ -58,6 +58,31 @@ def test_runs_in_both_directions(first: int, n: int, backward: bool, max_bytes: 
     assert plan == _grouped(frames, max_bytes, max_frames)
 
 
+STEPS = [100, 110, 130, 160, 200, 250]
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [
+        ([], []),
+        ([0, 1, 2, 3, 4], [(0, 3), (3, 5)]),
+        ([4, 3, 2, 1, 0], [(3, 5), (0, 3)]),
+        ([0, 2, 4], [(0, 1), (2, 3), (4, 5)]),
+        ([1, 2, 0], [(0, 3)]),
+        ([2, 3, 1], [(1, 4)]),
+        ([3, 4, 2], [(3, 5), (2, 3)]),
+    ],
+)
+def test_planning_reads(frames: list[int], expected: list[tuple[int, int]]) -> None:
+    plan = plan_reads(STEPS, frames, max_bytes=90, max_frames=3)
+    assert plan == [FrameSpan(a, b, ByteRange(STEPS[a], STEPS[b])) for a, b in expected]
+    assert sorted(frame for span in plan for frame in range(span.first, span.stop)) == sorted(frames)
+
+
+def test_a_block_larger_than_a_read_is_read_whole() -> None:
+    assert [len(span) for span in plan_reads(STEPS, range(5), max_bytes=1, max_frames=9)] == [1] * 5
+
+
 def test_the_limits_are_inclusive() -> None:
     assert plan_reads(OFFSETS, [0, 1], max_bytes=30, max_frames=2) == [FrameSpan(0, 2, ByteRange(100, 130))]
     assert len(plan_reads(OFFSETS, [0, 1], max_bytes=29, max_frames=2)) == 2
@@ -156,3 +181,43 @@ def test_what_is_ahead(at: int, window: int, n_frames: int, after: int | None, b
         if 0 <= index < n_frames and (after is None or (index - after) * direction > 0)
     ]
     assert list(head.ahead(n_frames, after=after)) == expected
+
+
+def test_play_head_windows() -> None:
+    head = PlayHead(120)
+    assert list(head.ahead(1000)) == []
+    assert head.move(0)
+    assert head.ahead(1000) == range(1, 17)
+    assert not head.move(1)
+    head.grow(at_once=False)
+    assert head.ahead(1000, after=16) == range(17, 34)
+    head.grow(at_once=True)
+    assert head.ahead(1000, after=33) == range(34, 122)
+    assert head.ahead(50, after=33) == range(34, 50)
+    assert head.move(500)
+    assert head.ahead(1000) == range(501, 517)
+
+
+def test_play_head_directions() -> None:
+    head = PlayHead(120)
+    head.move(100)
+    assert not head.move(99)
+    assert not head.move(98)
+    assert head.direction == 1
+    assert head.move(97)
+    assert head.direction == -1
+    assert head.ahead(1000) == range(96, 80, -1)
+    assert head.ahead(1000, after=81) == range(80, 80, -1)
+    assert head.distance_to(90) == 7
+    assert head.move(98)
+    assert head.direction == 1
+    head = PlayHead(120)
+    for index in (3, 2, 1, 0):
+        head.move(index)
+    assert list(head.ahead(1000)) == []
+    head = PlayHead(120)
+    head.move(50)
+    assert not head.move(50)
+    assert not head.move(52)
+    assert not head.move(51)
+    assert head.direction == 1

@@ -17,7 +17,6 @@ from support import NO_FILE, SAMPLE, SQUARE, asvp_of, block_of
 
 import alphastream_gpu
 from alphastream_gpu import ByteRange, ClosedError, Config, FileSource, MemorySource, Source, TransportError
-from alphastream_gpu._ranges import FrameSpan, plan_reads
 from alphastream_gpu._sources import _file, as_source
 from alphastream_gpu._sources._base import resource_name_of
 
@@ -164,6 +163,12 @@ def test_a_missing_file() -> None:
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
+@pytest.mark.parametrize("buffer_bytes", [0, 1, 4095, 64 * 1024 * 1024 + 1])
+def test_a_buffer_out_of_its_range(buffer_bytes: int) -> None:
+    with pytest.raises(ValueError, match=rf"^buffer_bytes: expected 4096\.\.67108864, found {buffer_bytes}$"):
+        FileSource(SAMPLE, buffer_bytes=buffer_bytes)
+
+
 def test_a_folder(tmp_path: Path) -> None:
     with pytest.raises(TransportError, match="found a directory"):
         FileSource(tmp_path)
@@ -222,37 +227,3 @@ def test_what_an_argument_means(tmp_path: Path) -> None:
 )
 def test_resource_names(path: str, name: str) -> None:
     assert resource_name_of(path) == name
-
-
-def test_byte_ranges() -> None:
-    assert len(ByteRange(3, 10)) == 7
-    assert str(ByteRange(3, 10)) == "bytes 3..9"
-    assert str(ByteRange(3, 3)) == "no bytes at 3"
-    for start, stop in ((-1, 5), (6, 5)):
-        with pytest.raises(ValueError, match="0 <= start <= stop"):
-            ByteRange(start, stop)
-
-
-OFFSETS = [100, 110, 130, 160, 200, 250]
-
-
-@pytest.mark.parametrize(
-    ("frames", "expected"),
-    [
-        ([], []),
-        ([0, 1, 2, 3, 4], [(0, 3), (3, 5)]),
-        ([4, 3, 2, 1, 0], [(3, 5), (0, 3)]),
-        ([0, 2, 4], [(0, 1), (2, 3), (4, 5)]),
-        ([1, 2, 0], [(0, 3)]),
-        ([2, 3, 1], [(1, 4)]),
-        ([3, 4, 2], [(3, 5), (2, 3)]),
-    ],
-)
-def test_planning_reads(frames: list[int], expected: list[tuple[int, int]]) -> None:
-    plan = plan_reads(OFFSETS, frames, max_bytes=90, max_frames=3)
-    assert plan == [FrameSpan(a, b, ByteRange(OFFSETS[a], OFFSETS[b])) for a, b in expected]
-    assert sorted(frame for span in plan for frame in range(span.first, span.stop)) == sorted(frames)
-
-
-def test_a_block_larger_than_a_read_is_read_whole() -> None:
-    assert [len(span) for span in plan_reads(OFFSETS, range(5), max_bytes=1, max_frames=9)] == [1] * 5

@@ -454,35 +454,6 @@ def test_a_forgotten_stream_is_closed_with_a_warning() -> None:
     assert _threads() == before
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"native_size": (0, 5)}, r"native_size: expected 1x1\.\.16384x16384 pixels, found \(0, 5\)"),
-        ({"native_size": 5}, "native_size: expected"),
-        ({"fps": 0}, r"fps: expected 1\.\.1000 frames/s, found 0"),
-        ({"fps": "fast"}, "fps: expected"),
-        ({"fps": float("nan")}, "fps: expected"),
-        ({"init_timeout": 0.05}, r"init_timeout: expected 0\.1\.\.300\.0 s, found 0\.05"),
-        ({"decode_workers": 65}, r"decode_workers: expected 1\.\.64 threads, found 65"),
-        ({"decode_workers": 1.5}, "decode_workers: expected"),
-        ({"decode_workers": True}, "decode_workers: expected"),
-        ({"max_frame_bytes": 1 << 30}, "max_frame_bytes: expected"),
-        ({"max_frames": 0}, "max_frames: expected"),
-    ],
-)
-def test_options_outside_their_range(options: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Config(**options)  # type: ignore[arg-type]
-
-
-def test_config_is_a_value() -> None:
-    assert Config() == Config(fps=60)
-    assert Config(fps=59.94).fps == alphastream_gpu.Config(fps="59.94").fps  # type: ignore[arg-type]
-    assert hash(Config()) == hash(Config())
-    with pytest.raises(AttributeError):
-        Config().fps = 3  # type: ignore[misc, assignment]
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
 def test_no_file_descriptors_left() -> None:
     """The loop's thread cannot begin; opening says so, instead of waiting for it, and works again later."""

@@ -5,10 +5,13 @@ The interface every byte source has.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TypeVar
 
 from .._ranges import ByteRange
 
-__all__ = ["Source", "resource_name_of"]
+__all__ = ["Source", "check_range", "resource_name_of"]
+
+Number = TypeVar("Number", int, float)
 
 
 class Source(ABC):
@@ -69,6 +72,19 @@ class Source(ABC):
 
     async def aclose(self) -> None:  # noqa: B027 - a source that holds nothing has nothing to close
         """Release what the source holds. Called once, after the last read has ended."""
+
+
+def check_range(name: str, value: Number, low: Number, high: Number) -> Number:
+    """
+    The value of a source's option.
+
+    Raises:
+        ValueError: not within ``low..high``, both included.
+        TypeError: not a number.
+    """
+    if not low <= value <= high:
+        raise ValueError(f"{name}: expected {low}..{high}, found {value!r}")
+    return value
 
 
 def resource_name_of(path: str) -> str:

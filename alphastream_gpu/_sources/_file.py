@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 from .._exceptions import ClosedError, TransportError, mapped_errors
 from .._ranges import ByteRange
-from ._base import Source, resource_name_of
+from ._base import Source, check_range, resource_name_of
 
 __all__ = ["FileSource"]
 
@@ -29,13 +29,15 @@ class FileSource(Source):
 
     Args:
         path: the file. Opened at once, read-only.
-        buffer_bytes: size of the buffered reads where the file cannot be mapped.
+        buffer_bytes: size of the buffered reads where the file cannot be mapped; 4096..67108864.
 
     Raises:
+        ValueError: `buffer_bytes` is outside its range.
         TransportError: the file cannot be opened, or is a pipe, socket, terminal or directory.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, buffer_bytes: int = 128 * 1024) -> None:
+        check_range("buffer_bytes", buffer_bytes, 4096, 64 * 1024 * 1024)
         self._path = os.fspath(path)
         self._name = resource_name_of(self._path)
         with mapped_errors(f"opening {self._path!r}"):

@@ -31,7 +31,7 @@ from urllib.parse import urljoin, urlsplit
 
 from .._exceptions import ClosedError, FrameTimeoutError, TransportError
 from .._ranges import ByteRange
-from ._base import Source, resource_name_of
+from ._base import Source, check_range, resource_name_of
 
 if TYPE_CHECKING:
     import httpx
@@ -90,17 +90,18 @@ class HttpSource(Source):
             are used for the URL's own origin. It must not belong to a running event loop: requests run on the
             library's. When omitted, a client of the source's own.
         headers: sent to the URL's own origin, never to another one that it redirects to.
-        timeout: seconds for one request, from connecting to the last byte; 1..300.
-        deadline: seconds for one read with all its retries and redirects; 1..3600.
+        timeout: seconds for one request, from connecting to the last byte; 0.001..300.
+        deadline: seconds for one read with all its retries and redirects; 0.001..3600.
         retries: how often a failed request is repeated; 0..10.
         backoff: seconds before the first repetition, doubling, with as much again at random; 0..60.
-        chunk: most bytes of one request.
-        concurrency: most requests at a time.
-        whole_file_cap: most bytes taken from a server that ignores ranges and sends the whole file; 0 refuses it.
+        chunk: most bytes of one request; 1..67108864.
+        concurrency: most requests at a time; 1..64.
+        whole_file_cap: most bytes taken from a server that ignores ranges and sends the whole file, 0..1073741824; 0
+            refuses it.
         http2: whether to offer HTTP/2 (needs the ``h2`` package).
 
     Raises:
-        ValueError: `url` is no ``http:`` or ``https:`` URL with a host.
+        ValueError: `url` is no ``http:`` or ``https:`` URL with a host, or an option is outside its range.
 
     Reading fails with a :class:`TransportError`, whose message names the URL without its query, or, when the deadline
     has passed, with a :class:`FrameTimeoutError`. A failure is never remembered.
@@ -129,13 +130,13 @@ class HttpSource(Source):
         self._client = client
         self._owns_client = client is None
         self._http2 = http2
-        self._timeout = timeout
-        self._deadline = deadline
-        self._retries = retries
-        self._backoff = backoff
-        self._chunk = chunk
-        self._whole_file_cap = whole_file_cap
-        self._slots = asyncio.Semaphore(concurrency)
+        self._timeout = check_range("timeout", timeout, 0.001, 300.0)
+        self._deadline = check_range("deadline", deadline, 0.001, 3600.0)
+        self._retries = check_range("retries", retries, 0, 10)
+        self._backoff = check_range("backoff", backoff, 0.0, 60.0)
+        self._chunk = check_range("chunk", chunk, 1, 64 * 1024 * 1024)
+        self._whole_file_cap = check_range("whole_file_cap", whole_file_cap, 0, 1024 * 1024 * 1024)
+        self._slots = asyncio.Semaphore(check_range("concurrency", concurrency, 1, 64))
         self._resolving = asyncio.Lock()
         self._own: str | None = None
         self._address: _Address | None = None
