@@ -27,13 +27,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
 from ._cache import GeometryCache
 from ._config import Config
-from ._exceptions import AlphaStreamError, ClosedError, NotReadyError
+from ._exceptions import AlphaStreamError, ClosedError, FrameTimeoutError, NotReadyError
 from ._geometry import FrameGeometry
 from ._loop import LoopLease
 from ._playhead import PlayHead
@@ -240,8 +240,8 @@ class Session:
             try:
                 try:
                     blocks = await self._read(span)
-                except AlphaStreamError:
-                    if len(span) == 1:
+                except AlphaStreamError as exc:
+                    if len(span) == 1 or isinstance(exc, FrameTimeoutError):
                         raise
                     # One of many cannot be read, which is no reason to refuse the first.
                     blocks = await self._read(self.reader.span(start, start + 1))
@@ -385,8 +385,10 @@ class Session:
     def _refuse(self, span: FrameSpan, pending: list[_Pending], error: AlphaStreamError) -> None:
         """
         A read failed. Where it was of many frames, those that somebody waits for are read again, each by itself: that
-        one of the others cannot be read is no reason to refuse them.
+        one of the others cannot be read is no reason to refuse them. Not so after a deadline, which is the same for one
+        frame, and whoever waited that long shall be told.
         """
+        is_again = len(span) > 1 and not isinstance(error, FrameTimeoutError)
         refused, waited_for = [], []
         with self.lock:
             if self._closed:
@@ -394,7 +396,7 @@ class Session:
             for index, entry in enumerate(pending, span.first):
                 if self._pending.get(index) is not entry:
                     refused.append((index, entry))
-                elif entry.waiting and len(span) > 1:
+                elif entry.waiting and is_again:
                     entry.task = None
                     waited_for.append((index, entry))
                 else:
@@ -466,21 +468,24 @@ def _fail(pending: _Pending, error: BaseException) -> None:
         pending.future.set_exception(error)
 
 
-def _decode_each(reader: StreamReader, first: int, blocks: list[memoryview]) -> list[Result]:
-    """Every frame's geometry or its error, up to enough memory. In the pool."""
-    results: list[Result] = []
+def _decoded(reader: StreamReader, first: int, blocks: list[memoryview]) -> Iterator[Result]:
+    """Frame by frame, its geometry or its error, up to enough memory."""
     n_bytes = 0
     for index, block in enumerate(blocks, first):
         try:
             geometry = reader.decode(index, block)
         except AlphaStreamError as exc:
-            results.append(exc)
+            yield exc
             continue
-        results.append(geometry)
+        yield geometry
         n_bytes += geometry.nbytes
         if n_bytes > _BATCH_GEOMETRY_BYTES:
-            break
-    return results
+            return
+
+
+def _decode_each(reader: StreamReader, first: int, blocks: list[memoryview]) -> list[Result]:
+    """Every frame's geometry or its error, up to enough memory. In the pool."""
+    return list(_decoded(reader, first, blocks))
 
 
 def _decode_some(
@@ -488,14 +493,8 @@ def _decode_some(
 ) -> tuple[list[FrameGeometry], AlphaStreamError | None]:
     """The geometries up to the first bad frame, and its error; or up to enough memory. In the pool."""
     geometries: list[FrameGeometry] = []
-    n_bytes = 0
-    for index, block in enumerate(blocks, first):
-        try:
-            geometry = reader.decode(index, block)
-        except AlphaStreamError as exc:
-            return geometries, exc
-        geometries.append(geometry)
-        n_bytes += geometry.nbytes
-        if n_bytes > _BATCH_GEOMETRY_BYTES:
-            break
+    for result in _decoded(reader, first, blocks):
+        if not isinstance(result, FrameGeometry):
+            return geometries, result
+        geometries.append(result)
     return geometries, None

@@ -1,5 +1,5 @@
 """
-What several test modules need: the sample, geometry from lists, hypothesis strategies, handmade files.
+What several test modules need: the sample, waiting, geometry from lists, hypothesis strategies, handmade files.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import json
 import struct
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import alphastream_gpu
-from alphastream_gpu import FrameGeometry
+from alphastream_gpu import AlphaStream, ErrorCode, FrameGeometry
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(alphastream_gpu.__file__).parent
@@ -44,6 +45,19 @@ def sample_geometries() -> list[FrameGeometry]:
             return [geometry async for geometry in stream.frames()]
 
     return asyncio.run(read())
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.002)
+
+
+def code_of(stream: AlphaStream) -> ErrorCode | None:
+    """Of the last error."""
+    error = stream.last_error()
+    return None if error is None else error.code
 
 
 def sha256(mask: Mask) -> str:

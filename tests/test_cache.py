@@ -26,22 +26,23 @@ FRAMES = [_frame(n) for n in range(1, 9)]
 
 @given(
     capacity=st.integers(1, 5),
+    max_bytes=st.sampled_from([1, 100, 150, 1 << 20]),
     steps=st.lists(
         st.tuples(st.sampled_from(["put"] * 6 + ["get", "get", "peek", "in", "clear"]), st.integers(0, 7)),
         min_size=20,
         max_size=40,
     ),
 )
-def test_the_least_recently_used_frame_goes(capacity: int, steps: list[tuple[str, int]]) -> None:
-    """Against a list, oldest use first."""
-    cache, used, evicted = GeometryCache(capacity), list[int](), 0
+def test_the_least_recently_used_frame_goes(capacity: int, max_bytes: int, steps: list[tuple[str, int]]) -> None:
+    """Against a list, oldest use first. One frame is kept, however large: somebody is about to be given it."""
+    cache, used, evicted = GeometryCache(capacity, max_bytes=max_bytes), list[int](), 0
     frames = {}
     for action, index in steps:
         if action == "put":
             frames[index] = FRAMES[(index + len(used)) % 8]
             cache.put(index, frames[index])
             used = [*(other for other in used if other != index), index]
-            if len(used) > capacity:
+            while len(used) > capacity or (len(used) > 1 and sum(frames[one].nbytes for one in used) > max_bytes):
                 evicted += 1
                 del used[0]
         elif action == "get":

@@ -7,14 +7,13 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support import SQUARE, asvp_of, block_of
+from support import SQUARE, asvp_of, block_of, code_of, wait_until
 
 import alphastream_gpu
 from alphastream_gpu import (
@@ -37,18 +36,12 @@ from alphastream_gpu import (
 from alphastream_gpu import _loop as loop_module
 from alphastream_gpu import _session as session_module
 from alphastream_gpu import _stream as stream_module
+from alphastream_gpu._cipher import cipher_for
 from alphastream_gpu._loop import LoopLease
 
 BLOCK = block_of(SQUARE)
 FILE = asvp_of([BLOCK] * 600)
 SQUARE_GEOMETRY = FrameGeometry.from_payload(SQUARE)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.001)
 
 
 class Gated(MemorySource):
@@ -97,11 +90,6 @@ def _slow_stream(timebox: float = 5.0) -> AlphaStream:
     for index in range(10):
         wait_until(lambda index=index: stream.get_geometry(index) is not None)
     return stream
-
-
-def code_of(stream: AlphaStream) -> ErrorCode | None:
-    error = stream.last_error()
-    return None if error is None else error.code
 
 
 def test_asking_again_for_a_slow_mask_joins(maker: Maker) -> None:
@@ -352,7 +340,7 @@ def test_a_table_that_ends_before_its_time() -> None:
 
 
 def test_more_frames_than_an_asvr_has_keys_for() -> None:
-    cipher = AsvrKey(os.urandom(32), scene_id=0).cipher("x")
+    cipher = cipher_for(AsvrKey(os.urandom(32), scene_id=0), "x")
     cipher.block(0xFFFFFFFE, b"x")
     for index in (0xFFFFFFFF, -1):
         with pytest.raises(DecodeError, match=f"frame {index}: an ASVR cannot hold this many frames"):
