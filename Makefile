@@ -15,6 +15,7 @@ help:
 	@echo "make test   run the tests"
 	@echo "make lint   check style and types"
 	@echo "make docs   build the documentation's site into build/docs/"
+	@echo "make linkcheck  ask every address that the documentation names; needs a network"
 	@echo "make bench  print the figures, with a JSON file and a picture in build/bench/"
 	@echo "make gates  compare counters with bench/counters.toml, and times with the parent commit's"
 	@echo "make coverage  run the tests, and print which branches of which area they take"

@@ -109,7 +109,7 @@ class MadeAhead(Generic[Variant, Product]):
             self._workers += 1
             try:
                 self._pool.submit(self._work)
-            except RuntimeError:  # shut down meanwhile
+            except RuntimeError:  # shut down meanwhile, or the system has no thread for it
                 self._workers -= 1
 
     def _work(self) -> None:

@@ -53,7 +53,7 @@ class AlphaStreamBuilder:
 
     def strict(self, strict: bool) -> Self:
         """
-        Say whether to refuse an ASVP with other magic bytes; it is refused otherwise, too.
+        Say whether to refuse an ASVP with other magic bytes, which is done unless this says otherwise.
 
         Args:
             strict: False to accept it.

@@ -28,7 +28,7 @@ from rich.table import Table
 
 from . import __version__
 from ._cipher import AsvrKey
-from ._config import Config
+from ._config import MAX_NATIVE_EDGE, Config
 from ._convert import convert_blocks
 from ._doctor import examine
 from ._exceptions import AlphaStreamError, GLUnavailableError
@@ -70,8 +70,8 @@ class SizeParameter(SizeType):
         if match is None:
             self.fail(f"expected WIDTHxHEIGHT such as 1024x512, found {value!r}", param, ctx)
         size = int(match[1]), int(match[2])
-        if not all(1 <= edge <= 16384 for edge in size):
-            self.fail(f"expected edges of 1..16384, found {value!r}", param, ctx)
+        if not all(1 <= edge <= MAX_NATIVE_EDGE for edge in size):
+            self.fail(f"expected edges of 1..{MAX_NATIVE_EDGE}, found {value!r}", param, ctx)
         return size
 
 

@@ -75,10 +75,6 @@ class BlockIndex:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def span(self, index: int) -> tuple[int, int]:
-        """``(start, stop)`` of a block, half-open; `index` must lie in ``0..len - 1``."""
-        return int(self.offsets[index]), int(self.offsets[index + 1])
-
     @property
     def end(self) -> int:
         """The first byte after the last block."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from ._config import Config
-from ._container import ContainerName
+from ._container import HEADER_BYTES, ContainerName
 from ._reader import StreamReader
 
 __all__ = ["Metadata", "describe"]
@@ -47,7 +47,11 @@ class Metadata:
     @property
     def trailing_bytes(self) -> int | None:
         """Bytes after the last block, which readers ignore; None when the source's length is not known."""
-        return None if self.source_bytes is None else self.source_bytes - 16 - self.table_bytes - self.block_bytes
+        return (
+            None
+            if self.source_bytes is None
+            else self.source_bytes - HEADER_BYTES - self.table_bytes - self.block_bytes
+        )
 
 
 def describe(reader: StreamReader, config: Config) -> Metadata:

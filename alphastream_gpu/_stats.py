@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-__all__ = ["LastError", "Stats", "new_counters"]
-
 from ._exceptions import ErrorCode
+
+__all__ = ["LastError", "Stats", "new_counters"]
 
 
 @dataclass(frozen=True, slots=True)

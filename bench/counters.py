@@ -208,7 +208,7 @@ def _text(counts: Counts) -> str:
         f'["{section}"]\n' + "".join(f'"{name}" = {value}\n' for name, value in counters.items())
         for section, counters in sorted(counts.items())
     )
-    head = "# What bench/counters.py counted; `make counters` compares, `bench/counters.py --write` writes it anew.\n\n"
+    head = "# What bench/counters.py counted; `make gates` compares, `make counters-write` writes it anew.\n\n"
     return head + "\n".join(sections)
 
 

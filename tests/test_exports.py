@@ -1,5 +1,5 @@
 """
-The public surface: names, their paths, docstrings.
+The public surface: names and their paths (test_docstrings.py has what they say); and which way imports point.
 """
 
 from __future__ import annotations
@@ -21,15 +21,11 @@ def test_all_is_exactly_the_public_names() -> None:
     assert sorted((public - modules) | {"__version__"}) == alphastream_gpu.__all__
 
 
-def test_everything_shows_its_public_path_and_has_a_docstring() -> None:
+def test_everything_shows_its_public_path() -> None:
     for name in alphastream_gpu.__all__:
         thing = getattr(alphastream_gpu, name)
         if inspect.isclass(thing) or inspect.isfunction(thing):
             assert thing.__module__ == "alphastream_gpu", name
-            assert inspect.getdoc(thing), name
-            for member_name, member in vars(thing).items() if inspect.isclass(thing) else ():
-                if not member_name.startswith("_") and (inspect.isfunction(member) or isinstance(member, property)):
-                    assert inspect.getdoc(getattr(thing, member_name)), f"{name}.{member_name}"
 
 
 def test_the_configuration_page_is_what_the_code_says() -> None:

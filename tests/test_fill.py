@@ -51,7 +51,7 @@ def test_bands_and_the_exact_path_change_nothing(channels: Any) -> None:
     expected = _filled(channels, (130, 40))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fill, "_BAND_CROSSINGS", 7)
-        patch.setattr(fill, "_FLOAT_EXTENT", -1)
+        patch.setattr(fill, "FLOAT_EXTENT", -1)
         assert (_filled(channels, (130, 40)) == expected).all()
 
 

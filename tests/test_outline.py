@@ -102,7 +102,7 @@ def test_huge_frames_come_in_chunks(
     geometry = geometry_of([[(k * 5 % 61 + shift, (k * 7) % 60 - shift) for k in range(500)]])
     segments, grid = segments_of(geometry), grid_of((64, 64), size)
     if is_exact:
-        monkeypatch.setattr(outline, "_FLOAT_EXTENT", -1)
+        monkeypatch.setattr(outline, "FLOAT_EXTENT", -1)
     (whole,) = outline.outline_pixels(segments, grid)
     monkeypatch.setattr(outline, "_CHUNK_PIXELS", 100)
     monkeypatch.setattr(outline, "_CHUNK_SEGMENTS", 90)

@@ -121,8 +121,7 @@ def grid_for(native_size: tuple[int, int], size: tuple[int, int]) -> Grid:
     Output pixel (x, y) shows native pixel (x W // w, y H // h). Where W / w and H / h are powers of two up to
     :data:`MAX_STEP`, these are the native pixels whose coordinates are multiples of them, so they can be drawn
     directly: points divided by a power of two are exact in float32 and, with the four subpixel bits that every OpenGL
-    has, in the
-    rasterizer. For other sizes the grid is native, and a resolve pass scales.
+    has, in the rasterizer. For other sizes the grid is native, and a resolve pass scales.
     """
     steps = []
     for native, output in zip(native_size, size, strict=True):

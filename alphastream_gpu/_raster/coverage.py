@@ -35,8 +35,7 @@ def rasterize(
     Args:
         geometry: the frame.
         size: ``(width, height)`` of the mask, 1..16384 each; `native_size` when omitted. Other sizes than the native
-            one
-            are scaled by nearest neighbour; smaller ones cost less.
+            one are scaled by nearest neighbour; smaller ones cost less.
         native_size: ``(width, height)`` of the grid the points are on, 1..16384 each.
 
     Returns:

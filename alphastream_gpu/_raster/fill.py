@@ -27,15 +27,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .grid import Grid
-from .segments import Segments
+from .segments import FLOAT_COORDINATE, FLOAT_EXTENT, Segments
 
 __all__ = ["fill_words"]
 
 Int64 = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 
-_FLOAT_EXTENT: Final = 1 << 17
-_FLOAT_COORDINATE: Final = 1 << 24
 _BAND_CROSSINGS: Final = 1 << 16
 """Crossings sorted at a time; a sample frame has some 5,000. Of larger frames, rows are taken in bands, so that memory
 stays small and no call of numpy keeps Python's lock from other threads for long (``repeat`` and ``arange`` do not
@@ -88,7 +86,7 @@ class _Edges:
         self.needs_clip = box.left < 0 or box.right >= grid.x.native
         self.row_bits = max(1, (rows.size - 1).bit_length())
         self.column_bits = (grid.x.native + 1).bit_length()
-        self.is_exact = box.reach > _FLOAT_COORDINATE or max(box.right - box.left, box.bottom - box.top) > _FLOAT_EXTENT
+        self.is_exact = box.reach > FLOAT_COORDINATE or max(box.right - box.left, box.bottom - box.top) > FLOAT_EXTENT
 
     def bands(self) -> Iterator[tuple[int, int]]:
         """Row bands, first inclusive to stop exclusive, each with a crossing in its first row and a bounded number of

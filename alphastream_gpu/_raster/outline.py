@@ -23,17 +23,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .grid import Grid
-from .segments import Segments
+from .segments import FLOAT_COORDINATE, FLOAT_EXTENT, Segments
 
 __all__ = ["outline_pixels"]
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
-_FLOAT_EXTENT: Final = 1 << 17
-"""Longest segment whose q float64 gives exactly (see Strategy)."""
-_FLOAT_COORDINATE: Final = 1 << 24
-"""Largest coordinate for the same."""
 _CHUNK_PIXELS: Final = 1 << 16
 """Pixels laid out at a time, where a hostile frame asks for a billion; a sample frame has some 5,000. Temporaries stay
 in the cache, and Python's lock is not kept from other threads for long."""
@@ -93,7 +89,7 @@ class _Runs:
                 low, stop = np.clip(low, 0, native), np.clip(stop, 0, native)
             self.low = grid.first_place[axis + low]
             self.count = np.maximum(grid.first_place[axis + stop] - self.low, 0)
-        self.is_exact = segments.box.reach > _FLOAT_COORDINATE or bool((self.extent > _FLOAT_EXTENT).any())
+        self.is_exact = segments.box.reach > FLOAT_COORDINATE or bool((self.extent > FLOAT_EXTENT).any())
 
     def pixels(self, part: slice, behind: Int64) -> Int64:
         """Lay out the pixels of some of the segments; `behind` is the running sum of their counts."""

@@ -66,9 +66,8 @@ def _keep_freed_memory() -> None:
 
     glibc gives blocks of a mask's size back to the system when they are freed. The next mask takes them anew, and each
     of their pages is a fault: four fifths of a mask's time, here. What glibc keeps is what is smaller than the largest
-    block that
-    was ever freed, up to twice as much in all (mallopt(3), M_MMAP_THRESHOLD). So one is taken, never touched, and
-    freed. Elsewhere that does nothing.
+    block that was ever freed, up to twice as much in all (mallopt(3), M_MMAP_THRESHOLD). So one is taken, never
+    touched, and freed. Elsewhere that does nothing.
     """
     np.empty(_KEPT_BYTES, np.uint8)
 

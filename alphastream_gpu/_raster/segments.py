@@ -4,16 +4,21 @@ Segments: the line segments that a frame's channels consist of. Shared by the nu
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .._geometry import FrameGeometry
 
-__all__ = ["Box", "Segments", "segments_of"]
+__all__ = ["FLOAT_COORDINATE", "FLOAT_EXTENT", "Box", "Segments", "segments_of"]
 
 Int64 = npt.NDArray[np.int64]
+
+FLOAT_EXTENT: Final = 1 << 17
+"""Longest segment whose pixels and crossings float64 gives exactly (fill.py and outline.py, "Strategy")."""
+FLOAT_COORDINATE: Final = 1 << 24
+"""Largest coordinate for the same."""
 
 
 class Box(NamedTuple):
