@@ -1,4 +1,4 @@
-/* What the test programs share: checks that say where they failed, SHA-256, the time. */
+/* What the test programs share: checks that say where they failed, the expected hashes, SHA-256, the time. */
 
 #ifndef CHECK_H
 #define CHECK_H
@@ -23,6 +23,26 @@ static inline double seconds(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static char hashes[4096][65];
+static unsigned int n_hashes;
+
+/* A file with a line for each frame. */
+static inline void read_hashes(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    CHECK(file);
+    while (n_hashes < 4096 && fscanf(file, "%64s", hashes[n_hashes]) == 1)
+        n_hashes++;
+    fclose(file);
+}
+
+/* For qsort. */
+static inline int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
 }
 
 static inline uint32_t sha_turn(uint32_t value, int by)

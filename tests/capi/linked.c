@@ -7,19 +7,6 @@
 #include "alphastream.h"
 #include "check.h"
 
-static char hashes[4096][65];
-static unsigned int n_hashes;
-
-static void read_hashes(const char *path)
-{
-    FILE *file = fopen(path, "r");
-    CHECK(file);
-    while (n_hashes < 4096 && fscanf(file, "%64s", hashes[n_hashes]) == 1)
-        n_hashes++;
-    fclose(file);
-    CHECK(n_hashes > 1);
-}
-
 /* As players do: ask until there is an answer. */
 static const unsigned char *wait_for_frame(void *handle, unsigned long long index)
 {
@@ -153,6 +140,7 @@ int main(int argc, char **argv)
 {
     CHECK(argc >= 3);
     read_hashes(argv[2]);
+    CHECK(n_hashes > 1);
     check_no_handle(NULL);
     check_no_handle((void *)(uintptr_t)0x10000); /* before there is any */
 

@@ -31,9 +31,6 @@ static struct {
     bool (*get_triangle_strip_vertices)(void *, unsigned long long, float **, size_t *);
 } cv;
 
-static char hashes[4096][65];
-static unsigned int n_hashes;
-
 static void load(const char *path)
 {
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
@@ -57,15 +54,6 @@ static void load(const char *path)
     LOAD(init);
     LOAD(get_frame);
     LOAD(get_triangle_strip_vertices);
-}
-
-static void read_hashes(const char *path)
-{
-    FILE *file = fopen(path, "r");
-    CHECK(file);
-    while (n_hashes < 4096 && fscanf(file, "%64s", hashes[n_hashes]) == 1)
-        n_hashes++;
-    fclose(file);
 }
 
 static void *open_stream(const char *url, unsigned int n_ahead)
@@ -270,12 +258,6 @@ static void take_signals(const char *url)
     cv.destroy(handle);
 }
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Microseconds, medians: a frame that is ready (and its 95th percentile), one that is not; at 2048 x 1024. Then seconds: CV_create,
  * CV_init, the first frame. */
 static void measure(const char *url)
@@ -304,8 +286,8 @@ static void measure(const char *url)
         missed[i] = seconds() - before;
     }
     cv.destroy(handle);
-    qsort(ready, 2000, sizeof *ready, compare);
-    qsort(missed, 1000, sizeof *missed, compare);
+    qsort(ready, 2000, sizeof *ready, compare_doubles);
+    qsort(missed, 1000, sizeof *missed, compare_doubles);
     printf("%.2f %.2f %.2f %.4f %.4f %.4f\n", ready[1000] * 1e6, ready[1900] * 1e6, missed[500] * 1e6, created - start,
            opened - created, shown - opened);
 }
@@ -347,7 +329,7 @@ static void measure_longest(const char *url, const char *other)
     pthread_join(thread, NULL);
     cv.destroy(beside);
     cv.destroy(handle);
-    qsort(times, (size_t)count, sizeof *times, compare);
+    qsort(times, (size_t)count, sizeof *times, compare_doubles);
     printf("%.2f %.2f %.2f %d\n", times[count / 2] * 1e3, times[count * 99 / 100] * 1e3, times[count - 1] * 1e3, missed);
 }
 

@@ -13,8 +13,6 @@
 
 enum { WIDTH = 256, HEIGHT = 128, SIZE = WIDTH * HEIGHT, MANY = 40 };
 
-static char hashes[4096][65];
-static unsigned int n_hashes;
 static const char *stream;
 
 static bool init(void *handle, unsigned int start, unsigned int n_init, unsigned int init_ms, unsigned int data_ms)
@@ -81,12 +79,6 @@ static void leave(void)
     pause_ms(300);
 }
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* Header and table come, frames do not. A call takes the time box and no more: the median, in the middle of whatever else the machine does. */
 static void stuck(void)
 {
@@ -99,7 +91,7 @@ static void stuck(void)
         times[i] = seconds() - before;
         CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_TIMEOUT && *CV_get_last_error_text(handle));
     }
-    qsort(times, 25, sizeof *times, compare);
+    qsort(times, 25, sizeof *times, compare_doubles);
     CHECK(times[12] > 0.008 && times[12] < 0.030);
     while (strstr(CV_get_last_error_text(handle), "still coming")) { /* until data_timeout_ms */
         CHECK(!CV_get_frame(handle, 1900) && seconds() - begin < 30);
@@ -276,11 +268,7 @@ int main(int argc, char **argv)
     };
     CHECK(argc == 4);
     stream = argv[2];
-    FILE *file = fopen(argv[3], "r");
-    CHECK(file);
-    while (n_hashes < 4096 && fscanf(file, "%64s", hashes[n_hashes]) == 1)
-        n_hashes++;
-    fclose(file);
+    read_hashes(argv[3]);
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
         if (strcmp(argv[1], modes[i].name) == 0) {
             modes[i].run();
