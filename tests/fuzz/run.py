@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -123,7 +124,8 @@ def _run(target: str, seconds: int) -> bool:
     started = time.monotonic()
     runs = peak = status = 0
     edges: list[str] = []
-    with log.open("wb") as output:
+    # libFuzzer ends without a process's exit handlers, which would remove what a target has written.
+    with log.open("wb") as output, tempfile.TemporaryDirectory() as scratch:
         while not status and (left := round(seconds - (time.monotonic() - started))) > 0:
             at = output.tell()
             status = subprocess.run(
@@ -142,6 +144,7 @@ def _run(target: str, seconds: int) -> bool:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
+                env={**os.environ, "TMPDIR": scratch},
                 check=False,
             ).returncode
             output.seek(0, os.SEEK_END)
