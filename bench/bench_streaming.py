@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import streams
 from badserver import Server
-from conftest import report
+from conftest import facts, report
 
 import alphastream_gpu
 from alphastream_gpu import AlphaStream, Config, ErrorCode, rasterize
@@ -46,6 +46,10 @@ def play(stream: AlphaStream, frames: range, *, seconds_a_frame: float = 1 / FPS
     return np.array(at_once), np.array(took)
 
 
+def _percentiles(took: Any) -> str:
+    return ", ".join(f"p{share} {np.percentile(took, share) * 1e3:.2f} ms" for share in (50, 95, 99))
+
+
 def once(benchmark: Any, work: Any) -> Any:
     return benchmark.pedantic(work, rounds=1)
 
@@ -56,6 +60,7 @@ def test_forward_play_from_a_file(benchmark: Any, path: Path) -> None:
         at_once, took = once(benchmark, lambda: play(stream, range(1200)))
     report("forward play, file: answered at once", at_once.mean() * 100, 99.9, "%", at_least=True)
     report("forward play, file: p95 of a call", np.percentile(took, 95) * 1e3, 2, "ms")
+    facts["  of these"] = _percentiles(took)
 
 
 def test_forward_play_over_http(benchmark: Any) -> None:
@@ -87,6 +92,7 @@ def test_random_seeks(benchmark: Any, path: Path) -> None:
     with alphastream_gpu.open(path) as stream:
         once(benchmark, seek)
     report("random seeks, file: p95 of a call", np.percentile(took, 95) * 1e3, 12, "ms")
+    facts["  of all seeks"] = _percentiles(took)
     report("random seeks, file: wrong or missing", missing + wrong, 0, "frames")
 
 

@@ -18,7 +18,7 @@ import logging
 import re
 import selectors
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -243,11 +243,13 @@ class _Selector(selectors.DefaultSelector):
     """Never waits: what would have been waited is added to the loop's time."""
 
     waited = 0.0
+    who: Callable[[], str] = str
+    """Tells who waits, for the message of a wait without an end."""
 
     def select(self, timeout: float | None = None) -> list[Any]:
         ready = super().select(0)
         if not ready:
-            assert timeout is not None, "everything waits, and nothing will happen"
+            assert timeout is not None, f"everything waits, and nothing will happen: {self.who()}"
             self.waited += max(0.0, timeout)
         return ready
 
@@ -257,6 +259,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._virtual = _Selector()
+        self._virtual.who = lambda: ", ".join(map(repr, asyncio.all_tasks(self)))
         super().__init__(self._virtual)
 
     def time(self) -> float:
