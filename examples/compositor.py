@@ -333,7 +333,7 @@ def rate_of(text: str) -> Fraction:
 
 def check_range(text: str) -> str:
     """``A:B``; what the stream has is not known yet."""
-    if re.fullmatch(r"\d*:\d*", text) is None:
+    if re.fullmatch(r"\d{0,9}:\d{0,9}", text) is None:
         raise argparse.ArgumentTypeError(f"expected A:B such as 0:120, found {text!r}")
     return text
 

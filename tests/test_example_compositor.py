@@ -452,6 +452,7 @@ def test_an_encrypted_stream(
         (["--frames", "0:121", "--output", "%d.png"], "0 <= A < B <= 120"),
         (["--frames", "5:5", "--output", "%d.png"], "0 <= A < B <= 120"),
         (["--frames", "-1:5", "--output", "%d.png"], "expected"),
+        (["--frames", "0:1" + 5000 * "0", "--output", "%d.png"], "expected A:B"),
         (["--frames", "0:2", "--output", "x.png"], "%04d"),
         (["--frames", "0:2", "--output", "%s%d.png"], "%04d"),
         (["--frames", "0:2", "--output", "x.avi"], ".mp4"),

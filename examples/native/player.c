@@ -20,6 +20,13 @@ static int fail(void *handle, const char *what)
     return 1;
 }
 
+/* Whether what gave nothing is still on its way; else asking again would not help. */
+static bool is_coming(void *handle)
+{
+    int code = CV_get_last_error_code(handle);
+    return code == ALPHASTREAM_TIMEOUT || code == ALPHASTREAM_NOT_READY;
+}
+
 /* A player asks once for each picture that it draws, and shows the last mask again when there is none. Here we wait. */
 static const unsigned char *wait_for_frame(void *handle, unsigned long long index)
 {
@@ -27,9 +34,8 @@ static const unsigned char *wait_for_frame(void *handle, unsigned long long inde
         const void *mask = CV_get_frame(handle, index); /* waits for 12 ms at most */
         if (mask)
             return (const unsigned char *)mask;
-        int code = CV_get_last_error_code(handle);
-        if (code != ALPHASTREAM_TIMEOUT && code != ALPHASTREAM_NOT_READY)
-            return NULL; /* asking again would not help */
+        if (!is_coming(handle))
+            return NULL;
     }
 }
 
@@ -65,7 +71,7 @@ int main(int argc, char **argv)
     float *vertices;
     size_t count;
     while (!CV_get_triangle_strip_vertices(handle, strtoull(argv[2], NULL, 10), &vertices, &count))
-        if (CV_get_last_error_code(handle) != ALPHASTREAM_TIMEOUT)
+        if (!is_coming(handle))
             return fail(handle, "strip");
     if (count > 0)
         printf("a strip of %zu vertices, the first at %g, %g\n", count, vertices[0], vertices[1]);
