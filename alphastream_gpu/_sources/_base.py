@@ -76,15 +76,15 @@ class Source(ABC):
 
 def check_range(name: str, value: Number, low: Number, high: Number) -> Number:
     """
-    The value of a source's option.
+    The value of a source's option, of the type that its bounds have.
 
     Raises:
-        ValueError: not within ``low..high``, both included.
+        ValueError: not within ``low..high``, both included, or not whole where the bounds are.
         TypeError: not a number.
     """
-    if not low <= value <= high:
+    if not low <= value <= high or type(low)(value) != value:
         raise ValueError(f"{name}: expected {low}..{high}, found {value!r}")
-    return value
+    return type(low)(value)
 
 
 def resource_name_of(path: str) -> str:
