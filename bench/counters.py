@@ -18,17 +18,19 @@ import gc
 import sys
 import tomllib
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+from allocations import allocated
 from badserver import Server
 from support import ROOT, SAMPLE, asvp_of, block_of, sample_geometries
 
 import alphastream_gpu
-from alphastream_gpu import Config, FrameGeometry, MaskRenderer, rasterize
+from alphastream_gpu import Config, FrameGeometry, MaskRenderer, _geometry, _reader, rasterize
 
 __all__ = ["TABLE", "compare", "count", "main"]
 
@@ -48,7 +50,7 @@ _PEAK_STEP: Final = 16 * 1024
 def count() -> Counts:
     """Count everything, by section."""
     geometries = sample_geometries()
-    return {**_gl(geometries), **_streaming(geometries), **_memory(geometries), CALLS: _calls(geometries)}
+    return {**_gl(geometries), **_streaming(geometries), **_memory(geometries), **_of_python(geometries)}
 
 
 def _gl(geometries: list[FrameGeometry]) -> Counts:
@@ -80,32 +82,51 @@ def _rendered(renderer: MaskRenderer, work: Callable[[], object]) -> dict[str, i
 def _streaming(geometries: list[FrameGeometry]) -> Counts:
     """Requests, bytes and decodes of a stream ten times the sample's length, over HTTP and from memory."""
     data = asvp_of([block_of(geometry.to_payload()) for geometry in geometries] * 10)
+    n_frames = len(geometries) * 10
     found: Counts = {}
     with Server(data) as server:
         found["http-open"] = _requested(server, lambda: _opened(server.url()))
         found["http-1000-frames"] = _requested(server, lambda: asyncio.run(_read_through(server.url(), PLAYED)))
-        found["http-100-seeks"] = _requested(server, lambda: asyncio.run(_seek(server.url(), len(geometries) * 10)))
-    with alphastream_gpu.open(data, config=Config(cache_frames=PLAYED + 100, ready_frames=0)) as stream:
-        for index in range(PLAYED):
+        found["http-100-seeks"] = _requested(server, lambda: asyncio.run(_seek(server.url(), n_frames)))
+    # Every frame, so that it makes no difference how far prefetching came behind the last one asked for.
+    config = Config(cache_frames=n_frames, ready_frames=0)
+    with _decodes() as decodes, alphastream_gpu.open(data, config=config) as stream:
+        for index in range(n_frames):
             while stream.get_geometry(index) is None:
                 pass
-        for index in range(PLAYED):
+        for index in range(n_frames):
             assert stream.get_geometry(index) is not None
         stats = stream.stats()
-        # The frames prefetched behind the last one asked for may be here or not.
-        found["play-twice"] = {
-            "frames_served": 2 * PLAYED,
-            "decoded_twice": max(0, stats.decoded - len(geometries) * 10),
-            "evicted": stats.evicted,
-            "failed": stats.failed,
-        }
+    found["play-twice"] = {"frames_served": 2 * n_frames, **decodes, "evicted": stats.evicted, "failed": stats.failed}
     return found
 
 
 def _requested(server: Server, work: Callable[[], object]) -> dict[str, int]:
     requests, body = len(server.requests), server.body_bytes
-    work()
-    return {"requests": len(server.requests) - requests, "bytes_fetched": server.body_bytes - body}
+    with _decodes() as decodes:
+        work()
+    return {"requests": len(server.requests) - requests, "bytes_fetched": server.body_bytes - body, **decodes}
+
+
+@contextmanager
+def _decodes() -> Iterator[dict[str, int]]:
+    """
+    Count blocks inflated and payloads decoded, in whatever thread; complete when the block ends. At the functions that
+    do it, since what a stream says of itself would not tell of a frame that is decoded twice behind its back.
+    """
+    found: dict[str, int] = {}
+    done: list[str] = []  # appending is atomic
+    inflate, decode = _reader.inflate_block, _geometry.decode_payload
+
+    def counting(name: str, function: Callable[..., Any]) -> Any:
+        return lambda *arguments, **options: (done.append(name), function(*arguments, **options))[1]
+
+    _reader.inflate_block, _geometry.decode_payload = counting("inflated", inflate), counting("decoded", decode)
+    try:
+        yield found
+    finally:
+        _reader.inflate_block, _geometry.decode_payload = inflate, decode
+        found |= {name: done.count(name) for name in ("inflated", "decoded")}
 
 
 def _opened(url: str) -> None:
@@ -148,10 +169,14 @@ def _peak(work: Callable[[], object]) -> int:
         tracemalloc.stop()
 
 
-def _calls(geometries: list[FrameGeometry]) -> dict[str, int]:
-    """Calls that the interpreter makes for the sample's 120 frames: of Python functions and, from these, of C ones."""
+def _of_python(geometries: list[FrameGeometry]) -> Counts:
+    """
+    What the sample's 120 frames take, on one thread: calls that the interpreter makes, of Python functions and, from
+    these, of C ones; arrays that numpy allocates, temporary ones too, and their bytes.
+    """
     payloads = [geometry.to_payload() for geometry in geometries]
     ctx = alphastream_gpu.create_headless_context()
+    found: Counts = {CALLS: {}, "arrays": {}, "array-bytes": {}}
     with MaskRenderer(ctx) as renderer, alphastream_gpu.open(SAMPLE, config=Config(ready_frames=0)) as stream:
         target = ctx.texture(THUMBNAIL, 1)
         works: dict[str, Callable[[], object]] = {
@@ -163,10 +188,10 @@ def _calls(geometries: list[FrameGeometry]) -> dict[str, int]:
         }
         while stream.get_geometry(10) is None:
             pass
-        found = {}
         for name, work in works.items():
             work()
-            found[name] = _called(work)
+            found[CALLS][name] = _called(work)
+            found["arrays"][name], found["array-bytes"][name] = allocated(work)
     ctx.release()
     return found
 
@@ -228,7 +253,7 @@ def main(arguments: list[str] | None = None) -> int:
     if lines:
         print("A change that is meant: run `make counters-write`, and say in the commit why.")
     else:
-        print(f"{sum(map(len, found.values()))} counters, all as in {TABLE.relative_to(ROOT)}")
+        print(f"{sum(map(len, found.values()))} counters, all as in {TABLE.relative_to(ROOT).as_posix()}")
         if CALLS not in expected:
             print(f"calls were not compared: the table has none for {CALLS.removeprefix('calls-')}")
     return 1 if lines else 0

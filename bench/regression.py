@@ -124,7 +124,12 @@ def _import_seconds(tree: Path) -> float:
 
 
 def compare(name: str, what: str, before: _Side, now: _Side, say: Callable[[str], None]) -> Verdict | None:
-    """Measure one kind of work on both sides, once more if it is red; None if one side cannot do it."""
+    """
+    Measure one kind of work on both sides, once more if it is red; None if the one before cannot do it.
+
+    Raises:
+        SystemExit: the one now cannot do it, which is a fault and not new.
+    """
     verdict = _measured(name, what, before, now, _TURNS, say)
     if verdict is not None and verdict.is_red:
         say(f"{verdict}; once more")
@@ -139,6 +144,8 @@ def _measured(
     for turn in range(-1, turns):
         for side in (before, now) if turn % 2 else (now, before):
             taken = side.seconds(name, repeats)
+            if isinstance(taken, str) and side is now:
+                raise SystemExit(f"{name}: this tree cannot do it any more: {taken}")
             if isinstance(taken, str):
                 say(f"{name:<18} not compared: {side.tree.name}: {taken}")
                 return None

@@ -4,20 +4,28 @@ The gates notice what they are for: a cost that is not in the table, a tree that
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import moderngl
+import numpy as np
 import pytest
-from support import ROOT
+from badserver import Server
+from support import ROOT, SAMPLE, sample_geometries
+
+import alphastream_gpu
+from alphastream_gpu import Config, MaskRenderer, _geometry, _reader
 
 sys.path.append(str(ROOT / "bench"))
 
 import counters
 import regression
 import results
+from allocations import allocated
 
 
 def test_counters_are_compared_exactly() -> None:
@@ -31,16 +39,125 @@ def test_counters_are_compared_exactly() -> None:
     assert counters.compare({"calls-python-2.7": {"thing": 1}}, table) == [], "no table for that Python"
 
 
-def test_a_counter_that_is_broken_on_purpose(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A payload decoded twice."""
-    from alphastream_gpu import _geometry
+def test_counters_that_differ_are_red(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tomllib.loads(counters.TABLE.read_text())
+    monkeypatch.setattr(counters, "count", lambda: table)
+    assert counters.main([]) == 0
+    assert "all as in bench/counters.toml" in capsys.readouterr().out
+    monkeypatch.setattr(counters, "count", lambda: {**table, "http-open": {"requests": 2}})
+    assert counters.main([]) == 1
+    assert "http-open.requests: expected 1, found 2 (+100.0%)\n" in capsys.readouterr().out
 
-    geometries = counters.sample_geometries()
-    before = counters._called(lambda: [counters.FrameGeometry.from_payload(one.to_payload()) for one in geometries])
-    decode = _geometry.decode_payload
-    monkeypatch.setattr(_geometry, "decode_payload", lambda payload: decode(payload) and decode(payload))
-    after = counters._called(lambda: [counters.FrameGeometry.from_payload(one.to_payload()) for one in geometries])
-    assert after > before + len(geometries)
+
+def test_a_table_is_written_and_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(counters, "count", lambda: {"new": {"thing": 1}})
+    monkeypatch.setattr(counters, "TABLE", tmp_path / "counters.toml")
+    counters.TABLE.write_text('["calls-python-2.7"]\n"thing" = 3\n')
+    assert counters.main(["--write"]) == 0
+    assert tomllib.loads(counters.TABLE.read_text()) == {"calls-python-2.7": {"thing": 3}, "new": {"thing": 1}}
+
+
+def _read_sample() -> None:
+    with alphastream_gpu.open(SAMPLE, config=Config(prefetch_frames=0)) as stream:
+        for index in range(10):
+            asyncio.run(stream.frame(index))
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "expected"),
+    [
+        (_geometry, "decode_payload", {"inflated": 10, "decoded": 20}),
+        (_reader, "inflate_block", {"inflated": 20, "decoded": 10}),
+        (_reader.StreamReader, "decode", {"inflated": 20, "decoded": 20}),
+    ],
+)
+def test_a_decode_too_many_is_counted(
+    monkeypatch: pytest.MonkeyPatch, owner: object, name: str, expected: dict[str, int]
+) -> None:
+    """Wherever somebody does it twice."""
+    with counters._decodes() as before:
+        _read_sample()
+    assert before == {"inflated": 10, "decoded": 10}
+    with counters._decodes() as after, monkeypatch.context() as patch:
+        once = getattr(owner, name)
+        patch.setattr(owner, name, lambda *args, **options: (once(*args, **options), once(*args, **options))[1])
+        _read_sample()
+    assert after == expected
+
+
+def test_calls_of_python_are_counted() -> None:
+    assert counters._called(lambda: [abs(-1), abs(-2)]) == 1 + 2 + 1, "the lambda, abs twice, and setprofile itself"
+
+
+def test_requests_too_many_are_counted() -> None:
+    with Server(SAMPLE.read_bytes()) as server:
+        once = counters._requested(server, lambda: counters._opened(server.url()))
+        twice = counters._requested(server, lambda: [counters._opened(server.url()) for _ in range(2)])
+    assert twice == {name: 2 * value for name, value in once.items()}
+    assert once == {"requests": 1, "bytes_fetched": SAMPLE.stat().st_size, "inflated": 0, "decoded": 0}
+
+
+def test_draws_too_many_are_counted(ctx: moderngl.Context) -> None:
+    geometry = sample_geometries()[60]
+    with MaskRenderer(ctx) as renderer:
+        renderer.render(geometry)
+        once = counters._rendered(renderer, lambda: renderer.render(geometry))
+        twice = counters._rendered(renderer, lambda: [renderer.render(geometry) for _ in range(2)])
+    assert once["frames"] == 1
+    assert once["draws"] > 0
+    assert once["uploaded_bytes"] > 0
+    assert twice == {name: 2 * value for name, value in once.items()}
+
+
+def test_memory_is_counted() -> None:
+    """Also what is freed before the most is reached."""
+    assert counters._peak(lambda: np.empty(1 << 20, np.uint8)) == (1 << 20) + counters._PEAK_STEP
+    assert allocated(lambda: None) == (0, 0)
+    assert allocated(lambda: np.zeros(1000)) == (1, 8000)
+    assert allocated(lambda: [np.empty(3, np.uint8) for _ in range(50)]) == (50, 150)
+    kept: list[np.ndarray] = []
+    assert allocated(lambda: kept.append(np.zeros(7))) == (1, 56)
+    assert allocated(lambda: kept[0].resize(9, refcheck=False)) == (1, 72)
+    assert np.zeros(5).sum() == kept.pop().sum() == 0, "the handler before is back, and the other one still there"
+
+
+def test_instructions_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"before": 1_000_000, "same": 1_020_000, "more": 1_020_001}
+    monkeypatch.setattr(regression, "_instructions", lambda tree: found[tree.name])
+    assert not regression._counted(Path("before"), Path("same")).is_red
+    assert regression._counted(Path("before"), Path("more")).is_red
+
+
+class _Scripted:
+    """One side, that takes as long as it is told."""
+
+    def __init__(self, *taken: float | str) -> None:
+        self.tree = Path("tree")
+        self._taken = [*taken]
+
+    def seconds(self, name: str, repeats: int) -> float | str:
+        return self._taken.pop(0) if len(self._taken) > 1 else self._taken[0]
+
+
+def test_what_one_side_cannot_do() -> None:
+    """What is new is not compared; what is broken is red."""
+    able, unable = _Scripted(0.1), _Scripted("missing: AttributeError: x")
+    said: list[str] = []
+    assert regression.compare("work", "what", unable, able, said.append) is None
+    assert said == ["work               not compared: tree: missing: AttributeError: x"]
+    with pytest.raises(SystemExit, match="^work: this tree cannot do it any more: missing: AttributeError: x$"):
+        regression.compare("work", "what", able, unable, said.append)
+
+
+def test_one_retry() -> None:
+    """A side that was disturbed at first is measured once more."""
+    disturbed = _Scripted(*[0.2] * (2 + regression._TURNS), 0.1)
+    said: list[str] = []
+    verdict = regression.compare("work", "what", _Scripted(0.1), disturbed, said.append)
+    assert verdict is not None
+    assert (verdict.ratio, verdict.is_red) == (1, False)
+    assert len(said) == 1
+    assert said[0].endswith("once more")
 
 
 def test_a_tree_that_is_slower_on_purpose(tmp_path: Path) -> None:
