@@ -32,4 +32,4 @@ def test_import(benchmark: Any) -> None:
         taken.append([float(part) * 1e3 for part in done.stdout.split()])
     of_numpy, own = (median(column) for column in zip(*taken, strict=True))
     report("import alphastream_gpu, with numpy", median(map(sum, taken)), 150, "ms")
-    facts["  of these"] = f"numpy {of_numpy:.0f} ms, the package {own:.0f} ms"
+    facts["  of this"] = f"numpy {of_numpy:.0f} ms, the package {own:.0f} ms"

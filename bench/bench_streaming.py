@@ -60,7 +60,7 @@ def test_forward_play_from_a_file(benchmark: Any, path: Path) -> None:
         at_once, took = once(benchmark, lambda: play(stream, range(1200)))
     report("forward play, file: answered at once", at_once.mean() * 100, 99.9, "%", at_least=True)
     report("forward play, file: p95 of a call", np.percentile(took, 95) * 1e3, 2, "ms")
-    facts["  of these"] = _percentiles(took)
+    facts["  of these calls"] = _percentiles(took)
 
 
 def test_forward_play_over_http(benchmark: Any) -> None:
@@ -92,7 +92,7 @@ def test_random_seeks(benchmark: Any, path: Path) -> None:
     with alphastream_gpu.open(path) as stream:
         once(benchmark, seek)
     report("random seeks, file: p95 of a call", np.percentile(took, 95) * 1e3, 12, "ms")
-    facts["  of all seeks"] = _percentiles(took)
+    facts["  of these seeks"] = _percentiles(took)
     report("random seeks, file: wrong or missing", missing + wrong, 0, "frames")
 
 

@@ -58,8 +58,17 @@ BARS = (
 BESIDE = ("pillow", "skia")
 """Other rasterizers, shown for comparison."""
 
-facts: dict[str, str] = {}
-"""Counted figures and remarks that benchmarks leave for the table."""
+
+class _Facts(dict[str, str]):
+    """Refuses a name that is taken: the line would stand under another benchmark's."""
+
+    def __setitem__(self, name: str, text: str) -> None:
+        assert name not in self, f"{name!r} is taken"
+        super().__setitem__(name, text)
+
+
+facts = _Facts()
+"""Counted figures and remarks that benchmarks leave for the table, by name."""
 figures: list[dict[str, Any]] = []
 """The same with their bars, for the JSON file."""
 
