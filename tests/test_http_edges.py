@@ -56,6 +56,11 @@ def test_an_option_out_of_its_range(name: str, value: float) -> None:
         HttpSource("http://host/x", **{name: value})
 
 
+def test_http2_is_true_or_false() -> None:
+    with pytest.raises(ValueError, match=r"^http2: expected False or True, found 'no'$"):
+        HttpSource("http://host/x", http2="no")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("url", "target"),
     [

@@ -129,6 +129,8 @@ class HttpSource(Source):
         self._headers = dict(headers or {})
         self._client = client
         self._owns_client = client is None
+        if not isinstance(http2, bool):
+            raise ValueError(f"http2: expected False or True, found {http2!r}")
         self._http2 = http2
         self._timeout = check_range("timeout", timeout, 0.001, 300.0)
         self._deadline = check_range("deadline", deadline, 0.001, 3600.0)
