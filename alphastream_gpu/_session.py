@@ -237,11 +237,12 @@ class Session:
         self._tasks.add(task)
         try:
             span = self.reader.batch(start, stop, max_bytes=_BATCH_BYTES, max_frames=_BATCH_FRAMES)
+            received = self.reader.source.bytes_received
             try:
                 try:
                     blocks = await self._read(span)
                 except AlphaStreamError as exc:
-                    if len(span) == 1 or isinstance(exc, FrameTimeoutError):
+                    if not self._is_worth_less(span, exc, received):
                         raise
                     # One of many cannot be read, which is no reason to refuse the first.
                     blocks = await self._read(self.reader.span(start, start + 1))
@@ -333,10 +334,11 @@ class Session:
 
     async def _fetch(self, span: FrameSpan, pending: list[_Pending]) -> bool:
         """Read, decode and deliver a span; True if the source failed. Frames that are not delivered are withdrawn."""
+        received = self.reader.source.bytes_received
         try:
             blocks = await self._read(span)
         except AlphaStreamError as exc:
-            self._refuse(span, pending, exc)
+            self._refuse(span, pending, exc, is_again=self._is_worth_less(span, exc, received))
             return True
         except BaseException as exc:
             self._withdraw(span.first, pending, exc)
@@ -363,6 +365,16 @@ class Session:
         self._read_seconds += 0.25 * (time.monotonic() - started - self._read_seconds)
         return blocks
 
+    def _is_worth_less(self, span: FrameSpan, error: AlphaStreamError, received: int) -> bool:
+        """
+        Whether reading one frame may work where reading all of a span did not: that one of the others cannot be read,
+        or that all take longer than the deadline, is no reason to refuse it. Not where a server sent nothing until the
+        deadline, since `received` bytes: it would not for one frame, and whoever waited that long shall be told.
+        """
+        source = self.reader.source
+        is_dead = isinstance(error, FrameTimeoutError) and source.requests > 0 and source.bytes_received == received
+        return len(span) > 1 and not is_dead
+
     def _deliver(self, first: int, pending: list[_Pending], results: list[Result]) -> None:
         """Give results to the cache and to whoever waits."""
         with self.lock:
@@ -382,13 +394,8 @@ class Session:
                 _fail(entry, result)
         self.on_delivered()
 
-    def _refuse(self, span: FrameSpan, pending: list[_Pending], error: AlphaStreamError) -> None:
-        """
-        A read failed. Where it was of many frames, those that somebody waits for are read again, each by itself: that
-        one of the others cannot be read is no reason to refuse them. Not so after a deadline, which is the same for one
-        frame, and whoever waited that long shall be told.
-        """
-        is_again = len(span) > 1 and not isinstance(error, FrameTimeoutError)
+    def _refuse(self, span: FrameSpan, pending: list[_Pending], error: AlphaStreamError, *, is_again: bool) -> None:
+        """A read failed. Where `is_again`, frames that somebody waits for are read once more, each by itself."""
         refused, waited_for = [], []
         with self.lock:
             if self._closed:

@@ -573,10 +573,25 @@ def test_a_failed_prefetch_spares_the_frame_that_somebody_waits_for() -> None:
         assert stream.stats().joined == 1
 
 
-def test_a_deadline_is_waited_for_once() -> None:
-    """Where a long read ends by its deadline, a short one would as well: whoever waits is told, not made to wait on."""
+class Remote(Scripted):
+    """Says what it was asked and what it sent, as a source over a network does; not of its first read, which would
+    bring frames along."""
 
-    class Hanging(Scripted):
+    received = 0
+
+    @property
+    def requests(self) -> int:
+        return len(self.spans) - 1
+
+    @property
+    def bytes_received(self) -> int:
+        return self.received
+
+
+def test_a_deadline_is_waited_for_once() -> None:
+    """A server that sends nothing for many frames would not for one: whoever waits is told, not made to wait on."""
+
+    class Dead(Remote):
         is_over = False
 
         async def read(self, span: ByteRange) -> memoryview:
@@ -588,7 +603,7 @@ def test_a_deadline_is_waited_for_once() -> None:
             return data
 
     async def run() -> None:
-        source = Hanging()
+        source = Dead()
         async with await alphastream_gpu.open_async(source, config=Config(get_frame_timebox=0)) as stream:
             session = stream._session
             assert session is not None
@@ -602,12 +617,32 @@ def test_a_deadline_is_waited_for_once() -> None:
             with pytest.raises(FrameTimeoutError, match="scripted deadline"):
                 await waiting
             assert session.reader.span(1, 2).bytes not in source.spans
-        source = Hanging()
+        source = Dead()
         source.is_over = True
         async with await alphastream_gpu.open_async(source) as stream:
             with pytest.raises(FrameTimeoutError, match="scripted deadline"):
                 await anext(stream.frames())
             assert len(source.spans) == 2
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", [Scripted, Remote])
+def test_a_link_too_slow_for_many_frames(kind: type[Scripted]) -> None:
+    """A deadline that passed while bytes came, or from a source that does not count them, says nothing of one frame."""
+    longest = max(map(len, [block_of(numbered_payload(index)) for index in range(30)]))
+
+    class Slow(kind):  # type: ignore[misc, valid-type]
+        async def read(self, span: ByteRange) -> memoryview:
+            data = await super().read(span)
+            if len(self.spans) > 1 and len(span) > longest:
+                self.received = self.bytes_received + longest
+                raise FrameTimeoutError("scripted deadline")
+            return data
+
+    async def run() -> None:
+        async with await alphastream_gpu.open_async(Slow()) as stream:
+            assert [number_of(geometry) async for geometry in stream.frames(5, 30)] == [*range(5, 30)]
 
     asyncio.run(run())
 
@@ -782,12 +817,15 @@ def test_awaits_cancelled_before_their_fetch_begins_leave_nothing() -> None:
             session = stream._session
             assert session is not None
             source.delay = lambda: 3600.0
-            session._loop.call_soon(time.sleep, 0.1)  # the loop is busy, so that no fetch begins meanwhile
+            is_free = threading.Event()
+            session._loop.call_soon(is_free.wait, 20)  # the loop is busy, so that no fetch begins meanwhile
             tasks = [asyncio.create_task(stream.frame(index)) for index in range(50)]
-            await asyncio.sleep(0.02)
+            while len(session._pending) < 50:
+                await asyncio.sleep(0)
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(tasks)
+            is_free.set()
             assert not session._pending
             await asyncio.sleep(0.2)
             assert (source.running, len(source.spans)) == (0, 1)
