@@ -91,7 +91,7 @@ class AlphaStreamBuilder:
 
     def build(self) -> AlphaStream:
         """
-        An empty stream with these options; :meth:`AlphaStream.load_source` fills it.
+        An empty stream with these options; :meth:`AlphaStream.load_source` fills it. Errors as of :class:`AlphaStream`.
 
         Raises:
             ValueError: an option outside its range.
@@ -100,10 +100,10 @@ class AlphaStreamBuilder:
 
     def open(self) -> AlphaStream:
         """
-        Open the source.
+        Open the source. Errors as of :func:`open`.
 
         Raises:
-            ValueError: no source was named, or an option is outside its range. Otherwise as :func:`open`.
+            ValueError: no source was named, or an option is outside its range.
         """
         return open(self._named_source(), key=self._key, strict=self._strict, config=self.config())
 

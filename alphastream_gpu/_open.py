@@ -29,6 +29,7 @@ def open(
         DecodeError: malformed, or over a limit.
         KeyMismatchError: an ASVR's table does not open with `key`. A kind of DecodeError.
         TransportError: the source cannot be read.
+        NotReadyError: the system has no thread for the library's event loop.
         FrameTimeoutError: not open within ``config.init_timeout``.
         ValueError: a URL of an unknown scheme.
         TypeError: `source` is none of these.

@@ -73,6 +73,10 @@ class AlphaStream:
 
     Args:
         config: options; the defaults of :class:`Config` otherwise.
+
+    Raises:
+        NotReadyError: the system has no thread for the library's event loop.
+        TransportError: the system has no file descriptor for it.
     """
 
     def __init__(self, *, config: Config | None = None) -> None:
@@ -259,6 +263,7 @@ class AlphaStream:
             NotReadyError: nothing is loaded.
             DecodeError: this frame is malformed; others may be fine.
             TransportError: the source failed.
+            FrameTimeoutError: the source took longer than its deadline, such as ``config.http_deadline``.
             ClosedError: the stream was closed, also while waiting.
         """
         index = int(operator.index(index))

@@ -93,6 +93,8 @@ class _Writer(ABC):
 
         Raises:
             DecodeError: the block breaks the format.
+            TransportError: the disk failed.
+            ClosedError: the writer is closed.
         """
         if check:
             FrameGeometry.from_payload(inflate_block(block, max_frame_bytes=MAX_PAYLOAD_BYTES))
