@@ -52,7 +52,7 @@ class Workshop:
         (folder / ".options").mkdir()
         self._stand_in(folder / ".options" / "python")
         places = [commands, Path(sys.executable).parent, os.environ["PATH"]]
-        self.environment = {**os.environ, "PATH": ":".join(map(str, places)), "COLUMNS": "80"}
+        self.environment = {**os.environ, "PATH": os.pathsep.join(map(str, places)), "COLUMNS": "80"}
         self.environment.pop("PYOPENGL_PLATFORM", None)  # EGL, which is for this process
 
     def _stand_in(self, path: Path) -> None:
@@ -123,6 +123,8 @@ def asvr(work: Workshop) -> None:
 
 def compilers(work: Workshop) -> None:
     """What the C library is built with, and the source of a player."""
+    if sys.platform != "linux":
+        pytest.skip("the library is built on Linux alone")
     for program in ("cc", "pkg-config", "cmake"):
         need(program, f"apt-get install {program}")
     (work.folder / "player.c").write_text((ROOT / "examples" / "native" / "player.c").read_text())
@@ -298,7 +300,22 @@ def test_every_block_is_covered() -> None:
                 assert set(block.value.split(", ")) <= set(SETTINGS), f"{block}: {block.value}"
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(blocks(page))])
+def _marks(page: str) -> list[pytest.MarkDecorator]:
+    """What a machine must have for all of a page."""
+    marks = []
+    if any(
+        (block.marker == "needs" and "gl" in block.value.split(", "))
+        or block.marker == "on a screen"
+        or block.language == "glsl"
+        for block in blocks(page)
+    ):
+        marks.append(pytest.mark.gl)
+    if any(RUNNERS.get((block.language, block.marker)) in (run_shell, run_workflow) for block in blocks(page)):
+        marks.append(pytest.mark.skipif(sys.platform == "win32", reason="the pages' commands are those of a shell"))
+    return marks
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, marks=_marks(page)) for page in PAGES if any(blocks(page))])
 def test_the_code_of(page: str, work: Workshop) -> None:
     """Block after block, as a reader would take them."""
     done: set[str] = set()
