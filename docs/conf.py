@@ -27,6 +27,7 @@ PAGES = {
     ROOT / "README.md": "index.md",
     ROOT / "CHANGELOG.md": "changelog.md",
     ROOT / "CONTRIBUTING.md": "contributing.md",
+    ROOT / "SECURITY.md": "security.md",
     ROOT / "LICENSE": "license.md",
     ROOT / "examples" / "README.md": "examples.md",
 }
