@@ -33,12 +33,13 @@ from typing import Any, Final
 
 from ._cache import GeometryCache
 from ._config import Config
-from ._exceptions import AlphaStreamError, ClosedError, FrameTimeoutError, NotReadyError
+from ._exceptions import AlphaStreamError, ClosedError, NotReadyError
 from ._geometry import FrameGeometry
 from ._loop import LoopLease
 from ._playhead import PlayHead
 from ._ranges import FrameSpan, plan_reads
 from ._reader import StreamReader
+from ._sources._base import SilentServerError
 
 __all__ = ["Session"]
 
@@ -124,6 +125,7 @@ class Session:
         self._prefetching = 0
         self._prefetch_slots = max(1, config.http_concurrency - 1)
         self._read_seconds = reader.open_seconds
+        self._batch_frames = _BATCH_FRAMES
         self._pause = 0.0
         self._paused_until = 0.0
         self._is_planning = False
@@ -236,15 +238,16 @@ class Session:
         assert task is not None
         self._tasks.add(task)
         try:
-            span = self.reader.batch(start, stop, max_bytes=_BATCH_BYTES, max_frames=_BATCH_FRAMES)
-            received = self.reader.source.bytes_received
+            span = self.reader.batch(start, stop, max_bytes=_BATCH_BYTES, max_frames=self._batch_frames)
             try:
                 try:
                     blocks = await self._read(span)
+                    self._batch_frames = min(_BATCH_FRAMES, self._batch_frames + self._batch_frames // 4 + 1)
                 except AlphaStreamError as exc:
-                    if not self._is_worth_less(span, exc, received):
+                    if not _may_do_for_less(span, exc):
                         raise
-                    # One of many cannot be read, which is no reason to refuse the first.
+                    # Fewer next time: it would be a pity to wait for a deadline before every frame of a slow link.
+                    self._batch_frames = len(span) // 2
                     blocks = await self._read(self.reader.span(start, start + 1))
             except AlphaStreamError as exc:
                 return [], exc
@@ -334,11 +337,10 @@ class Session:
 
     async def _fetch(self, span: FrameSpan, pending: list[_Pending]) -> bool:
         """Read, decode and deliver a span; True if the source failed. Frames that are not delivered are withdrawn."""
-        received = self.reader.source.bytes_received
         try:
             blocks = await self._read(span)
         except AlphaStreamError as exc:
-            self._refuse(span, pending, exc, is_again=self._is_worth_less(span, exc, received))
+            self._refuse(span, pending, exc)
             return True
         except BaseException as exc:
             self._withdraw(span.first, pending, exc)
@@ -365,16 +367,6 @@ class Session:
         self._read_seconds += 0.25 * (time.monotonic() - started - self._read_seconds)
         return blocks
 
-    def _is_worth_less(self, span: FrameSpan, error: AlphaStreamError, received: int) -> bool:
-        """
-        Whether reading one frame may work where reading all of a span did not: that one of the others cannot be read,
-        or that all take longer than the deadline, is no reason to refuse it. Not where a server sent nothing until the
-        deadline, since `received` bytes: it would not for one frame, and whoever waited that long shall be told.
-        """
-        source = self.reader.source
-        is_dead = isinstance(error, FrameTimeoutError) and source.requests > 0 and source.bytes_received == received
-        return len(span) > 1 and not is_dead
-
     def _deliver(self, first: int, pending: list[_Pending], results: list[Result]) -> None:
         """Give results to the cache and to whoever waits."""
         with self.lock:
@@ -394,8 +386,9 @@ class Session:
                 _fail(entry, result)
         self.on_delivered()
 
-    def _refuse(self, span: FrameSpan, pending: list[_Pending], error: AlphaStreamError, *, is_again: bool) -> None:
-        """A read failed. Where `is_again`, frames that somebody waits for are read once more, each by itself."""
+    def _refuse(self, span: FrameSpan, pending: list[_Pending], error: AlphaStreamError) -> None:
+        """A read failed. Where it may do for less, frames that somebody waits for are read again, each by itself."""
+        is_again = _may_do_for_less(span, error)
         refused, waited_for = [], []
         with self.lock:
             if self._closed:
@@ -456,6 +449,15 @@ class Session:
 
 
 Result = FrameGeometry | AlphaStreamError
+
+
+def _may_do_for_less(span: FrameSpan, error: AlphaStreamError) -> bool:
+    """
+    Whether one frame may be read where all of a span could not be: that one of the others cannot, or that all take
+    longer than the deadline, is no reason to refuse it. A server that did not answer until the deadline would not
+    answer for one frame, and whoever waited that long shall be told.
+    """
+    return len(span) > 1 and not isinstance(error, SilentServerError)
 
 
 def _of_frame(error: AlphaStreamError, index: int) -> AlphaStreamError:

@@ -5,16 +5,17 @@ HTTP sources on a scripted transport: what no server has to be made for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
 
 from alphastream_gpu import ByteRange, ClosedError, FrameTimeoutError, HttpSource, TransportError
+from alphastream_gpu._sources._base import SilentServerError
 
 DATA = bytes(range(200))
-Handler = Callable[[httpx.Request], httpx.Response]
+Handler = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
 
 
 def well(request: httpx.Request, data: bytes = DATA) -> httpx.Response:
@@ -54,6 +55,25 @@ def read(url: Any, *spans: tuple[int, int], handler: Handler = well, **options: 
 def test_an_option_out_of_its_range(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"^{name}: expected .*\.\..*, found {value}$"):
         HttpSource("http://host/x", **{name: value})
+
+
+async def _hang(request: httpx.Request) -> httpx.Response:
+    if "bytes=0-" not in request.headers["range"]:
+        await asyncio.sleep(3600)
+    return well(request)
+
+
+def _busy(request: httpx.Request) -> httpx.Response:
+    return well(request) if "bytes=0-" in request.headers["range"] else httpx.Response(503)
+
+
+@pytest.mark.parametrize(
+    ("handler", "kind"), [(_hang, SilentServerError), (_busy, FrameTimeoutError)], ids=["silent", "answers"]
+)
+def test_a_silent_server_is_told_from_a_busy_one(handler: Handler, kind: type[Exception]) -> None:
+    with pytest.raises(FrameTimeoutError) as caught:
+        read("http://host/x", (0, 9), (20, 30), handler=handler, deadline=0.2, retries=10, backoff=0.001)
+    assert type(caught.value) is kind
 
 
 def test_http2_is_true_or_false() -> None:

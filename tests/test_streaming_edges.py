@@ -226,19 +226,19 @@ def test_what_arrives_after_it_was_given_up() -> None:
         assert given_up[0].future.result(0) == SQUARE_GEOMETRY
         for end in (
             lambda: session._deliver(3, given_up, [DecodeError("again"), SQUARE_GEOMETRY]),
-            lambda: session._refuse(span, given_up, TransportError("again"), is_again=False),
+            lambda: session._refuse(span, given_up, TransportError("again")),
             lambda: session._withdraw(3, given_up, RuntimeError("again")),
         ):
             end()
             assert given_up[0].future.result(0) == SQUARE_GEOMETRY
             assert str(given_up[1].future.exception(0)) == "bad"
         refused = entries()
-        session._refuse(span, refused, TransportError("gone"), is_again=True)
+        session._refuse(span, refused, TransportError("gone"))
         assert [str(entry.future.exception(0)) for entry in refused] == ["gone", "gone"]
         assert [entry.future.exception(0).frame_index for entry in refused] == [3, 4]
         stream.close()
         late = entries()
-        session._refuse(span, late, TransportError("gone"), is_again=True)
+        session._refuse(span, late, TransportError("gone"))
         session._deliver(3, late, [SQUARE_GEOMETRY, SQUARE_GEOMETRY])
         assert not any(entry.future.done() for entry in late)  # closing ends the waits
 

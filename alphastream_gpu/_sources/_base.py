@@ -7,11 +7,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TypeVar
 
+from .._exceptions import FrameTimeoutError
 from .._ranges import ByteRange
 
-__all__ = ["Source", "check_range", "resource_name_of"]
+__all__ = ["SilentServerError", "Source", "check_range", "resource_name_of"]
 
 Number = TypeVar("Number", int, float)
+
+
+class SilentServerError(FrameTimeoutError):
+    """The deadline passed, and until then the server did not answer at all."""
 
 
 class Source(ABC):
@@ -67,7 +72,7 @@ class Source(ABC):
 
     @property
     def bytes_received(self) -> int:
-        """Body bytes that came from a server so far, those of failed replies included."""
+        """Body bytes that came from a server so far, those of replies that broke off included."""
         return 0
 
     async def aclose(self) -> None:  # noqa: B027 - a source that holds nothing has nothing to close
@@ -82,7 +87,7 @@ def check_range(name: str, value: Number, low: Number, high: Number) -> Number:
         ValueError: not within ``low..high``, both included, or not whole where the bounds are.
         TypeError: not a number.
     """
-    if not low <= value <= high or type(low)(value) != value:
+    if not low <= value <= high or (isinstance(low, int) and int(value) != value):
         raise ValueError(f"{name}: expected {low}..{high}, found {value!r}")
     return type(low)(value)
 

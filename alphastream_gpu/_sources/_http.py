@@ -31,7 +31,7 @@ from urllib.parse import urljoin, urlsplit
 
 from .._exceptions import ClosedError, FrameTimeoutError, TransportError
 from .._ranges import ByteRange
-from ._base import Source, check_range, resource_name_of
+from ._base import SilentServerError, Source, check_range, resource_name_of
 
 if TYPE_CHECKING:
     import httpx
@@ -147,6 +147,7 @@ class HttpSource(Source):
         self._whole: bytes | None = None
         self._closed = False
         self._requests = 0
+        self._replies = 0
         self._bytes_received = 0
 
     @property
@@ -199,7 +200,7 @@ class HttpSource(Source):
         """One range, with retries, within the deadline."""
         from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
-        started = time.monotonic()
+        started, replies = time.monotonic(), self._replies
 
         def wait(state: RetryCallState) -> float:
             assert state.outcome is not None
@@ -231,7 +232,8 @@ class HttpSource(Source):
             if isinstance(exc, FrameTimeoutError):
                 raise
             cause = f"; so far: {self._last_failure}" if self._last_failure else ""
-            raise FrameTimeoutError(f"{self._shown()}: {span} not read within {self._deadline:g} s{cause}") from exc
+            kind = SilentServerError if self._replies == replies else FrameTimeoutError
+            raise kind(f"{self._shown()}: {span} not read within {self._deadline:g} s{cause}") from exc
         raise AssertionError("tenacity ends with a result or an exception")  # pragma: no cover
 
     async def _attempt(self, span: ByteRange) -> bytes:
@@ -309,6 +311,7 @@ class HttpSource(Source):
                     follow_redirects=False,
                     **({} if address.is_own_origin else {"auth": None}),
                 )
+                self._replies += 1
                 try:
                     location = response.headers.get("location")
                     if response.status_code in _REDIRECTS and location:
