@@ -20,7 +20,8 @@ _SET_HANDLER: Final = 304
 _GET_HANDLER: Final = 305
 """Places of PyDataMem_SetHandler and -GetHandler in the table of functions that extensions are compiled against. They
 are part of numpy's binary interface, and stay."""
-_CAPSULE: Final = b"mem_handler"
+_CAPSULE: Final = ctypes.create_string_buffer(b"mem_handler")
+"""A capsule keeps the address of its name."""
 
 _size, _pointer = ctypes.c_size_t, ctypes.c_void_p
 _Malloc = ctypes.PYFUNCTYPE(_pointer, _pointer, _size)
@@ -79,7 +80,8 @@ class _Counter:
         new_capsule = ctypes.pythonapi.PyCapsule_New
         new_capsule.restype, new_capsule.argtypes = ctypes.py_object, (_pointer, ctypes.c_char_p, _pointer)
         self.capsule = new_capsule(ctypes.addressof(self._handler), _CAPSULE, None)
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._handler))
+        for needed in (self._handler, _CAPSULE):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(needed))
 
     def _note(self, n_bytes: int) -> None:
         self.arrays += 1

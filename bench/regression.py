@@ -142,10 +142,10 @@ def _measured(
 ) -> Verdict | None:
     repeats, best = 1, {before: float("inf"), now: float("inf")}
     for turn in range(-1, turns):
-        for side in (before, now) if turn % 2 else (now, before):
+        for side in (now, before) if turn % 2 else (before, now):  # first the one that must be able to
             taken = side.seconds(name, repeats)
             if isinstance(taken, str) and side is now:
-                raise SystemExit(f"{name}: this tree cannot do it any more: {taken}")
+                raise SystemExit(f"{name}: this tree cannot do it: {taken}")
             if isinstance(taken, str):
                 say(f"{name:<18} not compared: {side.tree.name}: {taken}")
                 return None
@@ -235,11 +235,12 @@ def main(arguments: list[str] | None = None) -> int:
                     if verdict is not None:
                         print(verdict, flush=True)
                         verdicts.append(verdict)
-        if shutil.which("valgrind") is None:
-            print("instructions       not counted: there is no valgrind")
-        elif not options.only or "instructions" in options.only:
-            verdicts.append(_counted(before, now))
-            print(verdicts[-1])
+        if not options.only or "instructions" in options.only:
+            if shutil.which("valgrind") is None:
+                print("instructions       not counted: there is no valgrind")
+            else:
+                verdicts.append(_counted(before, now))
+                print(verdicts[-1])
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps([{**asdict(one), "ratio": one.ratio} for one in verdicts], indent=1), "utf-8")
     print(summary(verdicts))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cffi
 import pytest
-from support import SQUARE, asvp_of, block_of
+from support import SQUARE, asvp_of, block_of, wait_until
 
 from alphastream_gpu._capi.entry import Entry
 
@@ -65,4 +65,4 @@ def test_the_last_stream_ends_also_where_no_thread_can_be_had(tmp_path: Path, mo
         assert entry.get_total_frames(handle) == 0
     finally:
         entry.exit()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("alphastream")]
+    wait_until(lambda: not any(thread.name.startswith("alphastream") for thread in threading.enumerate()))

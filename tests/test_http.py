@@ -17,7 +17,7 @@ import badserver
 import httpx
 import pytest
 from badserver import Behaviour, Request, Server
-from support import SAMPLE
+from support import SAMPLE, wait_until
 
 import alphastream_gpu
 from alphastream_gpu import ByteRange, ClosedError, Config, FrameTimeoutError, HttpSource, TransportError
@@ -573,7 +573,10 @@ def test_a_name_lookup_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("socket.getaddrinfo", getaddrinfo)
     with pytest.raises(FrameTimeoutError, match=r"not read within 0.3 s"):
         alphastream_gpu.open("http://example.test/person.asvp", config=Config(init_timeout=0.3))
-    waiting = [thread for thread in threading.enumerate() if thread.name.startswith("alphastream")]
-    assert [thread.name for thread in waiting] == ["alphastream-call"], "still looking the name up; the loop has ended"
+
+    def left() -> list[str]:
+        return [thread.name for thread in threading.enumerate() if thread.name.startswith("alphastream")]
+
+    wait_until(lambda: left() == ["alphastream-call"])  # still looking the name up; the loop has ended
     is_over.set()
-    waiting[0].join()
+    wait_until(lambda: not left())
