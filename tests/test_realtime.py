@@ -323,7 +323,7 @@ def test_backward_play_is_noticed() -> None:
 
 def test_a_jump_abandons_the_old_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody asked for at once; what somebody asked for when nobody has asked again for a while."""
-    monkeypatch.setattr(_session, "_KEPT_SECONDS", 0.3)
+    monkeypatch.setattr(_session, "_KEPT_SECONDS", 3600.0)
     source = Scripted()
     with alphastream_gpu.open(source) as stream:
         session = stream._session
@@ -335,10 +335,10 @@ def test_a_jump_abandons_the_old_place(monkeypatch: pytest.MonkeyPatch) -> None:
         source.delay = lambda: 0.0
         assert number_of(get(stream, 1000)) == 1000
         wait_until(lambda: source.running == 1)
-        time.sleep(0.35)
+        monkeypatch.setattr(_session, "_KEPT_SECONDS", 0.0)
         assert number_of(get(stream, 1500)) == 1500
         wait_until(lambda: source.running == 0)
-        assert stream.stats().abandoned == 2
+        assert stream.stats().abandoned >= 2  # and what lay ahead of 1000, if that was still on its way
         assert number_of(get(stream, 100)) == 100
 
 
