@@ -26,7 +26,7 @@ FRAMES = [_frame(n) for n in range(1, 9)]
 
 @given(
     capacity=st.integers(1, 5),
-    max_bytes=st.sampled_from([1, 100, 150, 1 << 20]),
+    max_bytes=st.sampled_from([1, 104, 152, 1 << 20]),  # which some frames reach exactly
     steps=st.lists(
         st.tuples(st.sampled_from(["put"] * 6 + ["get", "get", "peek", "in", "clear"]), st.integers(0, 7)),
         min_size=20,

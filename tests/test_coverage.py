@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from support import NATIVE, Rasterizer, channels_of, frames, geometry_of, golden_frames, points_between, sha256
 
 from alphastream_gpu import FrameGeometry, rasterize, rasterize_packed
+from alphastream_gpu._aligned import ALIGNMENT, aligned_empty
 
 WIDTHS = (1, 2, 3, 31, 33, 63, 64, 65, 127)
 
@@ -273,6 +274,18 @@ def test_sizes_outside_their_range_are_refused(size: tuple[int, int]) -> None:
         rasterize(geometry, native_size=size)
     with pytest.raises(ValueError, match=r"native_size: expected"):
         rasterize_packed(geometry, native_size=size)
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "n_bytes"), [((3, 5), np.uint8, 15), ((7, 2), np.float32, 56), ((0, 2), np.float32, 0)]
+)
+def test_an_aligned_array_takes_what_it_needs(shape: tuple[int, ...], dtype: type, n_bytes: int) -> None:
+    array = aligned_empty(shape, dtype)
+    assert (array.shape, array.dtype, array.nbytes) == (shape, dtype, n_bytes)
+    assert array.ctypes.data % ALIGNMENT == 0
+    raw = array.base
+    assert isinstance(raw, np.ndarray)
+    assert raw.nbytes == n_bytes + ALIGNMENT
 
 
 @pytest.mark.parametrize("size", [NATIVE, (1024, 512), (31, 33), (4000, 1024), (2048, 1500), (1, 1)])
