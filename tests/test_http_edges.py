@@ -5,6 +5,8 @@ HTTP sources on a scripted transport: what no server has to be made for.
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -55,6 +57,30 @@ def read(url: Any, *spans: tuple[int, int], handler: Handler = well, **options: 
 def test_an_option_out_of_its_range(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=rf"^{name}: expected .*\.\..*, found {value}$"):
         HttpSource("http://host/x", **{name: value})
+
+
+def test_a_failed_attempt_keeps_nothing_for_the_garbage_collector() -> None:
+    """What a hostile server sent for it, say: attempts would add up."""
+
+    class Received:
+        pass
+
+    kept = []
+
+    def fail(request: httpx.Request) -> httpx.Response:
+        assert not any(one() for one in kept), "of the attempt before"
+        received = Received()
+        kept.append(weakref.ref(received))
+        error = httpx.ReadError("it broke off", request=request)
+        raise error  # whose frame has it, too: a cycle
+
+    gc.disable()
+    try:
+        with pytest.raises(TransportError, match="it broke off"):
+            read("http://host/x", (0, 9), handler=fail, retries=3)
+    finally:
+        gc.enable()
+    assert len(kept) == 4
 
 
 async def _hang(request: httpx.Request) -> httpx.Response:

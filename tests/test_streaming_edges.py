@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,6 +34,7 @@ from alphastream_gpu import (
     TransportError,
     _writer,
 )
+from alphastream_gpu import _exit as exit_module
 from alphastream_gpu import _loop as loop_module
 from alphastream_gpu import _session as session_module
 from alphastream_gpu import _stream as stream_module
@@ -352,3 +354,31 @@ def test_a_geometry_whose_payload_is_too_long(tmp_path: Path, monkeypatch: pytes
     refused = pytest.raises(ValueError, match=f"frame: expected a payload of at most {len(SQUARE) - 1} bytes")
     with AsvpWriter(tmp_path / "x.asvp") as writer, refused:
         writer.add_frame(SQUARE_GEOMETRY)
+
+
+class _Open:
+    """An open stream, as the exit handlers see it."""
+
+    said = ""
+
+    def close(self) -> None:
+        self.said += "closed"
+        exit_module.forget(self)
+
+    def _disown(self) -> None:
+        self.said += "disowned"
+
+
+def test_what_is_open_is_closed_at_exit_and_disowned_in_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processes that do so are looked at elsewhere; here what they run."""
+    monkeypatch.setattr(exit_module, "_open", weakref.WeakSet())
+    for end, said in ((exit_module._close_all, "closed"), (exit_module._disown_after_fork, "disowned")):
+        monkeypatch.setattr(exit_module, "_lock", threading.Lock())
+        streams = [_Open(), _Open()]
+        for stream in streams:
+            exit_module.close_at_exit(stream)
+        end()
+        assert [stream.said for stream in streams] == [said, said]
+        assert not exit_module._open
+        end()
+        assert [stream.said for stream in streams] == [said, said]

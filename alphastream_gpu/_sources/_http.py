@@ -50,6 +50,19 @@ _EXPIRED: Final = frozenset({401, 403, 404, 410})
 """Replies of a remembered redirect target that send us back to the original address once."""
 
 
+def _forget_locals(exc: BaseException) -> None:
+    """
+    Clear the variables of the frames that an exception, and those that it was raised from, went through. Not those of
+    its context, which may be an exception that the caller is dealing with.
+    """
+    import traceback
+
+    cause: BaseException | None = exc
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__
+
+
 class _Retry(Exception):  # noqa: N818 - control flow towards tenacity, never seen outside
     """This attempt failed in a way that another may not."""
 
@@ -325,6 +338,8 @@ class HttpSource(Source):
                     await response.aclose()
             except httpx.TransportError as exc:
                 # Connecting, reading, writing, timing out, a protocol violation: all of the moment.
+                # Its frames keep what came, in cycles that wait for the garbage collector, with each attempt anew.
+                _forget_locals(exc)
                 raise _Retry(TransportError(f"{self._shown(address)}: {_reason(exc)}")) from exc
             except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as exc:
                 raise TransportError(f"{self._shown(address)}: {_reason(exc)}") from exc
