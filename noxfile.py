@@ -82,7 +82,9 @@ def _test_wheel(session: nox.Session, extras: str, *arguments: str) -> None:
     session.install(f"alphastream-gpu[{extras}] @ {wheel.as_uri()}")
     with tempfile.TemporaryDirectory() as scratch:
         with tarfile.open(sdist) as archive:
-            archive.extractall(scratch, filter="data")
+            if hasattr(tarfile, "data_filter"):  # not before Python 3.11.4
+                archive.extraction_filter = tarfile.data_filter
+            archive.extractall(scratch)
         (top,) = Path(scratch).iterdir()
         for gone in ("alphastream_gpu", "shaders"):
             shutil.rmtree(top / gone)

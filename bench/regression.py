@@ -18,7 +18,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Final
+from zipfile import ZipFile
 
 __all__ = ["Verdict", "compare", "main", "summary"]
 
@@ -193,9 +193,9 @@ def _git(*arguments: str) -> str:
 
 
 def _take_out(commit: str, folder: Path) -> None:
-    archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=True).stdout
-    with tarfile.open(fileobj=BytesIO(archive)) as files:
-        files.extractall(folder, filter="data")
+    archive = subprocess.run(["git", "archive", "--format=zip", commit], cwd=ROOT, capture_output=True, check=True)
+    with ZipFile(BytesIO(archive.stdout)) as files:
+        files.extractall(folder)
 
 
 def summary(verdicts: list[Verdict]) -> str:
