@@ -9,9 +9,9 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from support import SQUARE, asvp_of, block_of, code_of, wait_until
@@ -40,6 +40,9 @@ from alphastream_gpu import _session as session_module
 from alphastream_gpu import _stream as stream_module
 from alphastream_gpu._cipher import cipher_for
 from alphastream_gpu._loop import LoopLease
+from alphastream_gpu._workers import Workers, _carry_out
+
+T = TypeVar("T")
 
 BLOCK = block_of(SQUARE)
 FILE = asvp_of([BLOCK] * 600)
@@ -162,6 +165,22 @@ def test_an_iteration_that_is_given_up_reads_no_further() -> None:
     asyncio.run(run())
 
 
+def test_an_iteration_that_is_cancelled_while_it_reads() -> None:
+    async def run() -> None:
+        source = Gated()
+        async with await alphastream_gpu.open_async(source) as stream:
+            reading = asyncio.ensure_future(anext(stream.frames()))
+            while len(source.spans) < 2:
+                await asyncio.sleep(0.001)
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            source.is_open = True
+            assert await stream.frame(599) == SQUARE_GEOMETRY
+
+    asyncio.run(run())
+
+
 def test_an_iteration_whose_source_is_replaced() -> None:
     async def run() -> None:
         async with await alphastream_gpu.open_async(FILE) as stream:
@@ -245,6 +264,30 @@ def test_what_arrives_after_it_was_given_up() -> None:
         assert not any(entry.future.done() for entry in late)  # closing ends the waits
 
 
+def test_a_fetch_that_breaks_ends_the_waits_for_its_frames() -> None:
+    with alphastream_gpu.open(FILE, config=Config(prefetch_frames=0)) as stream:
+        session = stream._session
+        assert session is not None
+        for cause, expected in ((MemoryError("none left"), MemoryError), (asyncio.CancelledError(), ClosedError)):
+            entries = [session_module._Pending(), session_module._Pending()]
+            session._pending.update({3: entries[0], 4: entries[1]})
+            session._withdraw(3, entries, cause)
+            assert not session._pending
+            assert [type(entry.future.exception(0)) for entry in entries] == [expected, expected]
+        wait_until(lambda: stream.get_geometry(3) == SQUARE_GEOMETRY)
+
+
+def test_a_jump_away_from_a_fetch_that_has_not_begun() -> None:
+    with alphastream_gpu.open(FILE, config=Config(prefetch_frames=0)) as stream:
+        session = stream._session
+        assert session is not None
+        session._pending[500] = session_module._Pending()
+        session._abandon()
+        assert not session._pending
+        assert stream.stats().abandoned == 1
+        wait_until(lambda: stream.get_geometry(500) == SQUARE_GEOMETRY)
+
+
 def test_a_stream_that_is_closed_just_when_a_source_is_open() -> None:
     with AlphaStream() as stream:
 
@@ -259,26 +302,52 @@ def test_a_stream_that_is_closed_just_when_a_source_is_open() -> None:
         assert stream.stats() == alphastream_gpu.Stats()
 
 
+class JustDone(Future[T]):
+    """A result that comes between the end of a wait for it and the question whether it is there."""
+
+    n_asked = 0
+
+    def result(self, timeout: float | None = None) -> T:
+        self.n_asked += 1
+        if self.n_asked == 1:
+            raise TimeoutError
+        return super().result(timeout)
+
+
 def test_a_mask_that_is_done_just_when_the_time_box_ends() -> None:
-    class JustDone:
-        n_asked = 0
-
-        def result(self, timeout: float | None = None) -> str:
-            self.n_asked += 1
-            if self.n_asked == 1:
-                raise TimeoutError
-            return "made"
-
-        def done(self) -> bool:
-            return True
-
     with AlphaStream() as stream:
-        stream._slow["key"] = JustDone()  # type: ignore[assignment]
+        stream._slow["key"] = made = JustDone[str]()
+        made.set_result("made")
         assert stream._in_time(0, "key", SQUARE_GEOMETRY, 0.0, 1 << 30, lambda: "made again") == "made"
         assert not stream._slow
 
 
-# The loop.
+def test_a_frame_that_is_there_just_when_the_time_box_ends() -> None:
+    with alphastream_gpu.open(FILE, config=Config(prefetch_frames=0)) as stream:
+        session = stream._session
+        assert session is not None
+        session._pending[3] = pending = session_module._Pending()
+        pending.future = JustDone()
+        pending.future.set_result(SQUARE_GEOMETRY)
+        assert stream.get_geometry(3) is SQUARE_GEOMETRY
+        assert stream.stats().timeouts == 0
+
+
+# Threads and the loop.
+
+
+def test_a_pool_that_is_shut_down_does_not_blame_the_system() -> None:
+    pool = Workers(1)
+    pool.shutdown()
+    with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
+        pool.submit(int)
+
+
+def test_what_is_given_up_before_its_thread_runs_is_not_done() -> None:
+    future: Future[int] = Future()
+    future.cancel()
+    _carry_out(future, pytest.fail)
+    assert future.cancelled()
 
 
 def test_a_lease_is_released_once() -> None:
