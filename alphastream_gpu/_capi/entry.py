@@ -136,9 +136,8 @@ class Entry:
         mask = None if player is None else player.frame(frame_index)
         if mask is None:
             return self._null
-        return self._ffi.cast(
-            "void*", mask.__array_interface__["data"][0]
-        )  # mask.ctypes would take as long as the rest
+        # Not mask.ctypes, which would take as long as all the rest.
+        return self._ffi.cast("void*", mask.__array_interface__["data"][0])
 
     def get_triangle_strip_vertices(self, handle: Any, frame_index: int, out_vertices: Any, out_count: Any) -> bool:
         player = self._player(handle)

@@ -221,9 +221,8 @@ class Passes:
             self._drawing.viewport(0, 0, *size)
             edges = np.zeros((MAX_LAYERS, 4), np.int32)
             edges[: len(boxes)] = boxes
-            np.maximum(
-                edges[:, 2:] + 1, edges[:, :2], out=edges[:, 2:]
-            )  # an empty box shall be nothing, not turned over
+            # An empty box shall be nothing, not turned over.
+            np.maximum(edges[:, 2:] + 1, edges[:, :2], out=edges[:, 2:])
             self._target_boxes.write(edges)
             self._target_layers.write(np.array([*layers, *[0] * (MAX_LAYERS - len(layers))], np.int32))
             self._whole.render(moderngl.TRIANGLE_STRIP, vertices=4, instances=len(layers))
