@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
+from badserver import Server
 
 from alphastream_gpu import ByteRange, ClosedError, FrameTimeoutError, HttpSource, TransportError
 from alphastream_gpu._sources._base import SilentServerError
@@ -203,3 +205,13 @@ def test_an_address_that_is_signed_anew_while_another_request_is_under_way() -> 
             assert asked == ["/0", "/0", "/0", "/1", "/1"]
 
     asyncio.run(run())
+
+
+def test_a_server_of_the_tests_that_ends_while_clients_come_leaves_nothing_open() -> None:
+    """What it left open, a later test would be blamed for."""
+    for _ in range(20):
+        with Server(DATA) as server:
+            clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(3)]
+        for client in clients:
+            client.close()
+    gc.collect()
