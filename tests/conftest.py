@@ -17,6 +17,10 @@ from support import sample_geometries
 import alphastream_gpu
 from alphastream_gpu import FrameGeometry, GLUnavailableError, MaskRenderer
 
+# With threads, Mesa's software driver may free a lock that one of them holds: one run of the tests in sixty crashed. It
+# reads this when it starts; the tests' subprocesses inherit it. docs/headless.md has the whole story.
+os.environ.setdefault("LP_NUM_THREADS", "0")
+
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 # For mutation testing: the same examples each time, and no time spent on making a failing one smaller.
 settings.register_profile(
