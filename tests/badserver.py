@@ -72,7 +72,7 @@ class Server:
 
     def __enter__(self) -> Server:
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()), name="badserver")
+        self._thread = threading.Thread(target=self._run, name="badserver")
         self._thread.start()
         self._ready.wait()
         return self
@@ -85,6 +85,11 @@ class Server:
 
     def url(self, path: str = "/person.asvp") -> str:
         return f"http://127.0.0.1:{self.port}{path}"
+
+    def _run(self) -> None:
+        # Windows' own loop always has a task that waits for the next client, and _main would wait for that one.
+        with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+            runner.run(self._main())
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -103,7 +108,9 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for writer in self._writers:
-            writer.transport.abort()  # whoever does not read would keep it open
+            writer.close()
+            if writer.transport.get_write_buffer_size():  # whoever does not read would keep it open
+                writer.transport.abort()
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Called, not awaited, so that no connection is unknown between its coming and its task's first step."""

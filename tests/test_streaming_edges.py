@@ -175,6 +175,10 @@ def test_an_iteration_that_is_cancelled_while_it_reads() -> None:
             reading.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await reading
+            session = stream._session
+            assert session is not None
+            while session._tasks:  # the read ends, too, although the source still hangs
+                await asyncio.sleep(0.001)
             source.is_open = True
             assert await stream.frame(599) == SQUARE_GEOMETRY
 
@@ -264,10 +268,18 @@ def test_what_arrives_after_it_was_given_up() -> None:
         assert not any(entry.future.done() for entry in late)  # closing ends the waits
 
 
-def test_a_fetch_that_breaks_ends_the_waits_for_its_frames() -> None:
+def test_a_fetch_that_breaks_ends_the_waits_for_its_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be it by a fault of our own, or because it is cancelled: nobody hangs, and asking again works."""
+
+    def fail(*arguments: Any) -> None:
+        raise ArithmeticError("a fault")
+
     with alphastream_gpu.open(FILE, config=Config(prefetch_frames=0)) as stream:
         session = stream._session
         assert session is not None
+        with monkeypatch.context() as patch, pytest.raises(ArithmeticError, match="a fault"):
+            patch.setattr(session_module, "_decode_each", fail)
+            asyncio.run(stream.frame(3))
         for cause, expected in ((MemoryError("none left"), MemoryError), (asyncio.CancelledError(), ClosedError)):
             entries = [session_module._Pending(), session_module._Pending()]
             session._pending.update({3: entries[0], 4: entries[1]})
@@ -339,7 +351,7 @@ def test_a_frame_that_is_there_just_when_the_time_box_ends() -> None:
 def test_a_pool_that_is_shut_down_does_not_blame_the_system() -> None:
     pool = Workers(1)
     pool.shutdown()
-    with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
+    with pytest.raises(RuntimeError, match="after shutdown$"):
         pool.submit(int)
 
 
