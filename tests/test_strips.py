@@ -13,12 +13,12 @@ import moderngl
 import numpy as np
 import oracle
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from support import NATIVE, SAMPLE, channels_of, frames, geometry_of
 
 import alphastream_gpu
-from alphastream_gpu import Config, ErrorCode, FrameGeometry, FrameNotFoundError, FrameTimeoutError, rasterize
+from alphastream_gpu import Config, ErrorCode, FrameGeometry, FrameNotFoundError, FrameTimeoutError, _strips, rasterize
 from alphastream_gpu._raster.grid import grid_of
 from alphastream_gpu._raster.outline import outline_pixels
 from alphastream_gpu._raster.segments import segments_of
@@ -111,8 +111,40 @@ def test_cover_strips_of_every_sample_frame(drawer: Drawer, geometries: list[Fra
 
 @hypothesis_settings(max_examples=150)
 @given(channels=frames(low=0, high=63))
+@example(channels=[[(0, 0), (1, 61), (0, 61), (44, 21), (1, 22), (22, 41)]])  # a hole that touches the outline
 def test_cover_strips_of_random_frames(drawer: Drawer, channels: Any) -> None:
     _check_cover(geometry_of(channels), drawer, (64, 64))
+
+
+def test_cover_strips_of_channels_that_touch_themselves(drawer: Drawer) -> None:
+    """Many points on a coarse grid: holes touch outlines, several lines cross in one place."""
+    random = np.random.default_rng(6)
+    for count in random.integers(3, 61, 300):
+        ring = 8 * random.integers(0, 21, (int(count), 2))
+        _check_cover(geometry_of([[(int(x), int(y)) for x, y in ring]]), drawer, (168, 168))
+
+
+# What manifold3d 3.5 triangulates wrongly unless it is turned: a hole that touches its outline at the right.
+TOUCHING = [
+    *[(4, 1), (5, 1), (4, 3), (0, 5), (7, 0), (3, 6), (5, 4), (4, 2)],
+    *[(7, 4), (1, 8), (3, 8), (1, 0), (5, 1), (7, 4), (8, 2)],
+]
+
+
+def test_cover_strips_that_the_triangulator_gets_wrong(drawer: Drawer, monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = [(8 * x, 8 * y) for x, y in TOUCHING]
+    square = [(66, 66), (66, 70), (70, 70), (70, 66)]
+    _check_cover(geometry_of([square, channel]), drawer, (72, 72))
+    tried = []
+
+    def wrong(ring: np.ndarray, epsilon: float) -> np.ndarray:
+        tried.append(ring)
+        size = 2 if len(tried) == 4 else 9  # three turns of the second time
+        return np.array([[(0, 0), (0, size), (size, 0)]], np.float64)
+
+    monkeypatch.setattr(_strips, "_triangles", wrong)
+    assert np.abs(geometry_of([square]).triangle_strip()).max() == 2
+    assert len(tried) == 5
 
 
 @given(channels=frames(low=0, high=63))
@@ -196,6 +228,16 @@ def test_strips_of_a_stream() -> None:
 def test_a_strip_that_is_not_there_in_time() -> None:
     with alphastream_gpu.open(SAMPLE, config=Config(get_frame_timebox=0)) as stream, pytest.raises(FrameTimeoutError):
         stream.get_triangle_strip_vertices(99)
+
+
+def test_strips_at_the_ends_of_int32() -> None:
+    low, high = -(2**31), 2**31 - 1
+    for channel in ([(low, low), (0, low), (0, 0), (low, 0)], [(0, 0), (high, 0), (high, high), (0, high)]):
+        strip = geometry_of([channel]).triangle_strip().reshape(-1, 5, 2)
+        assert len(strip) == 2
+        assert {tuple(corner) for corner in strip.reshape(-1, 2).tolist()} == {
+            tuple(map(np.float32, p)) for p in channel
+        }
 
 
 @pytest.mark.parametrize("kind", ["cover", "parity"])
