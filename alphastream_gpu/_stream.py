@@ -39,7 +39,7 @@ from ._raster import rasterize
 from ._raster.coverage import check_size
 from ._reader import StreamReader
 from ._session import Session
-from ._sources import Source, SourceLike, as_source
+from ._sources import Source, SourceLike, open_source
 from ._stats import LastError, Stats, new_counters
 from ._timebase import frame_at, time_of
 from ._workers import Workers
@@ -586,7 +586,7 @@ class AlphaStream:
         opened: Source | None = None
         try:
             async with asyncio.timeout(config.init_timeout):
-                opened = await asyncio.to_thread(as_source, source, config)
+                opened = await open_source(source, config)
                 reader = await StreamReader.open(opened, key=key, strict=strict, config=config)
             session = Session(reader, config, self._loop, self._pool, self._counters, self._lock)
             session.on_delivered = partial(_more_geometry, self._masks, self._strips)

@@ -8,16 +8,26 @@ import asyncio
 import os
 import socket
 import sys
+import threading
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import NO_FILE, SAMPLE, SQUARE, asvp_of, block_of
+from support import NO_FILE, SAMPLE, SQUARE, asvp_of, block_of, wait_until
 
 import alphastream_gpu
-from alphastream_gpu import ByteRange, ClosedError, Config, FileSource, MemorySource, Source, TransportError
-from alphastream_gpu._sources import _file, as_source
+from alphastream_gpu import (
+    ByteRange,
+    ClosedError,
+    Config,
+    FileSource,
+    FrameTimeoutError,
+    MemorySource,
+    Source,
+    TransportError,
+)
+from alphastream_gpu._sources import _file, _select, as_source, open_source
 from alphastream_gpu._sources._base import resource_name_of
 
 DATA = bytes(range(256)) * 4
@@ -213,6 +223,41 @@ def test_what_an_argument_means(tmp_path: Path) -> None:
         as_source("ftp://host/x.asvp", config)
     with pytest.raises(ValueError, match="no host"):
         as_source("file://elsewhere/x.asvp", config)
+
+
+def test_a_file_that_opens_when_nobody_waits_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "slow.asvp"
+    path.write_bytes(asvp_of([block_of(SQUARE)]))
+    waits = threading.Event()
+    opened: list[FileSource] = []
+
+    class Slow(FileSource):
+        def __init__(self, path: str, *, buffer_bytes: int) -> None:
+            waits.wait()
+            super().__init__(path, buffer_bytes=buffer_bytes)
+            opened.append(self)
+
+    monkeypatch.setattr(_select, "FileSource", Slow)
+    with pytest.raises(FrameTimeoutError, match="header and table not read"):
+        alphastream_gpu.open(path, config=Config(init_timeout=0.1))
+    assert not opened
+    waits.set()
+    wait_until(lambda: bool(opened) and "closed" in repr(opened[0]))
+
+
+def test_a_file_that_is_open_just_when_nobody_waits_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "late.asvp"
+    path.write_bytes(DATA)
+    opened: list[Source] = []
+
+    async def cancelled(function: Callable[..., Source], *args: object) -> None:
+        opened.append(function(*args))
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(asyncio, "to_thread", cancelled)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(open_source(path, Config()))
+    assert "closed" in repr(opened[0])
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,10 @@ class FileSource(Source):
         return data
 
     async def aclose(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        """:meth:`aclose` for who has no event loop."""
         file, self._file = self._file, None
         mapping, self._map = self._map, None
         if mapping is not None:

@@ -4,7 +4,9 @@ Which source a caller's argument means. The only place that knows the list.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -14,7 +16,7 @@ from ._file import FileSource
 from ._http import HttpSource
 from ._memory import MemorySource
 
-__all__ = ["SourceLike", "as_source"]
+__all__ = ["SourceLike", "as_source", "open_source"]
 
 SourceLike: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | Source"
 """A path, a URL, a bytes-like object, or a :class:`Source`."""
@@ -39,6 +41,50 @@ def as_source(source: SourceLike, config: Config) -> Source:
         raise TypeError(
             f"source: expected a path, a URL, a contiguous bytes-like object or a Source, found {type(source).__name__}"
         ) from None
+
+
+async def open_source(source: SourceLike, config: Config) -> Source:
+    """
+    :func:`as_source` in a thread, since a path may hang in the system. Whoever is cancelled meanwhile leaves nothing
+    open: what the thread opens then, it closes.
+
+    Errors as of :func:`as_source`.
+    """
+    if isinstance(source, Source):
+        return source
+    opening = _Opening()
+    try:
+        return await asyncio.to_thread(opening.open, source, config)
+    except BaseException:
+        opened = opening.give_up()
+        if opened is not None:
+            await opened.aclose()
+        raise
+
+
+class _Opening:
+    """A source that a thread opens for somebody who may give up before it is there."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_awaited = True
+        self._opened: Source | None = None
+
+    def open(self, source: SourceLike, config: Config) -> Source:
+        """For the thread."""
+        opened = as_source(source, config)
+        with self._lock:
+            self._opened = opened
+            is_awaited = self._is_awaited
+        if not is_awaited and isinstance(opened, FileSource):  # the others hold nothing before they are read
+            opened._close()
+        return opened
+
+    def give_up(self) -> Source | None:
+        """The source if it is open already; if not, the thread will close it."""
+        with self._lock:
+            self._is_awaited = False
+            return self._opened
 
 
 def _from_text(text: str, config: Config) -> Source:
