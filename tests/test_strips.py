@@ -124,27 +124,57 @@ def test_cover_strips_of_channels_that_touch_themselves(drawer: Drawer) -> None:
         _check_cover(geometry_of([[(int(x), int(y)) for x, y in ring]]), drawer, (168, 168))
 
 
-# What manifold3d 3.5 triangulates wrongly unless it is turned: a hole that touches its outline at the right.
-TOUCHING = [
-    *[(4, 1), (5, 1), (4, 3), (0, 5), (7, 0), (3, 6), (5, 4), (4, 2)],
-    *[(7, 4), (1, 8), (3, 8), (1, 0), (5, 1), (7, 4), (8, 2)],
+# Channels that Clipper2 or manifold3d cut wrongly when they are not shifted.
+WRONG_UNSHIFTED = [
+    [
+        (4, 1),
+        (5, 1),
+        (4, 3),
+        (0, 5),
+        (7, 0),
+        (3, 6),
+        (5, 4),
+        (4, 2),
+        (7, 4),
+        (1, 8),
+        (3, 8),
+        (1, 0),
+        (5, 1),
+        (7, 4),
+        (8, 2),
+    ],
+    [(13, 10), (9, 5), (9, 4), (19, 19), (4, 1), (18, 9), (4, 17)],
+    [(7, 4), (5, 6), (4, 5), (6, 5), (5, 0), (8, 8), (0, 5)],
+    [(0, 0), (0, 4), (4, 5), (3, 0), (3, 3), (0, 1), (1, 4), (5, 2)],
 ]
 
 
-def test_cover_strips_that_the_triangulator_gets_wrong(drawer: Drawer, monkeypatch: pytest.MonkeyPatch) -> None:
-    channel = [(8 * x, 8 * y) for x, y in TOUCHING]
-    square = [(66, 66), (66, 70), (70, 70), (70, 66)]
-    _check_cover(geometry_of([square, channel]), drawer, (72, 72))
-    tried = []
+@pytest.mark.parametrize("scale", [1, 4, 8])
+@pytest.mark.parametrize("channel", WRONG_UNSHIFTED)
+def test_cover_strips_of_channels_that_are_hard_to_cut(
+    drawer: Drawer, channel: list[tuple[int, int]], scale: int
+) -> None:
+    _check_cover(geometry_of([[(scale * x, scale * y) for x, y in channel]]), drawer, (160, 160))
 
-    def wrong(ring: np.ndarray, epsilon: float) -> np.ndarray:
-        tried.append(ring)
-        size = 2 if len(tried) == 4 else 9  # three turns of the second time
+
+def test_a_channel_that_is_cut_wrongly_is_cut_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few times, and the best is taken; what is right beside it stays."""
+    right, wrong = [(40, 40), (40, 50), (50, 50), (50, 40)], [(0, 0), (0, 9), (9, 9), (9, 0)]
+    sizes = iter([9, 7, 2, 3])
+    n_cut = 0
+
+    def triangles(ring: np.ndarray) -> np.ndarray:
+        nonlocal n_cut
+        n_cut += 1
+        if ring.max() > 20:
+            return np.array([[(40, 40), (50, 40), (40, 50)]], np.float64)
+        size = next(sizes)
         return np.array([[(0, 0), (0, size), (size, 0)]], np.float64)
 
-    monkeypatch.setattr(_strips, "_triangles", wrong)
-    assert np.abs(geometry_of([square]).triangle_strip()).max() == 2
-    assert len(tried) == 5
+    monkeypatch.setattr(_strips, "_triangles", triangles)
+    strip = geometry_of([right, wrong]).triangle_strip().reshape(-1, 5, 2)
+    assert strip[:, 1:4].tolist() == [[[40, 40], [50, 40], [40, 50]], [[0, 0], [0, 2], [2, 0]]]
+    assert n_cut == 5
 
 
 @given(channels=frames(low=0, high=63))
