@@ -26,6 +26,7 @@ from ._config import Config
 from ._exceptions import (
     AlphaStreamError,
     ClosedError,
+    DecodeError,
     ErrorCode,
     FrameTimeoutError,
     NotReadyError,
@@ -178,7 +179,7 @@ class AlphaStream:
             FrameTimeoutError: not there within the time box; it is still coming, so ask again.
             FrameNotFoundError: outside the stream.
             NotReadyError: nothing is loaded, or another source was loaded meanwhile.
-            DecodeError: this frame is malformed; others may be fine.
+            DecodeError: this frame is malformed, or its outlines cross too often to be cut; others may be fine.
             TransportError: the source failed.
             ClosedError: the stream is closed, also while waiting.
         """
@@ -188,7 +189,7 @@ class AlphaStream:
             self._make_ahead(session, index, None)
             strip = self._strips.get(index, (session, "cover"))
             if strip is None:
-                make = partial(_make_strip, geometry, (session, "cover"))
+                make = partial(_make_strip_of, index, geometry, (session, "cover"))
                 strip = self._in_time(index, (session, index, "cover"), geometry, deadline, 0, make)
                 self._strips.keep(index, (session, "cover"), strip)
         except ClosedError:
@@ -636,6 +637,16 @@ def _make_strip(geometry: FrameGeometry, variant: tuple[Session, Literal["cover"
     strip = geometry.triangle_strip(variant[1])
     strip.setflags(write=False)
     return strip
+
+
+def _make_strip_of(
+    index: int, geometry: FrameGeometry, variant: tuple[Session, Literal["cover"]]
+) -> npt.NDArray[np.float32]:
+    """:func:`_make_strip`, whose error says of which frame."""
+    try:
+        return _make_strip(geometry, variant)
+    except DecodeError as exc:
+        raise DecodeError(f"frame {index}: {exc}", frame_index=index) from exc
 
 
 class _TimeBoxEndedError(FrameTimeoutError):

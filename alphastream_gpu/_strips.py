@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._aligned import aligned_empty
+from ._crossings import cannot_be_many, check_crossings
 
 __all__ = ["cover_strip", "parity_strip"]
 
@@ -35,7 +36,10 @@ triangulator alone, turning a wrong channel by 90 degrees, resolving outlines tw
 _EPSILON = 1e-6
 """How far Clipper2's corners may be from where they should be, in native pixels; it rounds to 2^-27."""
 _ATTEMPTS = 4
-"""Shifts that are tried where the first one's triangles are wrong: in 7 of the 335,000."""
+"""
+Shifts that are tried where the first one's triangles are wrong: in 7 of the 335,000. Only frames that are small enough
+not to need a count of crossings are cut again, for points can lie so that only the first shift has few.
+"""
 
 
 def cover_strip(points: Points, channel_offsets: Offsets) -> Strip:
@@ -50,14 +54,20 @@ def cover_strip(points: Points, channel_offsets: Offsets) -> Strip:
         float32 (m, 2): five vertices a triangle, of which the first and the last are repeated, so that what lies
         between neighbouring triangles has no area. The channels' own points are exact; where lines cross, they do so
         as if their ends were up to `_SHIFT` away.
+
+    Raises:
+        DecodeError: the outlines cross too often to be cut within bounds (:mod:`._crossings`).
     """
     bounds = [(first, stop) for first, stop in pairwise(channel_offsets.tolist()) if stop - first >= 3]
     if not bounds:
         return aligned_empty((0, 2), np.float32)
     shifted = _shifted(points, 0)
+    is_small = cannot_be_many(channel_offsets)
+    if not is_small:
+        check_crossings(points, shifted, channel_offsets)
     parts = [_triangles(shifted[first:stop]) for first, stop in bounds]
     triangles = np.concatenate(parts)
-    if _turned_over(triangles) > _EPSILON:
+    if is_small and _turned_over(triangles) > _EPSILON:
         triangles = np.concatenate(
             [_best(part, points[first:stop]) for part, (first, stop) in zip(parts, bounds, strict=True)]
         )

@@ -35,7 +35,8 @@ WHAT_TO_DO = {
     ErrorCode.DECODE: "A frame: skip it, others may be fine. A file: it is damaged, or the [key](keys.md) is wrong.",
     ErrorCode.TRANSPORT: "Ask again; the message tells what failed. Nothing is remembered as failed.",
     "AlphaStreamError": "Catch it to catch all of them.",
-    "DecodeError": "See which frame the message names. Is it over a limit, raise `max_frame_bytes` or `max_frames`.",
+    "DecodeError": "See which frame the message names. Is it over a limit, raise `max_frame_bytes` or `max_frames`;"
+    " where a cover strip is refused, use the mask.",
     "KeyMismatchError": "Check the four things that a [key](keys.md) is made from; the message lists them.",
     "TransportError": "Try again, or see to the disk, the network or the server.",
     "FrameNotFoundError": "Ask for an index from 0 to `frame_count - 1`.",
