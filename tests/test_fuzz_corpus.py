@@ -8,7 +8,7 @@ import importlib
 from pathlib import Path
 
 import pytest
-from fuzz import CORPUS, TARGETS
+from fuzz import CORPUS, TARGETS, stop_measuring
 
 FOLDER = Path(__file__).parent / "fuzz" / CORPUS
 
@@ -19,9 +19,12 @@ def test_every_input_of_the_corpus(target: str) -> None:
     check = importlib.import_module(f"fuzz.{target}").check
     files = sorted((FOLDER / target).iterdir())
     assert files
-    for path in files:
-        try:
-            check(path.read_bytes(), always_measure=True)
-        except BaseException as exc:
-            exc.add_note(f"with {path}")
-            raise
+    try:
+        for path in files:
+            try:
+                check(path.read_bytes(), always_measure=True)
+            except BaseException as exc:
+                exc.add_note(f"with {path}")
+                raise
+    finally:
+        stop_measuring(patience=5)
