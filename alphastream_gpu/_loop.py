@@ -20,7 +20,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from ._exceptions import TransportError
-from ._workers import Unjoined, no_thread
+from ._workers import Unjoined, join, no_thread
 
 __all__ = ["LoopLease"]
 
@@ -70,7 +70,7 @@ class _LoopThread:
     def stop(self) -> None:
         """End the loop and wait for the thread."""
         self.loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
+        join([self._thread])
 
 
 class _Shared:

@@ -92,9 +92,9 @@ class AlphaStream:
         self._pending: set[Future[Any]] = set()
         self._closers: set[asyncio.Future[None]] = set()
         self._loop = LoopLease()
-        self._pool = Workers(self._config.decode_workers, thread_name_prefix="alphastream-decode")
+        self._pool = Workers(self._config.decode_workers, "alphastream-decode")
         n_workers, n_ahead = self._config.raster_workers, self._config.ready_frames
-        self._raster_pool = Workers(n_workers, thread_name_prefix="alphastream-raster")
+        self._raster_pool = Workers(n_workers, "alphastream-raster")
         self._masks = MadeAhead(partial(_make_mask, self._config.native_size), n_ahead, n_workers, self._raster_pool)
         self._slow: OrderedDict[Hashable, Future[Any]] = OrderedDict()
         self._strips = MadeAhead(_make_strip, n_ahead, n_workers, self._raster_pool)

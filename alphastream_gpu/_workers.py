@@ -4,26 +4,43 @@ Workers: the threads that do what takes long, and those that do what nothing can
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from threading import Thread
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from ._exceptions import NotReadyError
 
-__all__ = ["Unjoined", "Workers", "no_thread"]
+__all__ = ["Unjoined", "Workers", "join", "no_thread"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_END_SECONDS: Final = 1.0
+"""For a thread that has ended for Python: it takes microseconds more, unless the machine is busy elsewhere."""
 
 
 class Workers(ThreadPoolExecutor):
     """
     A pool of threads that says by an error of ours when the system has no thread for it.
+
+    Args:
+        n_workers: threads at most.
+        name: what their names begin with; without, what ``ThreadPoolExecutor`` thinks of.
     """
 
     _is_shut = False
+
+    def __init__(self, n_workers: int, name: str = "") -> None:
+        self._started: list[Thread] = []
+        super().__init__(n_workers, name, initializer=self._note)
+
+    def _note(self) -> None:
+        self._started.append(threading.current_thread())
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """
@@ -41,9 +58,11 @@ class Workers(ThreadPoolExecutor):
             raise no_thread(exc) from exc
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """As of every executor."""
+        """As of every executor; whoever waits, waits as :func:`join` does."""
         self._is_shut = True
         super().shutdown(wait, cancel_futures=cancel_futures)
+        if wait:
+            join(self._started)
 
 
 class Unjoined(ThreadPoolExecutor):
@@ -85,6 +104,28 @@ def _carry_out(future: Future[Any], function: Callable[[], Any]) -> None:
         future.set_exception(exc)
     else:
         future.set_result(result)
+
+
+def join(threads: Iterable[Thread], deadline: float | None = None) -> None:
+    """
+    Wait until threads have ended, also for the system.
+
+    ``Thread.join`` returns when Python has done with a thread. Libraries have not: when the thread's own data is freed,
+    OpenSSL frees what it keeps for it, and so does its exit handler. Where a process ended in that very moment, both
+    freed the same, and it aborted ("corrupted size vs. prev_size in fastbins"). Only Linux tells when a thread is gone;
+    elsewhere this is ``Thread.join``.
+
+    Args:
+        threads: of Python's, started, and not the one that asks.
+        deadline: by `time.monotonic`, when to give up; None waits for Python's part without end.
+    """
+    threads = list(threads)
+    for thread in threads:
+        thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+    end = time.monotonic() + _END_SECONDS if deadline is None else deadline
+    for thread in threads:
+        while os.path.exists(f"/proc/self/task/{thread.native_id}") and time.monotonic() < end:
+            time.sleep(0.0001)
 
 
 def no_thread(cause: RuntimeError) -> NotReadyError:

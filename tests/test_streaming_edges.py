@@ -5,8 +5,11 @@ Streams at moments that playing seldom meets: closed, replaced or given up just 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
+import sys
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -40,7 +43,7 @@ from alphastream_gpu import _session as session_module
 from alphastream_gpu import _stream as stream_module
 from alphastream_gpu._cipher import cipher_for
 from alphastream_gpu._loop import LoopLease
-from alphastream_gpu._workers import Workers, _carry_out
+from alphastream_gpu._workers import Workers, _carry_out, join
 
 T = TypeVar("T")
 
@@ -353,6 +356,51 @@ def test_a_pool_that_is_shut_down_does_not_blame_the_system() -> None:
     pool.shutdown()
     with pytest.raises(RuntimeError, match="after shutdown$"):
         pool.submit(int)
+
+
+class LibraryData:
+    """What a C library keeps for threads, as OpenSSL does; freeing it takes a while."""
+
+    def __init__(self) -> None:
+        self.kept = 0
+        self.freed = 0
+        self._key = ctypes.c_uint()
+        self._libc = ctypes.CDLL(None)
+        self._free = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self._freeing)
+        assert self._libc.pthread_key_create(ctypes.byref(self._key), self._free) == 0
+
+    def keep(self) -> None:
+        """For the thread that calls."""
+        assert self._libc.pthread_setspecific(self._key, ctypes.c_void_p(1)) == 0
+        self.kept += 1
+
+    def _freeing(self, value: int) -> None:
+        time.sleep(0.1)
+        self.freed += 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when a thread is gone")
+def test_threads_are_gone_when_a_stream_is_closed() -> None:
+    """Not only for Python: libraries free what they keep for a thread after that, and must not do so at exit."""
+    data = LibraryData()
+    stream = alphastream_gpu.open(FILE, config=Config(decode_workers=1, raster_workers=1))
+    stream._pool.submit(data.keep).result(10)
+    stream._raster_pool.submit(data.keep).result(10)
+    stream._loop.call_soon(data.keep)
+    wait_until(lambda: data.kept == 3)
+    stream.close()
+    assert data.freed == 3
+
+
+def test_waiting_for_a_thread_ends_at_the_deadline() -> None:
+    gate = threading.Event()
+    thread = threading.Thread(target=gate.wait)
+    thread.start()
+    join([thread], time.monotonic() + 0.01)
+    assert thread.is_alive()
+    gate.set()
+    join([thread])
+    assert not thread.is_alive()
 
 
 def test_what_is_given_up_before_its_thread_runs_is_not_done() -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from .._workers import join
 from .player import Player
 
 __all__ = ["Handles"]
@@ -49,7 +50,7 @@ class Handles:
 
     def destroy_all(self, patience: float) -> None:
         """
-        Close all, side by side, as at exit.
+        Close all, side by side, as at exit, and wait for the threads of those that are being closed already, too.
 
         Args:
             patience: seconds to wait for them in all. One that is in the middle of an enormous frame would take longer;
@@ -62,5 +63,9 @@ class Handles:
         closing = [threading.Thread(target=player.close, daemon=True) for player in players]
         for thread in closing:
             thread.start()
-        for thread in closing:
-            thread.join(max(0.0, deadline - time.monotonic()))
+        join([*closing, *filter(_will_end, threading.enumerate())], deadline)
+
+
+def _will_end(thread: threading.Thread) -> bool:
+    """Whether it is the library's, and does not end only when the system does: looking a name up may hang there."""
+    return thread.name.startswith("alphastream-") and thread.name != "alphastream-call"
