@@ -93,8 +93,8 @@ class FrameGeometry:
         Raises:
             ValueError: another `kind`.
             DecodeError: a cover strip would cost too much: the outlines cross more than 65,536 times, or a channel has
-                more than 8,192 points (of several, the root of the sum of squares counts). The mask and the parity
-                strip are there all the same.
+                more than 8,192 points, or two have 5,792 (the root of the sum of squares counts). The mask and the
+                parity strip are there all the same.
         """
         from ._strips import cover_strip, parity_strip
 
