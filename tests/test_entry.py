@@ -12,6 +12,7 @@ import pytest
 from support import SQUARE, asvp_of, block_of, wait_until
 
 from alphastream_gpu._capi.entry import Entry
+from alphastream_gpu._capi.handles import Handles
 
 
 @pytest.mark.parametrize("bad", ["null", "empty", "not UTF-8", "missing"])
@@ -66,3 +67,20 @@ def test_the_last_stream_ends_also_where_no_thread_can_be_had(tmp_path: Path, mo
     finally:
         entry.exit()
     wait_until(lambda: not any(thread.name.startswith("alphastream") for thread in threading.enumerate()))
+
+
+@pytest.mark.parametrize("name", ["MainThread", "alphastream-loop"])
+def test_exit_waits_for_what_is_closing_already(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But neither for the thread that asks, nor for one that another has not started yet."""
+    gate = threading.Event()
+    closing = threading.Thread(target=gate.wait, name="alphastream-leaving")
+    closing.start()
+    starting = threading.Thread(name="alphastream-decode_0")
+    monkeypatch.setitem(threading._limbo, starting, starting)  # type: ignore[attr-defined]
+    monkeypatch.setattr(threading.current_thread(), "name", name)
+    opener = threading.Timer(0.1, gate.set)
+    opener.start()
+    Handles().destroy_all(30)
+    assert gate.is_set()
+    assert not closing.is_alive()
+    opener.join()

@@ -67,5 +67,13 @@ class Handles:
 
 
 def _will_end(thread: threading.Thread) -> bool:
-    """Whether it is the library's, and does not end only when the system does: looking a name up may hang there."""
-    return thread.name.startswith("alphastream-") and thread.name != "alphastream-call"
+    """
+    Whether it is the library's and can be waited for: not one that looks a name up, which may hang in the system, nor
+    one that is just being started, nor the one that asks.
+    """
+    return (
+        thread.name.startswith("alphastream-")
+        and thread.name != "alphastream-call"
+        and thread.is_alive()
+        and thread is not threading.current_thread()
+    )
