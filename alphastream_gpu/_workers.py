@@ -37,10 +37,8 @@ class Workers(ThreadPoolExecutor):
 
     def __init__(self, n_workers: int, name: str = "") -> None:
         self._started: list[Thread] = []
-        super().__init__(n_workers, name, initializer=self._note)
-
-    def _note(self) -> None:
-        self._started.append(threading.current_thread())
+        # No method of the pool: its threads, which keep what they begin with, would keep the pool, if it is dropped.
+        super().__init__(n_workers, name, initializer=partial(_note, self._started))
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """
@@ -93,6 +91,10 @@ class Unjoined(ThreadPoolExecutor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Nothing to wait for."""
+
+
+def _note(started: list[Thread]) -> None:
+    started.append(threading.current_thread())
 
 
 def _carry_out(future: Future[Any], function: Callable[[], Any]) -> None:

@@ -392,6 +392,17 @@ def test_threads_are_gone_when_a_stream_is_closed() -> None:
     assert data.freed == 3
 
 
+def test_workers_that_are_dropped_end() -> None:
+    """As those of every executor do."""
+    pool = Workers(1, "alphastream-dropped")
+    thread = pool.submit(threading.current_thread).result(10)
+    left = weakref.ref(pool)
+    del pool
+    wait_until(lambda: left() is None)
+    thread.join(10)
+    assert not thread.is_alive()
+
+
 def test_waiting_for_a_thread_ends_at_the_deadline() -> None:
     gate = threading.Event()
     thread = threading.Thread(target=gate.wait)
