@@ -8,6 +8,7 @@ import asyncio
 import operator
 import time
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from itertools import pairwise
 
 import numpy as np
@@ -64,7 +65,13 @@ class StreamReader:
 
     @classmethod
     async def open(
-        cls, source: Source, *, key: AsvrKey | None = None, strict: bool = True, config: Config
+        cls,
+        source: Source,
+        *,
+        key: AsvrKey | None = None,
+        strict: bool = True,
+        config: Config,
+        executor: Executor | None = None,
     ) -> StreamReader:
         """
         Read header and table.
@@ -74,17 +81,19 @@ class StreamReader:
             key: for an ASVR; without it the source is read as ASVP.
             strict: refuse an ASVP with other magic bytes.
             config: limits.
+            executor: whose threads derive the key and read the table; None is the running loop's.
 
         Raises:
             DecodeError: what FORMAT says a reader refuses. KeyMismatchError when the table does not open.
             TransportError: the source failed.
         """
+        loop = asyncio.get_running_loop()
         started = time.monotonic()
         first = await _read(source, ByteRange(0, FIRST_READ_BYTES), "header")
         open_seconds = time.monotonic() - started
         cipher = None
         if key is not None:
-            cipher = await asyncio.to_thread(cipher_for, key, source.name)  # scrypt takes some 50 ms
+            cipher = await loop.run_in_executor(executor, cipher_for, key, source.name)  # scrypt takes some 50 ms
             head = cipher.header_and_table(first[:HEADER_BYTES])
             header = parse_asvr_header(head)
         else:
@@ -94,7 +103,8 @@ class StreamReader:
             if cipher is not None:
                 table = cipher.header_and_table(table)
             # Off the loop, which all streams share: a table of the largest size takes half a second.
-            sizes = await asyncio.to_thread(_inflate_table, memoryview(table)[HEADER_BYTES:], header, config)
+            deflated = memoryview(table)[HEADER_BYTES:]
+            sizes = await loop.run_in_executor(executor, _inflate_table, deflated, header, config)
         except OverLimitError:
             raise
         except DecodeError as exc:
@@ -102,7 +112,7 @@ class StreamReader:
                 raise
             # A wrong key turns the table's length and content into noise; what it says about them means nothing else.
             raise key_mismatch(key, source.name, str(exc)) from exc
-        index = await asyncio.to_thread(_index_table, sizes, header, source)
+        index = await loop.run_in_executor(executor, _index_table, sizes, header, source)
         reader = cls(source, header, index, cipher, config)
         reader.open_seconds = open_seconds
         reader.reads = 1 if len(table) <= len(first) else 2

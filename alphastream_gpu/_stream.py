@@ -535,7 +535,7 @@ class AlphaStream:
         await asyncio.gather(*self._closers, return_exceptions=True)
 
     def _end_close(self, closing: Future[None]) -> None:
-        """Wait until all is closed and every thread has ended. Never on the loop's own thread."""
+        """Wait until all is closed and the stream's threads have ended. Never on the loop's own thread."""
         try:
             closing.result()
         finally:
@@ -588,7 +588,8 @@ class AlphaStream:
         try:
             async with asyncio.timeout(config.init_timeout):
                 opened = await open_source(source, config)
-                reader = await StreamReader.open(opened, key=key, strict=strict, config=config)
+                # In the stream's threads, which closing waits for: OpenSSL keeps something for each that derives a key.
+                reader = await StreamReader.open(opened, key=key, strict=strict, config=config, executor=self._pool)
             session = Session(reader, config, self._loop, self._pool, self._counters, self._lock)
             session.on_delivered = partial(_more_geometry, self._masks, self._strips)
             with self._lock:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -522,11 +523,12 @@ def test_a_mask_that_gives_way_at_the_last_moment(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("name", ["alphastream-loop", "alphastream-call", "alphastream-decode", "alphastream-raster"])
-def test_no_more_threads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_threads(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A system that gives no thread: NotReadyError, or its code, whatever the thread is for; later it works."""
     start = threading.Thread.start
     channel = np.stack(np.meshgrid(np.arange(40), np.arange(40)), axis=-1).reshape(-1, 2)
-    data = asvp_of([block_of(FrameGeometry(channel, [0, len(channel)]).to_payload())] * 3)
+    path = tmp_path / "three.asvp"
+    path.write_bytes(asvp_of([block_of(FrameGeometry(channel, [0, len(channel)]).to_payload())] * 3))
 
     def refuse(thread: threading.Thread) -> None:
         if thread.name.startswith(name):
@@ -534,11 +536,11 @@ def test_no_more_threads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         start(thread)
 
     async def read() -> int:
-        async with await alphastream_gpu.open_async(data) as stream:
+        async with await alphastream_gpu.open_async(path) as stream:
             return len([geometry async for geometry in stream.frames()])
 
     def play() -> int:
-        with alphastream_gpu.open(data) as stream:
+        with alphastream_gpu.open(path) as stream:
             for _ in range(200):
                 if stream.get_frame(1) is not None:
                     return 3

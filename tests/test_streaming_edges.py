@@ -32,6 +32,7 @@ from alphastream_gpu import (
     ErrorCode,
     FileSource,
     FrameGeometry,
+    FrameTimeoutError,
     MemorySource,
     NotReadyError,
     TransportError,
@@ -39,9 +40,10 @@ from alphastream_gpu import (
 )
 from alphastream_gpu import _exit as exit_module
 from alphastream_gpu import _loop as loop_module
+from alphastream_gpu import _reader as reader_module
 from alphastream_gpu import _session as session_module
 from alphastream_gpu import _stream as stream_module
-from alphastream_gpu._cipher import cipher_for
+from alphastream_gpu._cipher import StreamCipher, cipher_for
 from alphastream_gpu._loop import LoopLease
 from alphastream_gpu._workers import Workers, _carry_out, join
 
@@ -390,6 +392,24 @@ def test_threads_are_gone_when_a_stream_is_closed() -> None:
     wait_until(lambda: data.kept == 3)
     stream.close()
     assert data.freed == 3
+
+
+def test_a_key_that_is_being_derived_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also by an opening that ran out of time: OpenSSL keeps something for the thread that derives it."""
+    is_derived = threading.Event()
+
+    def slowly(key: AsvrKey, name: str) -> StreamCipher:
+        time.sleep(0.3)
+        cipher = cipher_for(key, name)
+        is_derived.set()
+        return cipher
+
+    monkeypatch.setattr(reader_module, "cipher_for", slowly)
+    key = AsvrKey(os.urandom(32), scene_id=1, version="1")
+    with pytest.raises(FrameTimeoutError, match=r"not read within 0.1 s"):
+        alphastream_gpu.open(FILE, key=key, config=Config(init_timeout=0.1))
+    assert is_derived.is_set()
+    assert not any(thread.name.startswith("alphastream-decode") for thread in threading.enumerate())
 
 
 def test_workers_that_are_dropped_end() -> None:
