@@ -1,4 +1,5 @@
-# Every command sets up what it needs. `make demo` and `make test` work on a fresh Debian or Ubuntu with python3, git and make.
+# Every command sets up what it needs, and no more: .ci/setup.py has the list. `make fresh` shows that README's commands
+# work on machines that have nothing.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,11 +9,12 @@ JOBS := auto
 # How long each fuzz target runs.
 SECONDS := 60
 
-.PHONY: help setup demo test lint docs linkcheck bench coverage fuzz mutants bench-publish gates counters-write capi build smoke dist-check clean
+.PHONY: help demo test fresh lint docs linkcheck bench coverage fuzz mutants bench-publish gates counters-write capi build smoke dist-check clean
 
 help:
 	@echo "make demo   see it work: the sample's facts, a mask as PNG, GPU against CPU on every frame"
 	@echo "make test   run the tests"
+	@echo "make fresh  run README's commands in new Debian systems, made by debootstrap; needs root, takes an hour"
 	@echo "make lint   check style and types"
 	@echo "make docs   build the documentation's site into build/docs/"
 	@echo "make linkcheck  ask every address that the documentation names; needs a network"
@@ -26,80 +28,84 @@ help:
 	@echo "make smoke  try them, installed, on the other Pythons of this machine"
 	@echo "make dist-check  test them, installed, on every Python, and with the lowest versions of dependencies"
 
-setup: $(VENV)/.ready
-	@.ci/setup-gl
-
-$(VENV)/.ready: pyproject.toml .ci/setup-python
-	@.ci/setup-python $(VENV)
-
-demo: setup
+demo:
+	@.ci/setup demo
 	@$(BIN)/alphastream info $(SAMPLE)
 	@mkdir -p build
-	@$(BIN)/alphastream render $(SAMPLE) --frame 60 -o build/mask.png
-	@if $(BIN)/alphastream doctor > build/doctor.txt; then \
-		$(BIN)/alphastream verify $(SAMPLE); \
+	@if [ -e $(VENV)/.no-gl ]; then \
+		$(BIN)/alphastream render $(SAMPLE) --frame 60 --backend cpu -o build/mask.png; \
 	else \
-		echo "no GPU check here:"; grep -A 1 MISSING build/doctor.txt; \
+		$(BIN)/alphastream render $(SAMPLE) --frame 60 -o build/mask.png && $(BIN)/alphastream verify $(SAMPLE); \
 	fi
 
-test: setup
-	@.ci/setup-hosts
+test:
+	@.ci/setup test
 	@$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8 --dist worksteal
 
-lint: $(VENV)/.ready
+fresh:
+	@$(or $(PYTHON),python3) .ci/fresh.py $(AGAIN) $(if $(ROWS),"$(ROWS)")
+
+lint:
+	@.ci/setup lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/zizmor --quiet --offline --persona pedantic .github
 
-docs: $(VENV)/.ready
-	@.ci/setup-docs
+docs:
+	@.ci/setup docs
 	@$(BIN)/sphinx-build -q -E -W --keep-going -n -d build/doctrees docs build/docs
 
-linkcheck: $(VENV)/.ready
-	@.ci/setup-docs
+linkcheck:
+	@.ci/setup docs
 	@$(BIN)/sphinx-build -q -E -b linkcheck -d build/doctrees docs build/linkcheck
 
-bench: setup
+bench:
+	@.ci/setup bench
 	@$(BIN)/python -m pytest bench -p no:randomly -o addopts="" -o python_files="bench_*.py" --benchmark-only
 	@$(BIN)/python bench/results.py
 
 bench-publish:
 	@$(BIN)/python bench/results.py --publish
 
-gates: setup
+gates:
+	@.ci/setup bench
 	@$(BIN)/python bench/counters.py
 	@$(BIN)/python bench/regression.py
 
-counters-write: setup
+counters-write:
+	@.ci/setup bench
 	@$(BIN)/python bench/counters.py --write
 
-coverage: setup
-	@.ci/setup-hosts
+coverage:
+	@.ci/setup test
 	@$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=
 	@$(BIN)/python tests/areas.py
 
-fuzz: $(VENV)/.ready
-	@.ci/setup-fuzz
+fuzz:
+	@.ci/setup fuzz
 	@$(BIN)/python tests/fuzz/run.py all --seconds $(SECONDS)
 
 # Without a GL driver: its threads would be lost in the processes that mutmut forks, and only the CPU's tests are run.
-mutants: $(VENV)/.ready
-	@$(BIN)/python -c 'import mutmut' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[mutants]'
+mutants:
+	@.ci/setup mutants
 	@__EGL_VENDOR_LIBRARY_FILENAMES=/dev/null DISPLAY= $(BIN)/python tests/mutants.py
 
-capi: $(VENV)/.ready
+capi:
+	@.ci/setup capi
 	@$(BIN)/alphastream build-capi -o build/capi
 
-build: $(VENV)/.ready
+build:
+	@.ci/setup package
 	@$(BIN)/nox --session package
 
 # Pythons that are not here are left out, also on CI, where each has a job of its own.
-smoke: $(VENV)/.ready
+smoke:
+	@.ci/setup package
 	@$(BIN)/nox --no-error-on-missing-interpreters --session package smoke
 
-dist-check: $(VENV)/.ready
-	@.ci/setup-gl
+dist-check:
+	@.ci/setup package
 	@$(BIN)/nox --no-error-on-missing-interpreters
 
 clean:

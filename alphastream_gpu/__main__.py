@@ -1,23 +1,71 @@
 """
 ``python -m alphastream_gpu`` and the ``alphastream`` command: the door to the CLI, which is an optional extra.
+
+Standard output and standard error belong here, too: that one of them cannot be written is told in one line.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+from typing import IO, Final
+
+from ._extras import pip_command
 
 __all__ = ["main"]
 
+EXIT_CANNOT_WRITE: Final = 3
+
 
 def main() -> None:
-    """Run the command line; without its packages, say in one sentence how to get them."""
+    """Run the command line, and exit with its code, or with 3 if standard output cannot be written."""
+    try:
+        code = _run()
+    except OSError as exc:  # from writing an answer: what fails elsewhere, the commands have told themselves
+        code = _cannot_write(exc)
+    problem = _flush(sys.stdout)
+    if problem is not None and code == 0:
+        code = _cannot_write(problem)
+    _flush(sys.stderr)
+    sys.exit(code)
+
+
+def _run() -> int:
     try:
         from ._cli import cli
     except ModuleNotFoundError as exc:
         if exc.name not in ("click", "rich", "PIL"):
             raise
-        sys.exit(f"alphastream: the command line needs {exc.name}; install it with: pip install 'alphastream-gpu[cli]'")
-    cli()
+        print(f"alphastream: the command line needs {exc.name}; run: {pip_command('cli')}", file=sys.stderr)
+        return 1
+    try:
+        cli()
+    except SystemExit as exc:
+        if isinstance(exc.__context__, BrokenPipeError):  # click would exit with 1, which says that a check failed
+            return EXIT_CANNOT_WRITE
+        return exc.code if isinstance(exc.code, int) else 0
+    return 0
+
+
+def _cannot_write(exc: OSError) -> int:
+    """Say so, unless whoever read the output has gone, having seen enough."""
+    if not isinstance(exc, BrokenPipeError):
+        with contextlib.suppress(OSError):
+            print(f"alphastream: cannot write: {exc.strerror or exc}", file=sys.stderr)
+    return EXIT_CANNOT_WRITE
+
+
+def _flush(stream: IO[str] | None) -> OSError | None:
+    """Flush; after a failure, drop what is left, which Python would try again at exit, and then exit with 120."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except OSError as exc:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[union-attr]
+        return exc
+    return None
 
 
 if __name__ == "__main__":

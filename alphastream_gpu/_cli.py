@@ -1,7 +1,8 @@
 """
 The command line, on click and rich. Each command is a thin shell over the library; the exit codes are fixed.
 
-0 done, 1 the check failed, 2 wrong usage, 3 the input is bad or unreachable (or a GL was demanded and there is none).
+0 done, 1 the check failed, 2 wrong usage, 3 the input is bad or unreachable, the output cannot be written, or a GL was
+demanded and there is none. __main__.py answers for standard output itself.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from functools import wraps
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
@@ -31,7 +33,7 @@ from ._cipher import AsvrKey
 from ._config import MAX_NATIVE_EDGE, Config
 from ._convert import convert_blocks
 from ._doctor import examine
-from ._exceptions import AlphaStreamError, GLUnavailableError
+from ._exceptions import AlphaStreamError, GLUnavailableError, mapped_errors
 from ._geometry import FrameGeometry
 from ._gl import MaskRenderer, create_headless_context
 from ._metadata import Metadata
@@ -40,6 +42,7 @@ from ._raster import rasterize
 from ._reader import StreamReader
 from ._sources import as_source
 from ._sources._base import resource_name_of
+from ._whole_file import whole_file
 from ._writer import AsvpWriter, AsvrWriter
 
 __all__ = ["cli"]
@@ -96,9 +99,6 @@ def command(function: Callable[P, Coroutine[Any, Any, int]]) -> Callable[P, None
             code = asyncio.run(function(*args, **kwargs))
         except AlphaStreamError as exc:
             click.echo(f"alphastream: {_one_line(exc)}", err=True)
-            sys.exit(EXIT_BAD_INPUT)
-        except OSError as exc:  # standard output, or the picture's disk
-            click.echo(f"alphastream: cannot write: {exc.strerror or exc}", err=True)
             sys.exit(EXIT_BAD_INPUT)
         except ValueError as exc:  # an option that click could not judge
             raise click.UsageError(_one_line(exc)) from exc
@@ -186,8 +186,8 @@ def _is_asvr(file: str) -> bool:
 def cli() -> None:
     """Exact alpha masks from ASVP and ASVR streams. FILE may be a URL.
 
-    Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 the input is bad or unreachable. An ASVR's
-    passphrase is read from ALPHASTREAM_PASSPHRASE (64 hex digits).
+    Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 the input is bad or unreachable, or the output
+    cannot be written. An ASVR's passphrase is read from ALPHASTREAM_PASSPHRASE (64 hex digits).
     """
 
 
@@ -289,10 +289,15 @@ def _mask_by_gl(
 
 
 def _save_png(mask: npt.NDArray[np.uint8], output: Path) -> None:
-    try:
-        Image.fromarray(mask).save(output, format="PNG")
-    except OSError as exc:
-        raise click.UsageError(f"cannot write {str(output)!r}: {exc.strerror or exc}") from exc
+    """Whole or not at all; a device or a pipe is written to as it is."""
+    picture = BytesIO()
+    Image.fromarray(mask).save(picture, format="PNG")
+    with mapped_errors(f"writing {str(output)!r}"):
+        if output.exists() and not output.is_file():
+            output.write_bytes(picture.getvalue())
+            return
+        with whole_file(output.resolve()) as file:
+            file.write(picture.getbuffer())
 
 
 @cli.command()

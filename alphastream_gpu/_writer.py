@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 import tempfile
 import threading
@@ -29,6 +28,7 @@ from ._exceptions import AlphaStreamError, ClosedError, TransportError, mapped_e
 from ._geometry import FrameGeometry
 from ._polystream import MAX_PAYLOAD_BYTES
 from ._sources._base import resource_name_of
+from ._whole_file import whole_file
 
 __all__ = ["AsvpWriter", "AsvrWriter"]
 
@@ -120,7 +120,9 @@ class _Writer(ABC):
                 with mapped_errors(f"writing {str(self._path)!r}"):
                     spool.seek(0)
                     table = sizes_table(np.frombuffer(self._sizes, dtype=np.uint64))
-                    _write_whole(self._path, self._head(table), spool)
+                    with whole_file(self._path) as file:
+                        file.write(self._head(table))
+                        shutil.copyfileobj(spool, file, _COPY_BYTES)
             finally:
                 _discard(spool)
 
@@ -211,36 +213,7 @@ class AsvrWriter(_Writer):
         return self._cipher.header_and_table(asvr_header(len(table)) + table)
 
 
-def _write_whole(path: Path, head: bytes, blocks: IO[bytes]) -> None:
-    """Write to a temporary file in the same folder, sync it, rename it over `path`, sync the folder."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        # Not mkstemp: its mode 0600 would stick to the finished file; "x" honours the caller's umask.
-        with open(temporary, "xb") as file:
-            file.write(head)
-            shutil.copyfileobj(blocks, file, _COPY_BYTES)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-    _sync_folder(path.parent)
-
-
 def _discard(spool: IO[bytes]) -> None:
     """Close the spool, whose content is of no use any more; a full disk may refuse even that."""
     with contextlib.suppress(OSError):
         spool.close()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable. Windows cannot open folders, and needs no such step."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

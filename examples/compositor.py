@@ -348,8 +348,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             asyncio.run(write_frames(options))
     except UsageError as exc:
         return fail(exc, EXIT_USAGE)
-    except ImportError as exc:
-        return fail(f"{exc}; install it with: pip install 'alphastream-gpu[examples]'", EXIT_BAD_INPUT)
+    except ModuleNotFoundError as exc:
+        return fail(f"{exc}; run, in the checkout: pip install '.[examples]'", EXIT_BAD_INPUT)
+    except ImportError as exc:  # a package did not find a library of the system
+        return fail(f"{exc}; run: alphastream doctor, which says what to install", EXIT_BAD_INPUT)
     except (AlphaStreamError, NothingToShowError, PlateError, WindowError, moderngl.Error) as exc:
         return fail(exc, EXIT_BAD_INPUT)
     except OSError as exc:  # streams and videos have errors of their own

@@ -10,12 +10,12 @@ import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import alphastream_gpu
 from alphastream_gpu import AlphaStream, AlphaStreamError, FrameGeometry, PlaybackClock
 
-__all__ = ["CORNERS", "FRAGMENT_SHADER", "VERTEX_SHADER", "Player", "Size", "run"]
+__all__ = ["CORNERS", "FRAGMENT_SHADER", "VERTEX_SHADER", "Player", "Size", "cannot_import", "run"]
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
@@ -24,6 +24,22 @@ VERTEX_SHADER: Final = Path(__file__).with_name("host_scene.vert.glsl").read_tex
 FRAGMENT_SHADER: Final = Path(__file__).with_name("host_scene.frag.glsl").read_text(encoding="utf-8")
 CORNERS: Final = (-1.0, -1.0, 3.0, -1.0, -1.0, 3.0)
 """One triangle over the whole window, x and y of each corner."""
+
+
+def cannot_import(exc: ImportError, packages: str) -> NoReturn:
+    """
+    End the program in one line: a Python package is missing, or a package did not find a library of the system.
+
+    Args:
+        exc: what an import raised.
+        packages: the Python packages that the program needs, as arguments for pip.
+    """
+    if isinstance(exc, ModuleNotFoundError):
+        remedy, code = f"pip install {packages}", 1
+    else:
+        remedy, code = "alphastream doctor, which says what to install", 3
+    print(f"{Path(sys.argv[0]).name}: {exc}; run: {remedy}", file=sys.stderr)
+    sys.exit(code)
 
 
 class Player:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from hosting import CORNERS, FRAGMENT_SHADER, VERTEX_SHADER, Player, Size, run
+from hosting import CORNERS, FRAGMENT_SHADER, VERTEX_SHADER, Player, Size, cannot_import, run
 
 from alphastream_gpu import GLUnavailableError, MaskRenderer
 
@@ -28,7 +28,7 @@ try:
     from pyglet.image import Framebuffer, Texture
     from pyglet.window import Window, key
 except ImportError as exc:
-    raise SystemExit(f"pyglet_app: {exc}; run: pip install 'pyglet>=2.1,<3'") from exc
+    cannot_import(exc, "'pyglet>=2.1,<3'")
 
 
 class MaskWindow(Window):

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hosting import CORNERS, FRAGMENT_SHADER, VERTEX_SHADER, Player, Size, run
+from hosting import CORNERS, FRAGMENT_SHADER, VERTEX_SHADER, Player, Size, cannot_import, run
 
 from alphastream_gpu import GLUnavailableError, MaskRenderer
 
@@ -28,7 +28,7 @@ try:
     from OpenGL.GL import shaders
     from PIL import Image
 except ImportError as exc:
-    raise SystemExit(f"pyopengl_app: {exc}; run: pip install glfw PyOpenGL Pillow") from exc
+    cannot_import(exc, "glfw PyOpenGL Pillow")
 
 
 @contextmanager

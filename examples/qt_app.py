@@ -18,7 +18,7 @@ import struct
 import sys
 from pathlib import Path
 
-from hosting import CORNERS, FRAGMENT_SHADER, VERTEX_SHADER, Player, Size, run
+from hosting import CORNERS, FRAGMENT_SHADER, VERTEX_SHADER, Player, Size, cannot_import, run
 
 from alphastream_gpu import GLUnavailableError, MaskRenderer
 
@@ -30,7 +30,7 @@ try:
     from PySide6.QtOpenGLWidgets import QOpenGLWidget
     from PySide6.QtWidgets import QApplication
 except ImportError as exc:
-    raise SystemExit(f"qt_app: {exc}; run: pip install PySide6-Essentials") from exc
+    cannot_import(exc, "PySide6-Essentials")
 
 GL_FLOAT, GL_TRIANGLES = 0x1406, 0x0004  # Qt names neither
 

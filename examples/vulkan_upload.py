@@ -30,6 +30,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from hosting import cannot_import
 from PIL import Image
 
 import alphastream_gpu
@@ -39,7 +40,7 @@ try:
     import wgpu
     from wgpu.backends.wgpu_native.extras import set_instance_extras
 except ImportError as exc:
-    raise SystemExit(f"wgpu is missing ({exc}). Run: pip install wgpu") from exc
+    cannot_import(exc, "wgpu")
 
 Mask = npt.NDArray[np.uint8]
 Size = tuple[int, int]

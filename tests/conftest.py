@@ -11,6 +11,7 @@ from typing import Any
 import moderngl
 import numpy as np
 import pytest
+from hosts import lacking, summary
 from hypothesis import HealthCheck, Phase, settings
 from support import sample_geometries
 
@@ -59,14 +60,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("gl")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    line = summary(terminalreporter.stats.get("skipped", []))
+    if line:
+        terminalreporter.write_line(line)
+
+
 @pytest.fixture(scope="session")
 def ctx_session() -> Iterator[moderngl.Context]:
     """One context for the whole run. Without a driver: skip, or fail where ALPHASTREAM_REQUIRE_GL is set, as in CI."""
     context = gl_context()
     if isinstance(context, str):
-        if os.environ.get("ALPHASTREAM_REQUIRE_GL"):
-            pytest.fail(f"ALPHASTREAM_REQUIRE_GL is set, and there is no GL: {context}")
-        pytest.skip(context)
+        lacking(f"there is no OpenGL: {context}", "ALPHASTREAM_REQUIRE_GL")
     return context
 
 

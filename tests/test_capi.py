@@ -37,7 +37,7 @@ from support import (
 )
 
 from alphastream_gpu import AsvrKey, AsvrWriter, ErrorCode, FrameGeometry, __version__, rasterize
-from alphastream_gpu._capi.build import LIBRARY
+from alphastream_gpu._capi.build import LIBRARY, _pkg_config
 from alphastream_gpu._capi.declarations import PREFIX, cdef, error_codes, exports, functions, header, shim_functions
 
 SOURCES = ROOT / "tests" / "capi"
@@ -410,24 +410,42 @@ def test_the_guides_c_program(capi: Path, tmp_path: Path) -> None:
     assert done.stderr.startswith("player: ")
 
 
+def _shell_words(text: bytes) -> list[bytes]:
+    """As a shell takes text apart. shlex refuses pkg-config's way to write letters beyond ASCII: a backslash a byte."""
+    return [re.sub(rb"\\(.)", rb"\1", word, flags=re.DOTALL) for word in re.findall(rb"(?:\\.|[^\\\s])+", text)]
+
+
+@pytest.fixture(params=["usual", "Müller's box"])
+def placed(capi: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """The library in a folder with such a name; what names the folder is made for it."""
+    folder = tmp_path / request.param
+    shutil.copytree(capi, folder)
+    (folder / "alphastream.pc").write_text(_pkg_config(folder, __version__))
+    return folder
+
+
 @pytest.mark.parametrize("tool", ["pkg-config", "cmake"])
-def test_build_systems_find_it(capi: Path, tmp_path: Path, tool: str) -> None:
+def test_build_systems_find_it(placed: Path, tmp_path: Path, tool: str) -> None:
     need(tool, f"apt-get install {tool}")
+    capi = placed
+    assert (capi / "alphastream.pc").read_text().startswith("prefix=")
     source = ROOT / "examples" / "native" / "player.c"
     if tool == "pkg-config":
 
         def ask(*questions: str) -> list[str]:
             env = {**os.environ, "PKG_CONFIG_PATH": str(capi)}
             command = [tool, *questions, "alphastream"]
-            return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.split()
+            said = subprocess.run(command, env=env, capture_output=True, check=True).stdout
+            return [os.fsdecode(word) for word in _shell_words(said)]
 
         assert ask("--modversion") == [__version__]
         flags = ask("--cflags", "--libs")
+        assert flags[0] == f"-I{capi}"
         subprocess.run(["gcc", source, "-o", tmp_path / "player", *flags], check=True)
     else:
         (tmp_path / "CMakeLists.txt").write_text(
-            f"cmake_minimum_required(VERSION 3.16)\nproject(player C)\ninclude({capi}/alphastream.cmake)\n"
-            f"add_executable(player {source})\ntarget_link_libraries(player PRIVATE alphastream::alphastream)\n"
+            f'cmake_minimum_required(VERSION 3.16)\nproject(player C)\ninclude("{capi}/alphastream.cmake")\n'
+            f'add_executable(player "{source}")\ntarget_link_libraries(player PRIVATE alphastream::alphastream)\n'
         )
         subprocess.run([tool, "-S", tmp_path, "-B", tmp_path], check=True, capture_output=True)
         subprocess.run([tool, "--build", tmp_path], check=True, capture_output=True)
@@ -505,6 +523,7 @@ def test_no_file_descriptors(capi: Path, loaded: Path, hashes: tuple[Path, Path]
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the library is built on Linux alone")
 def test_what_building_needs_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where this Python can be embedded; else that is what is said first."""
     for variables, message in (
         ({"CC": "/nowhere/cc"}, "no C compiler; on Debian or Ubuntu: apt-get install gcc libc6-dev"),
         ({"CC": "false"}, "compiling libalphastream.so failed"),
@@ -517,6 +536,10 @@ def test_what_building_needs_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path:
             check=False,
         )
         assert done.returncode == 3
-        assert done.stderr.startswith(f"alphastream: {message}")
         assert done.stderr.count("\n") == 1
         assert not (tmp_path / "out" / LIBRARY).exists()
+        if re.search("has no shared library|Python.h is missing", done.stderr):
+            lacking(done.stderr.strip())
+        if variables["CC"] == "false":
+            need("cc", "apt-get install gcc libc6-dev")
+        assert done.stderr.startswith(f"alphastream: {message}")

@@ -4,11 +4,15 @@ The command line: what it prints, where, and with which exit code.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import click.testing
 import moderngl
@@ -16,7 +20,7 @@ import numpy as np
 import pytest
 from badserver import Server, status
 from PIL import Image
-from support import GOLDEN, SAMPLE, SQUARE, asvp_of, block_of, golden_frames, sha256
+from support import GOLDEN, ROOT, SAMPLE, SQUARE, asvp_of, block_of, golden_frames, sha256
 
 import alphastream_gpu
 from alphastream_gpu import AsvrKey, GLUnavailableError, _cli
@@ -170,7 +174,11 @@ def test_a_failed_conversion_leaves_nothing(tmp_path: Path) -> None:
         (["render", SAMPLE, "--frame", "-1", "-o", "x.png"], 2, "-1 is not in the range"),
         (["render", SAMPLE, "--frame", "1", "--size", "5", "-o", "x.png"], 2, "expected WIDTHxHEIGHT"),
         (["render", SAMPLE, "--frame", "1", "--size", "0x5", "-o", "x.png"], 2, "edges of 1..16384"),
-        (["render", SAMPLE, "--frame", "1", "--backend", "cpu", "-o", "no/such/x.png"], 2, "cannot write"),
+        (
+            ["render", SAMPLE, "--frame", "1", "--backend", "cpu", "-o", "no/such/x.png"],
+            3,
+            "writing 'no/such/x.png': No such",
+        ),
         (["info", SAMPLE, "--fps", "1/0"], 2, "expected a rate"),
         (["info", SAMPLE, "--fps", "5000"], 2, "fps: expected 1..1000"),
         (["info", SAMPLE, "--scene-id", "4"], 2, "--scene-id is for .asvr files"),
@@ -195,9 +203,87 @@ def test_the_module_and_its_version() -> None:
 
 
 def test_without_its_packages_the_cli_says_how_to_get_them() -> None:
+    """By their own names: what is on no index yet cannot be installed by the package's."""
     script = "import sys; sys.modules['click'] = None; from alphastream_gpu.__main__ import main; main()"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.strip() == (
-        "alphastream: the command line needs click; install it with: pip install 'alphastream-gpu[cli]'"
-    )
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    packages = " ".join(f"'{one}'" for one in sorted(extras["cli"]))
+    assert done.stderr.strip() == (f"alphastream: the command line needs click; run: python -m pip install {packages}")
+
+
+# Outputs that cannot be written.
+
+FULL = Path("/dev/full")
+needs_full = pytest.mark.skipif(not FULL.exists(), reason="the system has no /dev/full")
+
+
+def run_process(*arguments: object, **streams: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "alphastream_gpu", *map(str, arguments)]
+    return subprocess.run(command, text=True, check=False, **{"stderr": subprocess.PIPE, **streams})
+
+
+@needs_full
+@pytest.mark.parametrize("command", [["info", SAMPLE], ["info", SAMPLE, "--json"], ["--help"], ["doctor"]])
+def test_standard_output_that_is_full(command: list[object]) -> None:
+    with open(FULL, "w") as full:
+        done = run_process(*command, stdout=full)
+    assert (done.returncode, done.stderr) == (3, "alphastream: cannot write: No space left on device\n")
+
+
+@needs_full
+def test_standard_error_that_is_full() -> None:
+    with open(FULL, "w") as full:
+        assert run_process("info", "none.asvp", stdout=subprocess.PIPE, stderr=full).returncode == 3
+        assert run_process("info", SAMPLE, stdout=subprocess.PIPE, stderr=full).returncode == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its pipes fail otherwise")
+def test_a_reader_that_has_seen_enough() -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with open(theirs, "w") as broken:
+        done = run_process("info", SAMPLE, stdout=broken)
+    assert (done.returncode, done.stderr) == (3, "")
+
+
+def test_standard_output_that_is_closed() -> None:
+    script = f"exec {shlex.quote(sys.executable)} -m alphastream_gpu info {shlex.quote(str(SAMPLE))} >&-"
+    done = subprocess.run(["/bin/sh", "-c", script], stderr=subprocess.PIPE, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (0, 3)
+
+
+def test_a_picture_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stood there stays; nothing is left beside it."""
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    output = tmp_path / "mask.png"
+    command = ["render", SAMPLE, "--frame", 0, "--backend", "cpu", "-o", output]
+    done = run(*command)
+    assert (done.exit_code, done.stderr) == (3, f"alphastream: writing {str(output)!r}: No space left on device\n")
+    assert os.listdir(tmp_path) == []
+    output.write_bytes(b"before")
+    assert run(*command).exit_code == 3
+    assert output.read_bytes() == b"before"
+    assert os.listdir(tmp_path) == ["mask.png"]
+
+
+@needs_full
+def test_a_picture_to_a_device() -> None:
+    """It is written to, not replaced."""
+    done = run("render", SAMPLE, "--frame", 0, "--backend", "cpu", "-o", FULL)
+    assert (done.exit_code, done.stderr) == (3, "alphastream: writing '/dev/full': No space left on device\n")
+    assert FULL.is_char_device()
+    assert run("render", SAMPLE, "--frame", 0, "--backend", "cpu", "-o", os.devnull).exit_code == 0
+
+
+def test_a_picture_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link.png").symlink_to(tmp_path / "mask.png")
+    assert run("render", SAMPLE, "--frame", 0, "--backend", "cpu", "-o", tmp_path / "link.png").exit_code == 0
+    assert (tmp_path / "link.png").is_symlink()
+    with Image.open(tmp_path / "mask.png") as picture:
+        assert sha256(np.asarray(picture)) == golden_frames()[0]["sha256"]

@@ -328,6 +328,10 @@ def test_doctor_without_gl() -> None:
         check=False,
     )
     assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stderr
+    if "MISSING libEGL.so.1: does not load" in done.stdout:  # then it cannot be asked for vendors, and that is said
+        assert "MISSING EGL devices: not looked at, for lack of EGL" in done.stdout
+        assert "cure: " in done.stdout
+        return
     assert f"MISSING EGL vendor {os.devnull}: not a regular file" in done.stdout
     assert f"cure: unset __EGL_VENDOR_LIBRARY_FILENAMES (it is '{os.devnull}'), or " in done.stdout
-    assert "Traceback" not in done.stderr

@@ -25,6 +25,7 @@ import yaml
 from badserver import Server
 from hosts import lacking, need
 from pages import PAGES, Block, anchors, blocks, links
+from pages.standin import LACKING
 from PIL import Image
 from screen import open_screen, started
 from support import ROOT, SAMPLE, sample_geometries
@@ -47,7 +48,7 @@ class Workshop:
         (folder / "examples").symlink_to(ROOT / "examples")
         commands = folder / ".commands"
         commands.mkdir()
-        for name in ("make", "pip", "apt-get"):
+        for name in ("make", "pip", "apt-get", "python3"):
             self._stand_in(commands / name)
         (folder / ".options").mkdir()
         self._stand_in(folder / ".options" / "python")
@@ -162,6 +163,8 @@ def run_shell(work: Workshop, block: Block) -> None:
         timeout=120,
         check=False,
     )
+    if done.returncode == LACKING:
+        lacking(done.stderr.strip())
     assert done.returncode == 0, f"{block}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     work.printed = done.stdout
     if block.marker != "only options":

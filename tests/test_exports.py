@@ -40,7 +40,7 @@ def test_modules_declare_what_they_export() -> None:
 
 
 LAYERS = [
-    ["_aligned", "_clock", "_exceptions", "_exit", "_playhead", "_timebase"],
+    ["_aligned", "_clock", "_exceptions", "_exit", "_extras", "_playhead", "_timebase", "_whole_file"],
     ["_crossings", "_deflate", "_polystream", "_ranges", "_stats", "_workers"],
     ["_block", "_cipher", "_config", "_container", "_strips"],
     ["_geometry"],

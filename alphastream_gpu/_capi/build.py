@@ -17,6 +17,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+from .._extras import pip_command
+from .._whole_file import whole_file
 from .declarations import cdef, exports, header, shim_functions
 
 __all__ = ["BuildError", "build"]
@@ -64,16 +66,17 @@ def build(directory: Path, *, version: str) -> list[Path]:
     with tempfile.TemporaryDirectory() as scratch:
         built = _compile(Path(scratch), library, version)
         # Replaced rather than written over: a host may have the old one mapped.
-        fresh = directory / f".{LIBRARY}.{os.getpid()}"
-        shutil.copy(built, fresh)
-        fresh.replace(directory / LIBRARY)
+        with whole_file(directory / LIBRARY) as file:
+            file.write(built.read_bytes())
+        (directory / LIBRARY).chmod(built.stat().st_mode)
     texts = {
         f"{NAME}.h": header(),
         f"{NAME}.pc": _pkg_config(directory, version),
         f"{NAME}.cmake": _cmake(),
     }
     for name, text in texts.items():
-        (directory / name).write_text(text, "utf-8")
+        with whole_file(directory / name) as file:
+            file.write(text.encode())
     return [directory / LIBRARY, *(directory / name for name in texts)]
 
 
@@ -94,7 +97,7 @@ def _check_python() -> Path:
         raise BuildError("no C compiler; on Debian or Ubuntu: apt-get install gcc libc6-dev")
     for package in ("cffi", "setuptools"):
         if find_spec(package) is None:
-            raise BuildError(f"{package} is missing; run: pip install 'alphastream-gpu[capi]'")
+            raise BuildError(f"{package} is missing; run: {pip_command('capi')}")
     return library
 
 
@@ -168,7 +171,7 @@ def _needed_files() -> list[str]:
     for package in _NEEDED_PACKAGES:
         spec = find_spec(package)
         if spec is None or spec.origin is None:
-            raise BuildError(f"{package} is missing in this environment; run: pip install 'alphastream-gpu[capi]'")
+            raise BuildError(f"{package} is missing in this environment; run: {pip_command('')}")
         found.append(spec.origin)
     for package in sorted(_required_by(_NEEDED_PACKAGES[1:])):  # our own requirements are named, less those for GL
         spec = find_spec(package)
@@ -226,8 +229,10 @@ def _c_strings(texts: Iterable[str]) -> str:
 
 
 def _pkg_config(directory: Path, version: str) -> str:
+    """Spaces and quotes in the folder's name are escaped as in a shell; ``${pcfiledir}`` would escape spaces alone."""
+    prefix = re.sub(r"([^\w/.+,:@%=-])", r"\\\1", str(directory))
     return f"""\
-prefix={directory}
+prefix={prefix}
 
 Name: {NAME}
 Description: Exact alpha masks from ASVP and ASVR streams

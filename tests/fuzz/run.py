@@ -99,7 +99,7 @@ def _need_atheris() -> None:
     except ImportError as exc:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         sys.exit(
-            f"no atheris for Python {version} on {sys.platform}: {exc}; .ci/setup-fuzz installs it where it has a wheel"
+            f"no atheris for Python {version} on {sys.platform}: {exc}; make fuzz installs it where it has a wheel"
         )
 
 

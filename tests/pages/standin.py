@@ -1,6 +1,7 @@
 """
 Stands in for commands that documentation names and tests do not run: ``standin.py NAME ARGUMENTS...``. It ends with a
-word and exit code 1 if the real one would not understand, or if the project does not know what it is asked for.
+word and exit code 1 if the real one would not understand, or if the project does not know what it is asked for, and
+with 77 if something that a script needs is not on this machine.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+LACKING = 77
+"""Exit code: a script needs something that this machine has not."""
 
 
 def make(arguments: list[str]) -> None:
@@ -52,6 +55,15 @@ def apt_get(arguments: list[str]) -> None:
             sys.exit(f"apt-get: neither .ci nor cures.py knows {one}")
 
 
+def python3(arguments: list[str]) -> None:
+    """Environments are empty here: what is installed into them is checked by another stand-in."""
+    if arguments[:2] != ["-m", "venv"]:
+        os.execv(sys.executable, [sys.executable, *arguments])
+    (folder,) = arguments[2:]
+    Path(folder, "bin").mkdir(parents=True)
+    Path(folder, "bin", "activate").touch()
+
+
 def python(arguments: list[str]) -> None:
     """The script must be there, and know every option."""
     script, *rest = arguments
@@ -59,7 +71,8 @@ def python(arguments: list[str]) -> None:
     if not known.exists():
         done = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, check=False)
         if done.returncode:
-            sys.exit(done.stderr)
+            print(done.stderr, file=sys.stderr)
+            sys.exit(LACKING if "; run: " in done.stderr else 1)
         known.write_text(done.stdout)
     for one in rest:
         if one.startswith("--") and not re.search(rf"{re.escape(one)}\b", known.read_text()):
@@ -68,4 +81,4 @@ def python(arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     name, *given = sys.argv[1:]
-    {"make": make, "pip": pip, "apt-get": apt_get, "python": python}[name](given)
+    {"make": make, "pip": pip, "apt-get": apt_get, "python": python, "python3": python3}[name](given)

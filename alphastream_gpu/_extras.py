@@ -1,0 +1,31 @@
+"""
+Extras: the command that installs what an optional part of this package needs.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from importlib.metadata import PackageNotFoundError, requires
+
+__all__ = ["pip_command"]
+
+
+def pip_command(extra: str) -> str:
+    """
+    The command that installs the packages of an extra, or, for an empty text, those that the package always needs.
+
+    It names the packages themselves, not ``alphastream-gpu[extra]``: that is right for a checkout, for a wheel, and for
+    a release on an index.
+    """
+    try:
+        required = requires("alphastream-gpu") or []
+    except PackageNotFoundError:  # a source tree that is on the path but not installed
+        return f"python -m pip install '.[{extra}]' (in the checkout)"
+    wanted = []
+    for one in required:
+        requirement, _, condition = one.partition(";")
+        found = re.search(r"""extra\s*==\s*["']([\w-]+)["']""", condition)
+        if (found[1] if found else "") == extra:
+            wanted.append(re.sub(r"\s", "", requirement))
+    return f"python -m pip install {' '.join(map(shlex.quote, wanted))}"
