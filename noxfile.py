@@ -30,7 +30,9 @@ os.environ["UV_LINK_MODE"] = "copy"  # a cache on another disk is no reason for 
 
 PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
 DIST = Path("dist").resolve()
-WITHOUT_CHECKOUT = [f"--ignore=tests/test_{name}.py" for name in ("docstrings", "documentation", "gates", "wheel")]
+WITHOUT_CHECKOUT = [
+    f"--ignore=tests/test_{name}.py" for name in ("docstrings", "documentation", "gates", "setup", "wheel")
+]
 """They read the source tree."""
 WITHOUT_HOSTS = ["--ignore-glob=tests/test_example_*"]
 PARALLEL = ["-n", "auto", "--maxprocesses=8", "--dist=worksteal"]
