@@ -21,6 +21,7 @@ from ._exceptions import (
     KeyMismatchError,
     NotReadyError,
     TransportError,
+    WrongContextError,
 )
 from ._geometry import FrameGeometry
 from ._metadata import Metadata
@@ -66,6 +67,7 @@ __all__ = [
     "Source",
     "Stats",
     "TransportError",
+    "WrongContextError",
     "__version__",
     "create_headless_context",
     "open",

@@ -8,10 +8,11 @@ demanded and there is none. __main__.py answers for standard output itself.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from functools import wraps
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import click
+import moderngl
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -35,7 +37,7 @@ from ._convert import convert_blocks
 from ._doctor import examine
 from ._exceptions import AlphaStreamError, GLUnavailableError, mapped_errors
 from ._geometry import FrameGeometry
-from ._gl import MaskRenderer, create_headless_context
+from ._gl import SHADER_METHODS, MaskRenderer, create_headless_context
 from ._metadata import Metadata
 from ._open import open_async
 from ._raster import rasterize
@@ -277,15 +279,36 @@ def _mask(
 def _mask_by_gl(
     geometry: FrameGeometry, size: tuple[int, int], native_size: tuple[int, int]
 ) -> tuple[npt.NDArray[np.uint8], str]:
+    """By the first shader method that the context has, never by an upload of the CPU's own mask."""
     context = create_headless_context()
     try:
-        with MaskRenderer(context, native_size=native_size) as renderer:
-            texture = context.texture(size, 1)
-            mask = renderer.read(renderer.render(geometry, into=texture))
-            texture.release()
-        return mask, f"GL ({context.info['GL_RENDERER']})"
+        for renderer in _shader_renderers(context, native_size, SHADER_METHODS):
+            with renderer:
+                texture = context.texture(size, 1)
+                mask = renderer.read(renderer.render(geometry, into=texture))
+                texture.release()
+                return mask, f"GL ({renderer.method}, {context.info['GL_RENDERER']})"
     finally:
         context.release()
+    raise GLUnavailableError("no shader method is exact on this OpenGL; alphastream doctor says more")
+
+
+def _shader_renderers(
+    context: moderngl.Context, native_size: tuple[int, int], methods: Sequence[str]
+) -> Iterator[MaskRenderer]:
+    """A renderer for each of the methods that is exact on a context; what is not there, or wrong, is said."""
+    for method in methods:
+        try:
+            renderer = MaskRenderer(context, native_size=native_size, method=method)  # type: ignore[arg-type]
+        except GLUnavailableError as exc:
+            if len(methods) == 1:
+                raise
+            click.echo(f"alphastream: without {method}: {_one_line(exc)}", err=True)
+            continue
+        if renderer.method == method:
+            yield renderer
+        else:
+            renderer.release()
 
 
 def _save_png(mask: npt.NDArray[np.uint8], output: Path) -> None:
@@ -302,34 +325,57 @@ def _save_png(mask: npt.NDArray[np.uint8], output: Path) -> None:
 
 @cli.command()
 @click.argument("file")
+@click.option(
+    "--method",
+    type=click.Choice(["all", *SHADER_METHODS]),
+    default="all",
+    show_default=True,
+    help="How the GPU renders; all checks each method that it offers.",
+)
 @stream_options
 @command
 async def verify(
     file: str,
+    method: str,
     options: StreamOptions,
 ) -> int:
     """Compare GPU and CPU bit by bit.
 
-    Every frame; exits with 1 at the first difference.
+    Every frame, by each way to render that the GPU offers; exits with 1 at the first difference.
     """
     key = options.key(file)
+    methods = SHADER_METHODS if method == "all" else (method,)
     context = create_headless_context()
     try:
         async with await open_async(file, key=key, config=options.config) as stream:
-            with MaskRenderer(context, native_size=options.native_size) as renderer, _progress() as progress:
+            with contextlib.ExitStack() as stack:
+                renderers = [
+                    stack.enter_context(one) for one in _shader_renderers(context, options.native_size, methods)
+                ]
+                if not renderers:
+                    driver = context.info["GL_RENDERER"]
+                    click.echo(f"alphastream: {driver} gets the self-check wrong by {' and '.join(methods)}", err=True)
+                    return EXIT_CHECK_FAILED
+                progress = stack.enter_context(_progress())
                 task = progress.add_task("verify", total=stream.metadata.frame_count)
                 index = 0
                 async for geometry in stream.frames():
-                    n_wrong = _difference(geometry, renderer)
-                    if n_wrong:
-                        progress.stop()
-                        click.echo(f"alphastream: frame {index}: {n_wrong} pixels differ between GPU and CPU", err=True)
-                        return EXIT_CHECK_FAILED
+                    for renderer in renderers:
+                        n_wrong = _difference(geometry, renderer)
+                        if n_wrong:
+                            progress.stop()
+                            click.echo(
+                                f"alphastream: frame {index}: {n_wrong} pixels differ between GPU and CPU, by"
+                                f" {renderer.method}",
+                                err=True,
+                            )
+                            return EXIT_CHECK_FAILED
                     index += 1
                     progress.advance(task)
-                stats = renderer.stats
-        by_cpu = f"; {stats.cpu_fallbacks} of them made by the CPU in both" if stats.cpu_fallbacks else ""
-        click.echo(f"{index} frames: GPU equals CPU, bit for bit{by_cpu} ({context.info['GL_RENDERER']})")
+                by_cpu = max(renderer.stats.cpu_fallbacks for renderer in renderers)
+                names = " and ".join(renderer.method for renderer in renderers)
+        in_both = f"; {by_cpu} of them made by the CPU in both" if by_cpu else ""
+        click.echo(f"{index} frames: GPU equals CPU, bit for bit, by {names}{in_both} ({context.info['GL_RENDERER']})")
         return 0
     finally:
         context.release()

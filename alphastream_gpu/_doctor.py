@@ -11,11 +11,10 @@ from typing import Any, Final, Literal
 
 from ._facts import ContextFacts, Facts, gather
 from ._gl.cures import Situation, cure_for
+from ._gl.system import is_software
 
 __all__ = ["Finding", "Report", "diagnose", "examine"]
 
-_SOFTWARE: Final = ("llvmpipe", "softpipe", "swrast", "software rasterizer", "swiftshader", "gdi generic")
-"""Names by which drivers that use the CPU call themselves."""
 _LIBRARIES: Final = {
     "libEGL.so.1": Situation.EGL_LIBRARY,
     "libGL.so.1": Situation.GL_LIBRARY,
@@ -145,7 +144,7 @@ def _judge_context(facts: Facts) -> Iterator[Finding]:
 
 
 def _judge_hardware(facts: Facts, context: ContextFacts) -> Finding:
-    if not any(name in context.renderer.casefold() for name in _SOFTWARE):
+    if not is_software(context.renderer):
         return Finding("GPU", True, context.renderer, level="optional")
     situation = Situation.NODE if facts.system.closed_nodes else Situation.SOFTWARE
     detail = "none is used: the CPU renders, the same masks but slower"
@@ -156,10 +155,13 @@ def _judge_masks(facts: Facts, context: ContextFacts) -> Finding:
     name = "exact masks"
     if context.mask_problem:
         return Finding(name, False, context.mask_problem, cure_for(Situation.OTHER, facts.system))
-    if not context.is_exact:
-        detail = "the self-check found pixels that differ from the CPU's"
+    detail = f"the self-check found pixels that differ from the CPU's, by {' and '.join(context.wrong_methods)}"
+    if not context.exact_methods:
         return Finding(name, False, detail, cure_for(Situation.DIFFERENT, facts.system))
-    return Finding(name, True, "GPU equals CPU, bit for bit")
+    exact = f"GPU equals CPU, bit for bit, by {' and '.join(context.exact_methods)}"
+    if context.wrong_methods:
+        exact += f"; {detail}"
+    return Finding(name, True, f"{exact}; by itself a renderer takes {context.auto_method}")
 
 
 def _judge_glfw(facts: Facts) -> Finding:

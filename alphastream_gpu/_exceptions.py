@@ -11,6 +11,7 @@ Every error this package raises, and the one table that maps foreign errors to t
     ├── NotReadyError (also RuntimeError)    nothing is loaded yet, or the request could not be queued
     ├── FrameTimeoutError (also TimeoutError) a deadline passed; the work may still complete
     ├── GLUnavailableError (also RuntimeError) no usable OpenGL here; the message names the cure
+    │   └── WrongContextError                another thread, another context, or a call within a call
     └── ClosedError (also RuntimeError)      the object was closed or released before the call
 
 Each class also inherits the builtin that people already catch for that kind of failure. A bad *argument*
@@ -37,6 +38,7 @@ __all__ = [
     "KeyMismatchError",
     "NotReadyError",
     "TransportError",
+    "WrongContextError",
 ]
 
 
@@ -130,6 +132,17 @@ class GLUnavailableError(AlphaStreamError, RuntimeError):
     """No usable OpenGL on this machine or in this context; the message names the cure."""
 
     code = ErrorCode.NOT_READY
+
+
+class WrongContextError(GLUnavailableError):
+    """
+    A renderer was called on another thread, with another context current, or from within its own call.
+
+    Also while a transform feedback or a query of the host's is active that its work would break or falsify. Each is a
+    mistake of the program, which OpenGL's absence is not.
+    """
+
+    code = ErrorCode.INVALID
 
 
 class ClosedError(AlphaStreamError, RuntimeError):

@@ -18,7 +18,7 @@ from typing import Any, Final
 import moderngl
 
 from ._exceptions import GLUnavailableError
-from ._gl import MaskRenderer
+from ._gl import SHADER_METHODS, MaskRenderer
 from ._gl.causes import Cause
 from ._gl.egl import Device, Library, as_line, library_name, load_problem
 from ._gl.headless import search
@@ -77,8 +77,12 @@ class ContextFacts:
     """Why an R8 texture cannot be rendered to; empty when it can."""
     mask_problem: str = ""
     """Why masks cannot be rendered at all."""
-    is_exact: bool = True
-    """Whether masks passed the self-check."""
+    exact_methods: tuple[str, ...] = ()
+    """The shader methods that passed the self-check."""
+    wrong_methods: tuple[str, ...] = ()
+    """Those that did not."""
+    auto_method: str = ""
+    """The method that a renderer takes by itself."""
 
 
 @dataclass(frozen=True)
@@ -165,10 +169,18 @@ def _look_at_device(device: Device) -> tuple[Device, str, str]:
 
 def _look_at_context(context: moderngl.Context, way: str) -> ContextFacts:
     renderer_name, vendor, version_text = names_of(context)
-    is_exact, mask_problem = False, ""
+    exact: list[str] = []
+    wrong: list[str] = []
+    mask_problem = auto_method = ""
+    for method in SHADER_METHODS:
+        try:
+            with MaskRenderer(context, method=method) as renderer:
+                (exact if renderer.method == method else wrong).append(method)
+        except GLUnavailableError as exc:
+            mask_problem = as_line(str(exc))
     try:
         with MaskRenderer(context) as renderer:
-            is_exact = renderer.is_exact
+            auto_method = renderer.method
     except GLUnavailableError as exc:
         mask_problem = as_line(str(exc))
     return ContextFacts(
@@ -177,8 +189,10 @@ def _look_at_context(context: moderngl.Context, way: str) -> ContextFacts:
         vendor=vendor,
         version=version_text,
         r8_problem=_r8_problem(context),
-        mask_problem=mask_problem,
-        is_exact=is_exact,
+        mask_problem="" if exact or wrong else mask_problem,
+        exact_methods=tuple(exact),
+        wrong_methods=tuple(wrong),
+        auto_method=auto_method,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ._planes import boxes_of, planes_of
 from ._polystream import decode_payload, encode_payload
 
 __all__ = ["FrameGeometry"]
@@ -31,10 +32,15 @@ class FrameGeometry:
         TypeError: the points are not integers.
     """
 
-    __slots__ = ("_channel_offsets", "_points")
+    __slots__ = ("_bounds", "_boxes", "_channel_offsets", "_plane_count", "_planes", "_points")
 
     _points: npt.NDArray[np.int32]
     _channel_offsets: npt.NDArray[np.int32]
+    # Made when they are first asked for; two threads that do so at once make the same.
+    _bounds: tuple[int, int, int, int]
+    _boxes: npt.NDArray[np.int32]
+    _planes: npt.NDArray[np.int32] | None
+    _plane_count: int
 
     def __init__(self, points: npt.ArrayLike, channel_offsets: npt.ArrayLike | None = None) -> None:
         self._points = _as_int32(points, "points")
@@ -118,9 +124,58 @@ class FrameGeometry:
         return len(self._channel_offsets) - 1
 
     @property
+    def boxes(self) -> npt.NDArray[np.int32]:
+        """
+        The box around each channel: left, top, right, bottom, all inclusive, in native pixels.
+
+        int32 (channels, 4), read-only; (0, 0, -1, -1) for a channel without points. Computed once.
+        """
+        try:
+            return self._boxes
+        except AttributeError:
+            self._boxes = _frozen(boxes_of(self._points, self._channel_offsets))
+            return self._boxes
+
+    @property
+    def bounds(self) -> tuple[int, int, int, int]:
+        """The box around all points in native pixels, as :attr:`boxes` has it; (0, 0, -1, -1) without points."""
+        try:
+            return self._bounds
+        except AttributeError:
+            boxes = self.boxes[self.boxes[:, 2] >= self.boxes[:, 0]]
+            if not len(boxes):
+                self._bounds = (0, 0, -1, -1)
+            else:
+                left, top, _, _ = boxes.min(axis=0).tolist()
+                _, _, right, bottom = boxes.max(axis=0).tolist()
+                self._bounds = (left, top, right, bottom)
+            return self._bounds
+
+    @property
+    def planes(self) -> npt.NDArray[np.int32] | None:
+        """
+        The parity plane of each channel, from 0: the interiors of channels in one plane do not overlap.
+
+        int32 (channels,), read-only; None for frames of more than 1,024 closed channels or 64 planes. Computed once.
+        The renderer needs it; where it is known before, a frame costs the rendering thread less.
+        """
+        try:
+            return self._planes
+        except AttributeError:
+            planes = planes_of(self, self.boxes)
+            self._plane_count = 0 if planes is None else int(planes.max(initial=0)) + 1
+            self._planes = None if planes is None else _frozen(planes)
+            return self._planes
+
+    @property
+    def plane_count(self) -> int:
+        """How many planes the channels are in: 1..64, or 0 where :attr:`planes` is None."""
+        return 0 if self.planes is None else self._plane_count
+
+    @property
     def nbytes(self) -> int:
-        """Bytes that both arrays hold."""
-        return self._points.nbytes + self._channel_offsets.nbytes
+        """Bytes that points and offsets hold, and the boxes and planes of the channels, known or not."""
+        return self._points.nbytes + self._channel_offsets.nbytes + _CHANNEL_BYTES * self.channel_count
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, FrameGeometry):
@@ -140,6 +195,14 @@ class FrameGeometry:
 
 
 _INT32: Final = np.iinfo(np.int32)
+_CHANNEL_BYTES: Final = 20
+"""Of a channel's box and plane."""
+
+
+def _frozen(array: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """A view that nobody can make writable."""
+    array.setflags(write=False)
+    return array.view()
 
 
 def _as_int32(values: npt.ArrayLike, name: str) -> npt.NDArray[np.int32]:
@@ -151,9 +214,7 @@ def _as_int32(values: npt.ArrayLike, name: str) -> npt.NDArray[np.int32]:
         raise TypeError(f"{name}: expected integers, found {array.dtype}")
     if array.size and (array.min() < _INT32.min or array.max() > _INT32.max):
         raise ValueError(f"{name}: expected values that fit int32, found {array.min()}..{array.max()}")
-    array = np.array(array, dtype=np.int32, order="C")
-    array.setflags(write=False)
-    return array.view()  # of a frozen base, so that nobody can make it writable again
+    return _frozen(np.array(array, dtype=np.int32, order="C"))
 
 
 def _check_offsets(offsets: npt.NDArray[np.int32], n_points: int) -> None:

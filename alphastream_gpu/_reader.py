@@ -58,6 +58,8 @@ class StreamReader:
         """Bytes of those reads."""
         self.open_seconds = 0.0
         """How long the first read took; a first guess at what a read costs."""
+        self.prepares_planes = False
+        """Whether decoding also computes what a renderer needs of a frame, :attr:`FrameGeometry.planes`."""
         self._cipher = cipher
         self._config = config
         self._max_block_bytes = 4 + deflated_bound(config.max_frame_bytes)
@@ -206,9 +208,12 @@ class StreamReader:
         try:
             payload = inflate_block(block, max_frame_bytes=self._config.max_frame_bytes, frame_index=index)
             try:
-                return FrameGeometry.from_payload(payload)
+                geometry = FrameGeometry.from_payload(payload)
             except DecodeError as exc:
                 raise DecodeError(f"frame {index}: {exc}", frame_index=index) from exc
+            if self.prepares_planes:
+                geometry.planes  # noqa: B018 - computed here, so that the rendering thread finds it
+            return geometry
         except MemoryError as exc:
             raise DecodeError(f"frame {index}: too large for the memory there is", frame_index=index) from exc
 

@@ -88,6 +88,8 @@ class AlphaStream:
         self._session: Session | None = None
         self._metadata: Metadata | None = None
         self._last_error: LastError | None = None
+        self._has_renderers = False
+        """Whether frames are for a MaskRenderer, so that what it needs of them is computed where they are decoded."""
         self._counters = new_counters()
         self._pending: set[Future[Any]] = set()
         self._closers: set[asyncio.Future[None]] = set()
@@ -403,6 +405,15 @@ class AlphaStream:
         self._last_error = None
         return mask
 
+    def _prepare_for_renderers(self) -> None:
+        """Called by MaskRenderer.for_stream."""
+        with self._lock:
+            if self._closed:
+                raise ClosedError("the stream is closed")
+            self._has_renderers = True
+            if self._session is not None:
+                self._session.reader.prepares_planes = True
+
     def _geometry(self, index: int) -> FrameGeometry:
         """:meth:`get_geometry`, likewise."""
         try:
@@ -412,6 +423,7 @@ class AlphaStream:
         except AlphaStreamError as exc:
             self._fail(exc, index)
             raise
+        session.reader.prepares_planes = True  # whoever asks for geometry is likely to render it
         self._make_ahead(session, index, None)
         self._last_error = None
         return geometry
@@ -595,6 +607,7 @@ class AlphaStream:
             with self._lock:
                 if self._closed:
                     raise ClosedError("the stream was closed while it was opening a source")
+                reader.prepares_planes = self._has_renderers
                 previous, self._session = self._session, session
                 if previous is not None:
                     previous.close()

@@ -1,5 +1,5 @@
 """
-Masks: the CPU twin, the renderer and the decoder beside their yardsticks.
+Masks: the CPU twin and the decoder beside their yardsticks. The renderer is in bench_methods.py.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import cv2
-import moderngl
 import numpy as np
 import skia
-from conftest import facts, in_turns, report
+from conftest import NATIVE, facts, report
 from PIL import Image, ImageDraw
 
-from alphastream_gpu import FrameGeometry, MaskRenderer, rasterize
+from alphastream_gpu import FrameGeometry, rasterize
 
 T = TypeVar("T")
-NATIVE = (2048, 1024)
 LARGE = (6720, 3360)
 SMALL = (512, 256)
 
@@ -77,30 +75,6 @@ def test_from_payload(benchmark: Any, geometries: list[FrameGeometry]) -> None:
     measure(benchmark, FrameGeometry.from_payload, [geometry.to_payload() for geometry in geometries], rounds=200)
 
 
-def test_gl_native(benchmark: Any, geometries: list[FrameGeometry], ctx: moderngl.Context) -> None:
-    """The ratio is measured in turns: on a machine shared with others the driver's threads have moods of their own."""
-    with MaskRenderer(ctx) as renderer:
-
-        def render(geometry: FrameGeometry) -> None:
-            renderer.render(geometry)
-            ctx.finish()
-
-        measure(benchmark, render, geometries)
-        polys = [polygons(geometry) for geometry in geometries]
-        mask = np.empty((NATIVE[1], NATIVE[0]), np.uint8)  # one for all: fresh memory would cost more than the filling
-
-        def fill_all() -> None:
-            for one in polys:
-                mask[:] = 0
-                cv2.fillPoly(mask, one, 255)
-
-        drawn, filled = in_turns(lambda: [render(geometry) for geometry in geometries], fill_all)
-        report("MaskRenderer.render + finish, native", drawn / filled, 30, "x fillpoly")
-        facts["  of these, a frame"] = f"{drawn / len(polys) * 1e6:.0f} us"
-        facts["GL driver"] = ctx.info["GL_RENDERER"]
-        _count_uploads_and_draws(renderer, geometries)
-
-
 def test_cover_strip(benchmark: Any, geometries: list[FrameGeometry]) -> None:
     times = []
     for geometry in geometries:
@@ -109,18 +83,6 @@ def test_cover_strip(benchmark: Any, geometries: list[FrameGeometry]) -> None:
         times.append(time.perf_counter() - start)
     measure(benchmark, FrameGeometry.triangle_strip, geometries, rounds=3)
     report("FrameGeometry.triangle_strip, median frame", float(np.median(times)) * 1e3, 2, "ms")
-
-
-def _count_uploads_and_draws(renderer: MaskRenderer, geometries: list[FrameGeometry]) -> None:
-    sizes, draws = [], []
-    for geometry in geometries:
-        before = renderer.stats
-        renderer.render(geometry)
-        sizes.append(renderer.stats.uploaded_bytes - before.uploaded_bytes)
-        draws.append(renderer.stats.draws - before.draws)
-    single = draws.count(2)
-    facts["uploaded a frame"] = f"median {int(np.median(sizes))}, at most {max(sizes)} bytes; bar 6144"
-    facts["GL draws a frame"] = f"2 in {single} of {len(draws)} frames (one plane), at most {max(draws)}; bar 2"
 
 
 def _pixels_different(masks: list[np.ndarray], geometries: list[FrameGeometry]) -> str:

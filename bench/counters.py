@@ -7,7 +7,7 @@ counter is for.
 
 The work is done in one process and one thread of the caller's, on the sample and on streams made of it, so that
 whatever is counted is the same in every run. What depends on a version (how many calls a line makes in Python, which
-temporary arrays numpy has) is in tables of their own for each minor one.
+temporary arrays numpy has, what an OpenGL can tell by fewer calls) is in tables of their own for each minor one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import sys
 import tomllib
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,12 +43,15 @@ TABLE: Final = ROOT / "bench" / "counters.toml"
 NATIVE: Final = (2048, 1024)
 THUMBNAIL: Final = (256, 128)
 BATCH: Final = 64
+METHODS: Final[tuple[Any, ...]] = ("upload", "triangles", "compute")
+FEW: Final = 10
+"""Every how manieth frame is rendered by compute shaders, which a software driver takes long for."""
 PLAYED: Final = 1000
 SEEKS: Final = 100
 CALLS: Final = f"calls-python-{sys.version_info.major}.{sys.version_info.minor}"
 ARRAYS: Final = f"arrays-numpy-{'.'.join(np.__version__.split('.')[:2])}"
 ARRAY_BYTES: Final = ARRAYS.replace("arrays", "array-bytes")
-_VERSIONED: Final = re.compile(r"-(python|numpy)-[\d.]+$")
+_VERSIONED: Final = re.compile(r"-(python|numpy|opengl)-[\d.]+$")
 _PEAK_STEP: Final = 16 * 1024
 """Peaks are rounded up to this, because the size of Python's and numpy's own objects differs between releases."""
 
@@ -59,29 +63,75 @@ def count() -> Counts:
 
 
 def _gl(geometries: list[FrameGeometry]) -> Counts:
-    """What the renderer sends to GL for the sample's 120 frames, once every size has been seen."""
+    """What each method sends to GL for the sample's frames, once every size has been seen."""
     found: Counts = {}
     ctx = alphastream_gpu.create_headless_context()
-    with MaskRenderer(ctx) as renderer:
-        targets = {"native": None, "thumbnail": ctx.texture(THUMBNAIL, 1)}
-        for name, target in targets.items():
-            renderer.render(geometries[0], into=target)
-            found[f"gl-{name}"] = _rendered(
-                renderer, lambda to=target: [renderer.render(geometry, into=to) for geometry in geometries]
-            )
-        array = ctx.texture_array((*THUMBNAIL, BATCH), 1)
-        renderer.render_many(geometries[:BATCH], into=array)
-        found["gl-batch"] = _rendered(renderer, lambda: renderer.render_many(geometries[:BATCH], into=array))
+    gl_calls = found[f"gl-calls-opengl-{ctx.version_code // 100}.{ctx.version_code // 10 % 10}"] = {}
+    texture, array = ctx.texture(THUMBNAIL, 1), ctx.texture_array((*THUMBNAIL, BATCH), 1)
+    few, batch = geometries[::FEW], geometries[:BATCH]
+    for method in METHODS:
+        frames = few if method == "compute" else geometries
+        with MaskRenderer(ctx, method=method) as renderer:
+            assert renderer.method == method, "it passes the self-check"
+            works: dict[str, Callable[[], object]] = {
+                "native": partial(_render, renderer, frames, None),
+                "thumbnail": partial(_render, renderer, frames, texture),
+                "batch": partial(renderer.render_many, batch, into=array),
+                "read": partial(_read, renderer, frames),
+            }
+            for name, work in works.items():
+                work()
+                found[f"gl-{method}-{name}"] = _rendered(renderer, work)
+            gl_calls[f"{method}-batch"] = _gl_called(renderer, works["batch"])
+        for preserve in (True, False):
+            with MaskRenderer(ctx, method=method, preserve_state=preserve) as renderer:
+                renderer.render(few[0], into=texture)
+                name = f"{method}-{'kept' if preserve else 'bare'}"
+                gl_calls[name] = _gl_called(renderer, partial(_render, renderer, few, texture))
     ctx.release()
     return found
+
+
+def _render(renderer: MaskRenderer, frames: list[FrameGeometry], target: Any) -> None:
+    for geometry in frames:
+        renderer.render(geometry, into=target)
+
+
+def _read(renderer: MaskRenderer, frames: list[FrameGeometry]) -> None:
+    for _ in renderer.read_frames(frames, size=THUMBNAIL):
+        pass
 
 
 def _rendered(renderer: MaskRenderer, work: Callable[[], object]) -> dict[str, int]:
     before = renderer.stats
     work()
     after = renderer.stats
-    names = ("frames", "draws", "uploaded_bytes", "cpu_fallbacks", "gl_objects")
+    names = ("frames", "draws", "dispatches", "uploaded_bytes", "cpu_fallbacks", "gl_objects")
     return {name: getattr(after, name) - getattr(before, name) for name in names}
+
+
+def _gl_called(renderer: MaskRenderer, work: Callable[[], object]) -> int:
+    """How many GL functions are called without moderngl, which draws, sets uniforms and makes textures."""
+    gl: Any = renderer._gl
+    functions = {name: value for name, value in vars(gl).items() if re.match("gl[A-Z]", name) and value is not None}
+    calls = 0
+
+    def counting(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            return function(*arguments)
+
+        return call
+
+    for name, function in functions.items():
+        setattr(gl, name, counting(function))
+    try:
+        work()
+    finally:
+        for name, function in functions.items():
+            setattr(gl, name, function)
+    return calls
 
 
 def _streaming(geometries: list[FrameGeometry]) -> Counts:
@@ -176,21 +226,28 @@ def _peak(work: Callable[[], object]) -> int:
 
 def _of_python(geometries: list[FrameGeometry]) -> Counts:
     """
-    What the sample's 120 frames take, on one thread: calls that the interpreter makes, of Python functions and, from
-    these, of C ones; arrays that numpy allocates, temporary ones too, and their bytes.
+    What the sample's frames take, on one thread: calls that the interpreter makes, of Python functions and, from these,
+    of C ones; arrays that numpy allocates, temporary ones too, and their bytes. 120 frames, by compute shaders 12; in a
+    batch 64.
     """
     payloads = [geometry.to_payload() for geometry in geometries]
     ctx = alphastream_gpu.create_headless_context()
     found: Counts = {CALLS: {}, ARRAYS: {}, ARRAY_BYTES: {}}
-    with MaskRenderer(ctx) as renderer, alphastream_gpu.open(SAMPLE, config=Config(ready_frames=0)) as stream:
-        target = ctx.texture(THUMBNAIL, 1)
+    with ExitStack() as stack:
+        stream = stack.enter_context(alphastream_gpu.open(SAMPLE, config=Config(ready_frames=0)))
+        target, array = ctx.texture(THUMBNAIL, 1), ctx.texture_array((*THUMBNAIL, BATCH), 1)
         works: dict[str, Callable[[], object]] = {
             "from_payload": lambda: [FrameGeometry.from_payload(payload) for payload in payloads],
+            "planes": lambda: [FrameGeometry.from_payload(payload).planes for payload in payloads],
             "rasterize-native": lambda: [rasterize(geometry) for geometry in geometries],
             "rasterize-512x256": lambda: [rasterize(geometry, (512, 256)) for geometry in geometries],
-            "render-thumbnail": lambda: [renderer.render(geometry, into=target) for geometry in geometries],
             "get_geometry-cached": lambda: [stream.get_geometry(10) for _ in geometries],
         }
+        for method in METHODS:
+            renderer = stack.enter_context(MaskRenderer(ctx, method=method))
+            frames = geometries[::FEW] if method == "compute" else geometries
+            works[f"render-thumbnail-{method}"] = partial(_render, renderer, frames, target)
+            works[f"render_many-thumbnail-{method}"] = partial(renderer.render_many, geometries[:BATCH], into=array)
         while stream.get_geometry(10) is None:
             pass
         for name, work in works.items():
@@ -233,6 +290,16 @@ def compare(found: Counts, expected: Counts) -> list[str]:
     return lines
 
 
+def _of_other_versions(expected: Counts, found: Counts) -> Counts:
+    """The table's sections that could not be counted here, without those that count other things than today's."""
+    kinds = {_VERSIONED.sub("", section): counters.keys() for section, counters in found.items()}
+    return {
+        section: counters
+        for section, counters in expected.items()
+        if _VERSIONED.search(section) and kinds.get(_VERSIONED.sub("", section), counters.keys()) == counters.keys()
+    }
+
+
 def _text(counts: Counts) -> str:
     sections = (
         f'["{section}"]\n' + "".join(f'"{name}" = {value}\n' for name, value in counters.items())
@@ -250,7 +317,7 @@ def main(arguments: list[str] | None = None) -> int:
     found = count()
     expected = tomllib.loads(TABLE.read_text("utf-8")) if TABLE.exists() else {}
     if options.write:
-        TABLE.write_text(_text({**expected, **found}), "utf-8")
+        TABLE.write_text(_text({**_of_other_versions(expected, found), **found}), "utf-8")
         return 0
     lines = compare(found, expected)
     for line in lines:

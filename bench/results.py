@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,7 +32,7 @@ _OURS: Final = {
     "cpu_small": "CPU twin, 512 x 256",
     "cpu_native": "CPU twin, 2048 x 1024",
     "cpu_large": "CPU twin, 6720 x 3360",
-    "gl_native": "shaders on llvmpipe, 2048 x 1024",
+    "render_native": "MaskRenderer and finish, 2048 x 1024",
     "cover_strip": "cover strip",
 }
 _YARDSTICKS: Final = {
@@ -47,20 +47,41 @@ _OTHER_COLOUR: Final = "#9a9a9a"
 _BAR_COLOUR: Final = "#b23a48"
 
 
-def write(benchmarks: Iterable[Any], figures: list[dict[str, Any]], facts: Mapping[str, str]) -> Path:
-    """Write the JSON file; `benchmarks` are pytest-benchmark's."""
-    works = {}
+def write(
+    benchmarks: Iterable[Any],
+    figures: list[dict[str, Any]],
+    facts: Mapping[str, str],
+    *,
+    driver: Mapping[str, Any],
+    tables: Mapping[str, list[dict[str, Any]]],
+) -> Path:
+    """
+    Write the JSON file.
+
+    Args:
+        benchmarks: pytest-benchmark's.
+        figures: with their bars; ``value`` and ``met`` are None for what could not be measured here.
+        facts: what else was said.
+        driver: the GL driver; empty if no benchmark asked for a context.
+        tables: the rows of bench_methods.py, by table.
+    """
+    works: dict[str, Any] = {}
     for benchmark in benchmarks:
         stats, frames = benchmark.stats, benchmark.extra_info.get("frames")
         if stats.rounds and frames:
             works[benchmark.name.removeprefix("test_")] = {
                 name: getattr(stats, name) / frames for name in ("min", "q1", "median", "q3", "max")
             }
+    for row in tables.get("one frame", ()):
+        if row.get("is_auto") and row["size"] == [2048, 1024]:
+            works["render_native"] = row["done_kept"]
     result = {
         "machine": _machine(),
+        "driver": dict(driver),
         "seconds_a_frame": works,
         "figures": figures,
         "facts": {name.strip(): text for name, text in facts.items()},
+        "methods": dict(tables),
     }
     FIGURES.parent.mkdir(parents=True, exist_ok=True)
     FIGURES.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
@@ -68,20 +89,34 @@ def write(benchmarks: Iterable[Any], figures: list[dict[str, Any]], facts: Mappi
 
 
 def _machine() -> dict[str, str]:
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
     return {
         "processor": _processor(),
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "numpy": version("numpy"),
-        "moderngl": version("moderngl"),
-        "opencv": version("opencv-python-headless"),
-        "commit": commit.stdout.strip(),
+        "numpy": _version("numpy"),
+        "moderngl": _version("moderngl"),
+        "opencv": _version("opencv-python-headless"),
+        "commit": _commit(),
         "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+def _version(package: str) -> str:
+    """Of a package that may be installed in another way than ours."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _commit() -> str:
+    """What is measured; empty in a copy of the tree that git does not know."""
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""
 
 
 def _processor() -> str:
@@ -104,7 +139,7 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
     works = result["seconds_a_frame"]
     rows = [(name, label, name in _OURS) for name, label in {**_OURS, **_YARDSTICKS}.items() if name in works]
     rows.sort(key=lambda row: works[row[0]]["median"])
-    figures = [figure for figure in result["figures"] if figure["bar"] and figure["value"] > 0]
+    figures = [figure for figure in result["figures"] if figure["bar"] and figure["value"]]  # None: not measured
     height = 0.34 * (len(rows) + len(figures)) + 2.4
     picture, (times, bars) = plt.subplots(
         2, 1, figsize=(10, height), height_ratios=[max(1, len(rows)), max(1, len(figures))], layout="constrained"
@@ -125,7 +160,7 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
         value = f"{figure['value']:,.0f}" if figure["value"] >= 1000 else f"{figure['value']:.3g}"
         text = " ".join([value, *figure["unit"].split(), f"({sign} {figure['bar']:,g})"])
         shade = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}  # the line of the bars runs behind it
-        bars.text(share + 0.015, place, text, va="center", fontsize=8.5, bbox=shade)
+        bars.text(min(share, 1.1) + 0.015, place, text, va="center", fontsize=8.5, bbox=shade)
     bars.axvline(1, color=_BAR_COLOUR, linewidth=1, zorder=0.5)
     bars.set(yticks=range(len(figures)), yticklabels=[figure["work"] for figure in reversed(figures)], xlim=(0, 1.55))
     bars.set_xlabel("share of the bar that is used up; the red line is the bar", fontsize=9)
@@ -135,10 +170,10 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
         axes.tick_params(axis="y", labelsize=9, length=0)
     low, high = times.get_xlim()
     times.set_xlim(low, high * 2.2)
-    machine = result["machine"]
+    machine, driver = result["machine"], result.get("driver", {})
     picture.suptitle(
         f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}, numpy {machine['numpy']},"
-        f" {machine['date']}",
+        f" {machine['date']}" + (f"\nOpenGL: {driver['renderer']}" if driver else ""),
         fontsize=9,
         color="#555555",
     )

@@ -50,6 +50,14 @@ def _geometries() -> list[FrameGeometry]:
 
 
 @cache
+def _prepared() -> list[FrameGeometry]:
+    """The same, with what a renderer needs of them: where the package has that, a stream computes it in its threads."""
+    for geometry in _geometries():
+        getattr(geometry, "planes", None)
+    return _geometries()
+
+
+@cache
 def _long_stream() -> bytes:
     """The sample's frames ten times over, as an ASVP (docs/format.md)."""
     blocks = []
@@ -61,10 +69,16 @@ def _long_stream() -> bytes:
 
 
 @cache
-def _renderer() -> tuple[Any, MaskRenderer, Any, Any]:
+def _targets() -> tuple[Any, Any, Any]:
+    """A context, a texture and an array texture."""
     ctx = alphastream_gpu.create_headless_context()
-    renderer = _held.enter_context(MaskRenderer(ctx))
-    return ctx, renderer, ctx.texture(THUMBNAIL, 1), ctx.texture_array((*THUMBNAIL, 64), 1)
+    return ctx, ctx.texture(THUMBNAIL, 1), ctx.texture_array((*THUMBNAIL, 64), 1)
+
+
+@cache
+def _renderer(**options: Any) -> MaskRenderer:
+    """Raises TypeError where an older package does not know an option, so that this work is left out for it."""
+    return _held.enter_context(MaskRenderer(_targets()[0], **options))
 
 
 def decode() -> None:
@@ -85,27 +99,45 @@ def rasterize_small() -> None:
         rasterize(geometry, (512, 256))
 
 
-def render_native() -> None:
-    """30 masks of 2048 x 1024 into a texture, finished."""
-    ctx, renderer, _, _ = _renderer()
-    for geometry in _geometries()[::4]:
-        renderer.render(geometry)
+def _render(renderer: MaskRenderer, geometries: list[FrameGeometry], into: Any = None) -> None:
+    """Masks one by one, each finished before the next."""
+    ctx, _, _ = _targets()
+    for geometry in geometries:
+        renderer.render(geometry, into=into)
         ctx.finish()
 
 
+def render_native() -> None:
+    """30 masks of 2048 x 1024 into a texture, each finished, as a renderer does by default."""
+    _render(_renderer(), _prepared()[::4])
+
+
+def render_triangles() -> None:
+    """15 masks of 2048 x 1024 into a texture, each finished, by triangles."""
+    _render(_renderer(method="triangles"), _prepared()[::8])
+
+
+def render_compute() -> None:
+    """4 masks of 2048 x 1024 into a texture, each finished, by compute shaders."""
+    _render(_renderer(method="compute"), _prepared()[::30])
+
+
 def render_thumbnails() -> None:
-    """60 masks of 256 x 128 into a texture, finished."""
-    ctx, renderer, texture, _ = _renderer()
-    for geometry in _geometries()[::2]:
-        renderer.render(geometry, into=texture)
-    ctx.finish()
+    """60 masks of 256 x 128 into a texture, each finished, as a renderer does by default."""
+    _render(_renderer(), _prepared()[::2], _targets()[1])
 
 
 def render_batch() -> None:
-    """64 masks of 256 x 128 into an array texture at once, finished."""
-    ctx, renderer, _, array = _renderer()
-    renderer.render_many(_geometries()[:64], into=array)
+    """64 masks of 256 x 128 into an array texture at once, finished, as a renderer does by default."""
+    ctx, _, array = _targets()
+    _renderer().render_many(_prepared()[:64], into=array)
     ctx.finish()
+
+
+def read_masks() -> None:
+    """30 masks of 2048 x 1024 rendered and read back, three in flight, as a renderer does by default."""
+    for _ in _renderer().read_frames(_prepared()[::4]):
+        pass
 
 
 def cover_strips() -> None:
@@ -155,8 +187,11 @@ WORK: Final[dict[str, Callable[[], None]]] = {
         rasterize_native,
         rasterize_small,
         render_native,
+        render_triangles,
+        render_compute,
         render_thumbnails,
         render_batch,
+        read_masks,
         cover_strips,
         read_frames,
         get_geometry,

@@ -43,6 +43,7 @@ WHAT_TO_DO = {
     "NotReadyError": "`load_source` first.",
     "FrameTimeoutError": "Try again, or give more time: `init_timeout`, `http_deadline`, `get_frame_timebox`.",
     "GLUnavailableError": "Do what the message says; [Troubleshooting](troubleshooting.md) has all of it.",
+    "WrongContextError": "Call the renderer on its thread, with its context current, and not from within its own call.",
     "ClosedError": "Open the stream again. While another thread closes it, this is how waiting calls end.",
 }
 """By code, and by the class's name."""

@@ -1,30 +1,31 @@
 #version 330 core
-// Outline, vertex stage: one instance per segment, a quad that covers every pixel of its line and little else.
+// Outline, vertex stage: one instance for each point, a quad that covers every pixel of the line that begins there and
+// little else.
 //
 // The quad is a parallelogram along the segment, its ends cut along the minor axis. It need not be exact, only wide
-// enough: the pixels that a segment sets lie within half a pixel of it, measured across the major axis, and rounding the
-// corners to subpixels moves them by a quarter of a native pixel at most (mesh.py, MAX_STEP). The fragment stage decides
-// each pixel in integers. The pixel box of a long diagonal segment would be a thousand times as many.
+// enough: the pixels that a segment sets lie within half a pixel of it, measured across the major axis, and rounding
+// the corners to subpixels moves them by a quarter of a native pixel at most (mesh.py, MAX_STEP). The fragment stage
+// decides each pixel in integers. The pixel box of a long diagonal segment would be a thousand times as many.
+#include "shared/package.glsl"
 #include "shared/lattice.glsl"
 #include "shared/piece.glsl"
 
 const float END_MARGIN = 0.5;
 const float SIDE_MARGIN = 1.0;
 
-in ivec2 a;
-in ivec2 b;
-
-uniform int n_closed;
-
-#ifdef LAYERED
-in ivec2 placement;
-#endif
-#ifdef LAYER_BY_VERTEX
-uniform int first_layer;
-#endif
 out PIECE_BLOCK piece;
 
 void main() {
+    Channel channel = channel_of(gl_InstanceID);
+    ivec2 a = point_at(gl_InstanceID);
+    ivec2 b;
+    bool is_there = segment_end(gl_InstanceID, channel, b);
+    piece.segment = ivec4(a, b);
+    piece.is_closed = channel.n_points > 2 ? 1 : 0;
+    if (!is_there) {
+        gl_Position = vec4(0.0, 0.0, 0.0, 1.0); // at every corner: a quad without area
+        return;
+    }
     vec2 delta = vec2(b - a);
     bool is_steep = abs(delta.y) > abs(delta.x);
     float major = max(max(abs(delta.x), abs(delta.y)), 1.0);
@@ -34,15 +35,5 @@ void main() {
     bool is_left = (gl_VertexID & 2) != 0;
     vec2 corner = is_far_end ? vec2(b) + END_MARGIN * along : vec2(a) - END_MARGIN * along;
     corner += is_left ? SIDE_MARGIN * across : -SIDE_MARGIN * across;
-    piece.segment = ivec4(a, b);
-    piece.is_closed = gl_InstanceID < n_closed ? 1 : 0;
-#ifdef LAYERED
-    piece.layer = placement.x;
-#else
-    piece.layer = 0;
-#endif
     gl_Position = clip_position(corner);
-#ifdef LAYER_BY_VERTEX
-    gl_Layer = first_layer + placement.x;
-#endif
 }

@@ -1,13 +1,7 @@
 #version 330 core
 // Resolve, fragment stage: OR the parity planes and pick the pixel of the grid that each output pixel shows.
-#ifdef LAYERED
-#include "shared/placement.glsl"
-in PLACEMENT_BLOCK placed;
-uniform sampler2DArray planes;
-#else
-uniform sampler2D planes;
-#endif
 
+uniform sampler2D planes;
 uniform ivec2 grid_size;
 uniform ivec2 output_size;
 
@@ -15,10 +9,6 @@ out vec4 covered;
 
 void main() {
     ivec2 pixel = ivec2(gl_FragCoord.xy) * grid_size / output_size;
-#ifdef LAYERED
-    vec4 parities = texelFetch(planes, ivec3(pixel, placed.part), 0);
-#else
     vec4 parities = texelFetch(planes, pixel, 0);
-#endif
     covered = vec4(any(greaterThan(parities, vec4(0.5))) ? 1.0 : 0.0);
 }

@@ -1,5 +1,5 @@
 """
-Fixtures: the GL context at three grades of cleanliness, the sample, both rasterizers, a passphrase of the test's own.
+Fixtures: the GL context at three grades of cleanliness, the sample, the rasterizers, a passphrase of the test's own.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ from support import sample_geometries
 
 import alphastream_gpu
 from alphastream_gpu import FrameGeometry, GLUnavailableError, MaskRenderer
+from alphastream_gpu._gl.attach import identity_of
+from alphastream_gpu._gl.compute import missing
+from alphastream_gpu._gl.system import is_software
+
+METHODS = ("compute", "triangles", "upload")
+"""How a MaskRenderer can make masks; on a software driver none but the last is taken unless it is named."""
 
 # With threads, Mesa's software driver may free a lock that one of them holds: one run of the tests in sixty crashed. It
 # reads this when it starts; the tests' subprocesses inherit it. docs/headless.md has the whole story.
@@ -56,11 +62,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what asks for OpenGL, so that a machine whose driver is in doubt can run the two halves apart."""
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        if "ctx_session" in getattr(item, "fixturenames", ()) or parameters.get("rasterizer") == "gl":
+        if "ctx_session" in getattr(item, "fixturenames", ()) or parameters.get("rasterizer") in METHODS:
             item.add_marker("gl")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """The very last line above pytest's own: as the outermost wrapper, after the reasons of skips and failures."""
+    yield
     line = summary(terminalreporter.stats.get("skipped", []))
     if line:
         terminalreporter.write_line(line)
@@ -108,15 +117,25 @@ def passphrase() -> bytes:
 
 
 class GLRasterizer:
-    """A renderer and its read-back, with the face of ``rasterize``; renderers are kept per native size."""
+    """
+    A renderer of one method and its read-back, with the face of ``rasterize``; renderers are kept per native size.
+    """
 
-    def __init__(self, ctx: moderngl.Context) -> None:
+    def __init__(self, ctx: moderngl.Context, method: Any) -> None:
         self.ctx = ctx
+        self.method = method
         self.renderers: dict[tuple[int, int], MaskRenderer] = {}
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether a mask of native size takes tens of milliseconds: compute shaders, run by the CPU."""
+        return self.method == "compute" and is_software(self.ctx.info["GL_RENDERER"])
 
     def renderer(self, native_size: tuple[int, int]) -> MaskRenderer:
         if native_size not in self.renderers:
-            self.renderers[native_size] = MaskRenderer(self.ctx, native_size=native_size)
+            renderer = MaskRenderer(self.ctx, native_size=native_size, method=self.method)
+            self.renderers[native_size] = renderer
+            assert renderer.method == self.method
         return self.renderers[native_size]
 
     def __call__(
@@ -131,19 +150,36 @@ class GLRasterizer:
         texture.release()
         return mask
 
+    def release(self) -> None:
+        for renderer in self.renderers.values():
+            renderer.release()
+
 
 @pytest.fixture(scope="session")
-def _gl_rasterizer(ctx_session: moderngl.Context) -> Iterator[GLRasterizer]:
-    rasterizer = GLRasterizer(ctx_session)
-    yield rasterizer
-    for renderer in rasterizer.renderers.values():
-        renderer.release()
+def _gl_rasterizers(ctx_session: moderngl.Context) -> Iterator[dict[str, GLRasterizer]]:
+    rasterizers = {method: GLRasterizer(ctx_session, method) for method in METHODS}
+    yield rasterizers
+    for rasterizer in rasterizers.values():
+        rasterizer.release()
 
 
-@pytest.fixture(params=["cpu", "gl"])
+def need_method(method: str, ctx: moderngl.Context) -> None:
+    """Skip, or fail in CI, where the driver has no compute shaders."""
+    if method == "compute" and (why := missing(identity_of(ctx).gl)) is not None:
+        lacking(why, "ALPHASTREAM_REQUIRE_GL")
+
+
+@pytest.fixture(params=METHODS)
+def method(request: pytest.FixtureRequest, ctx: moderngl.Context) -> Any:
+    """Each method of rendering, one after the other."""
+    need_method(request.param, ctx)
+    return request.param
+
+
+@pytest.fixture(params=["cpu", *METHODS])
 def rasterizer(request: pytest.FixtureRequest) -> Any:
-    """Both paths, one after the other: whatever a test says of masks, it says of both."""
+    """The CPU twin and each method of rendering, one after the other: whatever a test says of masks, it says of all."""
     if request.param == "cpu":
         return alphastream_gpu.rasterize
-    request.getfixturevalue("ctx")
-    return request.getfixturevalue("_gl_rasterizer")
+    need_method(request.param, request.getfixturevalue("ctx"))
+    return request.getfixturevalue("_gl_rasterizers")[request.param]

@@ -1,5 +1,6 @@
 """
-The whole of a context's state, through PyOpenGL: read, poisoned, compared; and how many names are alive.
+The whole of a context's state, through PyOpenGL: read, poisoned, compared; how many names are alive; what a debug
+callback hears. And hosts' contexts of any kind, through EGL.
 
 PyOpenGL is used on purpose: it shares nothing with the package's own calls. Its error checking is off because a host's
 pending error is state, too.
@@ -9,7 +10,9 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 os.environ.setdefault("PYOPENGL_PLATFORM", "egl")
@@ -21,13 +24,18 @@ OpenGL.CONTEXT_CHECKING = False
 
 from OpenGL import GL  # noqa: E402 - after its settings
 from OpenGL.raw.GL.VERSION import GL_1_1, GL_2_0  # noqa: E402 - calls that ask for no context; it may be of GLX
+from OpenGL.raw.GL.VERSION.GL_1_0 import glGetIntegerv, glIsEnabled  # noqa: E402 - quicker: there are a thousand calls
+from OpenGL.raw.GL.VERSION.GL_1_3 import glActiveTexture  # noqa: E402
+from OpenGL.raw.GL.VERSION.GL_3_0 import glGetIntegeri_v, glIsEnabledi  # noqa: E402
+from OpenGL.raw.GL.VERSION.GL_3_2 import glGetInteger64i_v  # noqa: E402
 
 CAPABILITIES = (
-    "BLEND", "COLOR_LOGIC_OP", "CULL_FACE", "DEPTH_CLAMP", "DEPTH_TEST", "DITHER", "FRAMEBUFFER_SRGB", "LINE_SMOOTH",
-    "MULTISAMPLE", "POLYGON_OFFSET_FILL", "POLYGON_OFFSET_LINE", "POLYGON_OFFSET_POINT", "POLYGON_SMOOTH",
-    "PRIMITIVE_RESTART", "PRIMITIVE_RESTART_FIXED_INDEX", "PROGRAM_POINT_SIZE", "RASTERIZER_DISCARD",
-    "SAMPLE_ALPHA_TO_COVERAGE", "SAMPLE_ALPHA_TO_ONE", "SAMPLE_COVERAGE", "SAMPLE_MASK", "SAMPLE_SHADING",
-    "SCISSOR_TEST", "STENCIL_TEST", "TEXTURE_CUBE_MAP_SEAMLESS", *(f"CLIP_DISTANCE{i}" for i in range(8)),
+    "BLEND", "COLOR_LOGIC_OP", "CULL_FACE", "DEBUG_OUTPUT", "DEBUG_OUTPUT_SYNCHRONOUS", "DEPTH_CLAMP", "DEPTH_TEST",
+    "DITHER", "FRAMEBUFFER_SRGB", "LINE_SMOOTH", "MULTISAMPLE", "POLYGON_OFFSET_FILL", "POLYGON_OFFSET_LINE",
+    "POLYGON_OFFSET_POINT", "POLYGON_SMOOTH", "PRIMITIVE_RESTART", "PRIMITIVE_RESTART_FIXED_INDEX",
+    "PROGRAM_POINT_SIZE", "RASTERIZER_DISCARD", "SAMPLE_ALPHA_TO_COVERAGE", "SAMPLE_ALPHA_TO_ONE", "SAMPLE_COVERAGE",
+    "SAMPLE_MASK", "SAMPLE_SHADING", "SCISSOR_TEST", "STENCIL_TEST", "TEXTURE_CUBE_MAP_SEAMLESS",
+    *(f"CLIP_DISTANCE{i}" for i in range(8)),
 )  # fmt: skip
 INTEGERS = {
     # name: values
@@ -41,7 +49,9 @@ INTEGERS = {
     "VERTEX_ARRAY_BINDING": 1, "ARRAY_BUFFER_BINDING": 1, "ELEMENT_ARRAY_BUFFER_BINDING": 1,
     "PIXEL_PACK_BUFFER_BINDING": 1, "PIXEL_UNPACK_BUFFER_BINDING": 1, "COPY_READ_BUFFER_BINDING": 1,
     "COPY_WRITE_BUFFER_BINDING": 1, "UNIFORM_BUFFER_BINDING": 1, "TRANSFORM_FEEDBACK_BUFFER_BINDING": 1,
-    "DRAW_INDIRECT_BUFFER_BINDING": 1, "ACTIVE_TEXTURE": 1, "PACK_ALIGNMENT": 1, "PACK_ROW_LENGTH": 1,
+    "DRAW_INDIRECT_BUFFER_BINDING": 1, "DISPATCH_INDIRECT_BUFFER_BINDING": 1, "SHADER_STORAGE_BUFFER_BINDING": 1,
+    "ATOMIC_COUNTER_BUFFER_BINDING": 1, "QUERY_BUFFER_BINDING": 1, "TEXTURE_BUFFER_BINDING": 1,
+    "TRANSFORM_FEEDBACK_BINDING": 1, "ACTIVE_TEXTURE": 1, "PACK_ALIGNMENT": 1, "PACK_ROW_LENGTH": 1,
     "PACK_SKIP_ROWS": 1, "PACK_SKIP_PIXELS": 1, "PACK_SKIP_IMAGES": 1, "PACK_IMAGE_HEIGHT": 1, "PACK_SWAP_BYTES": 1,
     "PACK_LSB_FIRST": 1, "UNPACK_ALIGNMENT": 1, "UNPACK_ROW_LENGTH": 1, "UNPACK_SKIP_ROWS": 1, "UNPACK_SKIP_PIXELS": 1,
     "UNPACK_SKIP_IMAGES": 1, "UNPACK_IMAGE_HEIGHT": 1, "UNPACK_SWAP_BYTES": 1, "UNPACK_LSB_FIRST": 1,
@@ -57,20 +67,47 @@ TEXTURE_BINDINGS = {
     "TEXTURE_2D": "TEXTURE_BINDING_2D", "TEXTURE_2D_ARRAY": "TEXTURE_BINDING_2D_ARRAY",
     "TEXTURE_3D": "TEXTURE_BINDING_3D", "TEXTURE_CUBE_MAP": "TEXTURE_BINDING_CUBE_MAP",
     "TEXTURE_RECTANGLE": "TEXTURE_BINDING_RECTANGLE", "TEXTURE_1D": "TEXTURE_BINDING_1D",
+    "TEXTURE_BUFFER": "TEXTURE_BINDING_BUFFER", "TEXTURE_1D_ARRAY": "TEXTURE_BINDING_1D_ARRAY",
+    "TEXTURE_CUBE_MAP_ARRAY": "TEXTURE_BINDING_CUBE_MAP_ARRAY",
+    "TEXTURE_2D_MULTISAMPLE": "TEXTURE_BINDING_2D_MULTISAMPLE",
+    "TEXTURE_2D_MULTISAMPLE_ARRAY": "TEXTURE_BINDING_2D_MULTISAMPLE_ARRAY",
 }  # fmt: skip
+BY_BUFFER = (
+    "BLEND_SRC_RGB", "BLEND_DST_RGB", "BLEND_SRC_ALPHA", "BLEND_DST_ALPHA", "BLEND_EQUATION_RGB",
+    "BLEND_EQUATION_ALPHA",
+)  # fmt: skip
+INDEXED_BUFFERS = {
+    # kind: how many of its bindings are looked at
+    "UNIFORM_BUFFER": 8, "SHADER_STORAGE_BUFFER": 4, "ATOMIC_COUNTER_BUFFER": 4, "TRANSFORM_FEEDBACK_BUFFER": 4,
+}  # fmt: skip
+IMAGE_UNIT = (
+    "IMAGE_BINDING_NAME", "IMAGE_BINDING_LEVEL", "IMAGE_BINDING_LAYERED", "IMAGE_BINDING_LAYER", "IMAGE_BINDING_ACCESS",
+    "IMAGE_BINDING_FORMAT",
+)  # fmt: skip
 N_BUFFERS = 8
+N_IMAGE_UNITS = 4
 N_VIEWPORTS = 16
+"""As many as every OpenGL has viewports, and as Mesa has."""
 
 
+@cache
 def gl(name: str) -> Any:
     """A constant by its name without the prefix."""
     return int(getattr(GL, f"GL_{name}"))
 
 
+_values = (ctypes.c_int * 16)()
+_long = (ctypes.c_int64 * 1)()
+
+
 def _integers(name: str, count: int) -> tuple[int, ...]:
-    values = (ctypes.c_int * 16)()
-    GL.glGetIntegerv(gl(name), values)
-    return tuple(values[:count])
+    glGetIntegerv(gl(name), _values)
+    return tuple(_values[:count])
+
+
+def _integers_at(name: str, index: int, count: int = 1) -> tuple[int, ...]:
+    glGetIntegeri_v(gl(name), index, _values)
+    return tuple(_values[:count])
 
 
 def _indexed(get: Callable[..., None], kind: Any, name: str, index: int, count: int) -> tuple[Any, ...]:
@@ -79,6 +116,7 @@ def _indexed(get: Callable[..., None], kind: Any, name: str, index: int, count: 
     return tuple(values[:count])
 
 
+@cache
 def units() -> list[int]:
     """The texture units that are looked at: those of everybody, and the last one, which moderngl takes for itself."""
     return [*range(13), _integers("MAX_COMBINED_TEXTURE_IMAGE_UNITS", 1)[0] - 1, _last_of_moderngl()]
@@ -90,32 +128,36 @@ def _last_of_moderngl() -> int:
 
 def snapshot() -> dict[str, Any]:
     """Everything that a host may have set, by name."""
-    state: dict[str, Any] = {name: GL.glIsEnabled(gl(name)) for name in CAPABILITIES}
+    state: dict[str, Any] = {name: glIsEnabled(gl(name)) for name in CAPABILITIES}
     state |= {name: _integers(name, count) for name, count in INTEGERS.items()}
     for name, count in FLOATS.items():
         values = (ctypes.c_float * 16)()
         GL.glGetFloatv(gl(name), values)
         state[name] = tuple(values[:count])
     for i in range(N_BUFFERS):
-        state[f"BLEND {i}"] = GL.glIsEnabledi(gl("BLEND"), i)
+        state[f"BLEND {i}"] = glIsEnabledi(gl("BLEND"), i)
         state[f"COLOR_WRITEMASK {i}"] = _indexed(GL.glGetBooleani_v, ctypes.c_ubyte, "COLOR_WRITEMASK", i, 4)
-        for name in ("BLEND_SRC_RGB", "BLEND_DST_RGB", "BLEND_SRC_ALPHA", "BLEND_DST_ALPHA", "BLEND_EQUATION_RGB",
-                     "BLEND_EQUATION_ALPHA"):  # fmt: skip
-            state[f"{name} {i}"] = _indexed(GL.glGetIntegeri_v, ctypes.c_int, name, i, 1)
-        state[f"UNIFORM_BUFFER_BINDING {i}"] = _indexed(
-            GL.glGetIntegeri_v, ctypes.c_int, "UNIFORM_BUFFER_BINDING", i, 1
-        )
+        for name in BY_BUFFER:
+            state[f"{name} {i}"] = _integers_at(name, i)
     for i in range(N_VIEWPORTS):
         state[f"VIEWPORT {i}"] = _indexed(GL.glGetFloati_v, ctypes.c_float, "VIEWPORT", i, 4)
-        state[f"SCISSOR_BOX {i}"] = _indexed(GL.glGetIntegeri_v, ctypes.c_int, "SCISSOR_BOX", i, 4)
-        state[f"SCISSOR_TEST {i}"] = GL.glIsEnabledi(gl("SCISSOR_TEST"), i)
+        state[f"SCISSOR_BOX {i}"] = _integers_at("SCISSOR_BOX", i, 4)
+        state[f"SCISSOR_TEST {i}"] = glIsEnabledi(gl("SCISSOR_TEST"), i)
+    for kind, count in INDEXED_BUFFERS.items():
+        for i in range(count):
+            state[f"{kind}_BINDING {i}"] = _integers_at(f"{kind}_BINDING", i)
+            for part in ("START", "SIZE"):
+                glGetInteger64i_v(gl(f"{kind}_{part}"), i, _long)
+                state[f"{kind}_{part} {i}"] = _long[0]
+    for i in range(N_IMAGE_UNITS):
+        state |= {f"{name} {i}": _integers_at(name, i) for name in IMAGE_UNIT}
     active = _integers("ACTIVE_TEXTURE", 1)[0]
     for unit in units():
-        GL.glActiveTexture(gl("TEXTURE0") + unit)
+        glActiveTexture(gl("TEXTURE0") + unit)
         for binding in TEXTURE_BINDINGS.values():
             state[f"{binding} {unit}"] = _integers(binding, 1)
         state[f"SAMPLER_BINDING {unit}"] = _integers("SAMPLER_BINDING", 1)
-    GL.glActiveTexture(active)
+    glActiveTexture(active)
     return state
 
 
@@ -134,21 +176,185 @@ def live_names(limit: int = 4096) -> dict[str, int]:
     return {kind: sum(bool(is_one(name)) for name in range(1, limit)) for kind, is_one in kinds.items()}
 
 
-def immutable_texture(size: tuple[int, int], *, layers: int = 0, kind: str = "R8", fill: bool = True) -> int:
+@contextmanager
+def listening() -> Iterator[list[str]]:
+    """
+    What the context's debug callback hears, in a list that grows. Debug output is on meanwhile.
+
+    PyOpenGL asks for errors when first it sets a callback: those that a host is to have come afterwards.
+
+    Advice on speed is left out, and what a driver tells without blaming anyone: where it puts a buffer, or that a
+    host's framebuffer is not complete.
+    """
+    heard: list[str] = []
+
+    @GL.GLDEBUGPROC
+    def hear(_source: int, kind: int, _id: int, _severity: int, length: int, message: Any, _user: Any) -> None:
+        if kind not in (gl("DEBUG_TYPE_PERFORMANCE"), gl("DEBUG_TYPE_OTHER")):
+            heard.append(message[:length].decode("utf-8", "replace").strip())
+
+    before = [(gl(name), glIsEnabled(gl(name))) for name in ("DEBUG_OUTPUT", "DEBUG_OUTPUT_SYNCHRONOUS")]
+    GL.glDebugMessageCallback(hear, None)
+    GL.glDebugMessageControl(gl("DONT_CARE"), gl("DONT_CARE"), gl("DONT_CARE"), 0, None, True)
+    GL.glEnable(gl("DEBUG_OUTPUT_SYNCHRONOUS"))
+    GL.glEnable(gl("DEBUG_OUTPUT"))
+    try:
+        yield heard
+    finally:
+        GL.glDebugMessageCallback(GL.GLDEBUGPROC(0), None)
+        for name, was_enabled in before:
+            (GL.glEnable if was_enabled else GL.glDisable)(name)
+
+
+def pending_errors() -> list[int]:
+    """The errors that are pending, which are pending no more."""
+    errors = []
+    while len(errors) < 8 and (error := int(GL.glGetError())):
+        errors.append(error)
+    return errors
+
+
+def _clear_nothing() -> None:
+    """Clear a framebuffer without attachments."""
+    before, empty = _integers("DRAW_FRAMEBUFFER_BINDING", 1)[0], new(GL.glGenFramebuffers)
+    GL.glBindFramebuffer(gl("DRAW_FRAMEBUFFER"), empty)
+    GL.glClear(gl("COLOR_BUFFER_BIT"))
+    GL.glBindFramebuffer(gl("DRAW_FRAMEBUFFER"), before)
+    GL.glDeleteFramebuffers(1, ctypes.c_uint(empty))
+
+
+WRONG_CALLS: dict[str, Callable[[], object]] = {
+    "INVALID_ENUM": lambda: GL.glEnable(0x1234),
+    "INVALID_VALUE": lambda: GL.glClear(0xFFFFFFFF),
+    "INVALID_OPERATION": lambda: GL.glBindVertexArray(12345678),
+    "INVALID_FRAMEBUFFER_OPERATION": _clear_nothing,
+}
+"""A host's mistakes, by the error that each leaves pending. They change no state."""
+
+
+class EGLContext:
+    """
+    A host's context with a window's framebuffer (a pbuffer's), made without moderngl; current on this thread once made.
+
+    If a context of EGL is current when the first is made, its display is taken, else that of Mesa without any window
+    system.
+
+    Args:
+        version: which OpenGL is asked for.
+        is_es: OpenGL ES.
+        is_core: the profile, from 3.2 on.
+        share: the context to share objects with.
+    """
+
+    _SIZE = (64, 48)
+
+    def __init__(
+        self,
+        version: tuple[int, int] = (4, 5),
+        *,
+        is_es: bool = False,
+        is_core: bool = True,
+        share: EGLContext | None = None,
+    ) -> None:
+        self._api = 0x30A0 if is_es else 0x30A2
+        self._display = _egl_display()
+        _egl("eglBindAPI", self._api)
+        chosen, count = ctypes.c_void_p(), ctypes.c_int()
+        # surface type: pbuffer; renderable type: OpenGL ES 3 or OpenGL; 8 bits of red
+        asked = _egl_list(0x3033, 1, 0x3040, 0x40 if is_es else 8, 0x3024, 8)
+        assert _egl("eglChooseConfig", self._display, asked, ctypes.byref(chosen), 1, ctypes.byref(count))
+        assert count.value, "EGL has no such configuration"
+        profile = () if is_es or version < (3, 2) else (0x30FD, 1 if is_core else 2)
+        asked = _egl_list(0x3098, version[0], 0x30FB, version[1], *profile)
+        self.handle = _egl("eglCreateContext", self._display, chosen, share and share.handle, asked)
+        """Its address."""
+        assert self.handle, "EGL makes no such context"
+        asked = _egl_list(0x3057, self._SIZE[0], 0x3056, self._SIZE[1])
+        self.surface = _egl("eglCreatePbufferSurface", self._display, chosen, asked)
+        self.make_current()
+
+    def make_current(self) -> None:
+        """On this thread."""
+        _egl("eglBindAPI", self._api)
+        assert _egl("eglMakeCurrent", self._display, self.surface, self.surface, self.handle)
+
+    def leave(self) -> None:
+        """No context is current on this thread then."""
+        _egl("eglBindAPI", self._api)
+        assert _egl("eglMakeCurrent", self._display, None, None, None)
+
+    @staticmethod
+    def leave_any() -> None:
+        """No context is current on this thread then, whoever made the one that is."""
+        if (display := _egl("eglGetCurrentDisplay")) is not None:
+            assert _egl("eglMakeCurrent", display, None, None, None)
+
+    def destroy(self) -> None:
+        """It must be current on this thread, or nowhere. No context is current then."""
+        self.leave()
+        assert _egl("eglDestroySurface", self._display, self.surface)
+        assert _egl("eglDestroyContext", self._display, self.handle)
+        _egl("eglBindAPI", 0x30A2)  # for those who do not say which
+
+    @staticmethod
+    def current_parts() -> tuple[Any, ...]:
+        """Display, surfaces and context that are current on this thread, by EGL."""
+        surfaces = (_egl("eglGetCurrentSurface", what) for what in (0x3059, 0x305A))
+        return (_egl("eglGetCurrentDisplay"), *surfaces, _egl("eglGetCurrentContext"))
+
+
+_EGL_FUNCTIONS: dict[str, tuple[Any, ...]] = {
+    # name: result, arguments
+    "eglBindAPI": (ctypes.c_uint, ctypes.c_uint),
+    "eglChooseConfig": (ctypes.c_uint, *[ctypes.c_void_p] * 3, ctypes.c_int, ctypes.c_void_p),
+    "eglCreateContext": (ctypes.c_void_p, *[ctypes.c_void_p] * 4),
+    "eglCreatePbufferSurface": (ctypes.c_void_p, *[ctypes.c_void_p] * 3),
+    "eglDestroyContext": (ctypes.c_uint, *[ctypes.c_void_p] * 2),
+    "eglDestroySurface": (ctypes.c_uint, *[ctypes.c_void_p] * 2),
+    "eglGetCurrentContext": (ctypes.c_void_p,),
+    "eglGetCurrentDisplay": (ctypes.c_void_p,),
+    "eglGetCurrentSurface": (ctypes.c_void_p, ctypes.c_int),
+    "eglGetPlatformDisplay": (ctypes.c_void_p, ctypes.c_uint, *[ctypes.c_void_p] * 2),
+    "eglInitialize": (ctypes.c_uint, *[ctypes.c_void_p] * 3),
+    "eglMakeCurrent": (ctypes.c_uint, *[ctypes.c_void_p] * 4),
+}
+
+
+def _egl(name: str, *arguments: Any) -> Any:
+    result, *kinds = _EGL_FUNCTIONS[name]
+    return ctypes.CFUNCTYPE(result, *kinds)((name, ctypes.CDLL("libEGL.so.1")))(*arguments)
+
+
+def _egl_list(*values: int) -> Any:
+    return (ctypes.c_int * (len(values) + 1))(*values, 0x3038)
+
+
+@cache
+def _egl_display() -> int:
+    """The same for all, or they could not share."""
+    display = _egl("eglGetCurrentDisplay") or _egl("eglGetPlatformDisplay", 0x31DD, None, None)
+    assert _egl("eglInitialize", display, None, None)
+    return int(display)
+
+
+def immutable_texture(
+    size: tuple[int, int], *, layers: int = 0, kind: str = "R8", fill: bool = True, levels: int = 1
+) -> int:
     """A texture that GL 4.5 makes without binding anything; its storage is immutable, and full of noise."""
     target = gl("TEXTURE_2D_ARRAY") if layers else gl("TEXTURE_2D")
     name = ctypes.c_uint()
     GL.glCreateTextures(target, 1, name)
     if layers:
-        GL.glTextureStorage3D(name.value, 1, gl(kind), *size, layers)
+        GL.glTextureStorage3D(name.value, levels, gl(kind), *size, layers)
     else:
-        GL.glTextureStorage2D(name.value, 1, gl(kind), *size)
+        GL.glTextureStorage2D(name.value, levels, gl(kind), *size)
     if fill:
         GL.glClearTexImage(name.value, 0, gl("RED"), gl("UNSIGNED_BYTE"), b"\x7f")
     return name.value
 
 
-def _new(make: Callable[..., None]) -> int:
+def new(make: Callable[..., None]) -> int:
+    """A new name, by ``glGenBuffers`` and the like."""
     name = ctypes.c_uint()
     make(1, name)
     return name.value
@@ -156,16 +362,23 @@ def _new(make: Callable[..., None]) -> int:
 
 def _texture(kind: str) -> int:
     """A small texture of a kind, with mipmap filters and no mipmaps, so that sampling it would give zeros."""
-    texture = _new(GL.glGenTextures)
+    texture = new(GL.glGenTextures)
     target = gl(kind)
     GL.glBindTexture(target, texture)
     pixels = bytes(4 * 4 * 4 * 4)
-    if kind == "TEXTURE_1D":
+    if kind == "TEXTURE_BUFFER":
+        GL.glTexBuffer(target, gl("R32I"), new(GL.glCreateBuffers))
+    elif kind == "TEXTURE_2D_MULTISAMPLE":
+        GL.glTexImage2DMultisample(target, 4, gl("RGBA8"), 4, 4, True)
+    elif kind == "TEXTURE_2D_MULTISAMPLE_ARRAY":
+        GL.glTexImage3DMultisample(target, 4, gl("RGBA8"), 4, 4, 2, True)
+    elif kind == "TEXTURE_1D":
         GL.glTexImage1D(target, 0, gl("RGBA8"), 4, 0, gl("RGBA"), gl("UNSIGNED_BYTE"), pixels)
-    elif kind in ("TEXTURE_2D", "TEXTURE_RECTANGLE"):
+    elif kind in ("TEXTURE_2D", "TEXTURE_RECTANGLE", "TEXTURE_1D_ARRAY"):
         GL.glTexImage2D(target, 0, gl("RGBA8"), 4, 4, 0, gl("RGBA"), gl("UNSIGNED_BYTE"), pixels)
-    elif kind in ("TEXTURE_3D", "TEXTURE_2D_ARRAY"):
-        GL.glTexImage3D(target, 0, gl("RGBA8"), 4, 4, 4, 0, gl("RGBA"), gl("UNSIGNED_BYTE"), pixels)
+    elif kind in ("TEXTURE_3D", "TEXTURE_2D_ARRAY", "TEXTURE_CUBE_MAP_ARRAY"):
+        depth = 6 if kind == "TEXTURE_CUBE_MAP_ARRAY" else 4
+        GL.glTexImage3D(target, 0, gl("RGBA8"), 4, 4, depth, 0, gl("RGBA"), gl("UNSIGNED_BYTE"), bytes(4 * 4 * 4 * 6))
     else:
         for face in range(6):
             target = gl("TEXTURE_CUBE_MAP_POSITIVE_X") + face
@@ -173,7 +386,7 @@ def _texture(kind: str) -> int:
     return texture
 
 
-def _program(shade: str = "vec4(0.25)") -> int:
+def host_program(shade: str = "vec4(0.25)") -> int:
     """A host's program."""
     program = GL.glCreateProgram()
     for kind, source in (
@@ -189,37 +402,15 @@ def _program(shade: str = "vec4(0.25)") -> int:
     return int(program)
 
 
-def draw_something() -> None:
-    """
-    What a host draws before it gets a guest; no state is left.
-
-    Mesa (22.3) loses the first draw of a context whose scissor test is on for later viewports alone. The self-check
-    would notice, and the tests would look at the CPU's masks.
-    """
-    texture, program = immutable_texture((8, 8)), _program()
-    framebuffer, array = _new(GL.glGenFramebuffers), _new(GL.glGenVertexArrays)
-    GL.glBindFramebuffer(gl("DRAW_FRAMEBUFFER"), framebuffer)
-    GL.glFramebufferTexture2D(gl("DRAW_FRAMEBUFFER"), gl("COLOR_ATTACHMENT0"), gl("TEXTURE_2D"), texture, 0)
-    GL.glBindVertexArray(array)
-    GL.glUseProgram(program)
-    GL.glDrawArrays(gl("TRIANGLES"), 0, 3)
-    GL.glUseProgram(0)
-    GL.glDeleteProgram(program)
-    for delete, name in (
-        (GL.glDeleteVertexArrays, array), (GL.glDeleteFramebuffers, framebuffer), (GL.glDeleteTextures, texture),
-    ):  # fmt: skip
-        delete(1, ctypes.c_uint(name))  # which unbinds it
-
-
 def _framebuffers() -> None:
     """Different ones for drawing and reading, with depth and stencil, sRGB colour and odd draw buffers."""
     for binding in ("DRAW_FRAMEBUFFER", "READ_FRAMEBUFFER"):
-        texture = _new(GL.glGenTextures)
+        texture = new(GL.glGenTextures)
         GL.glBindTexture(gl("TEXTURE_2D"), texture)
         GL.glTexImage2D(gl("TEXTURE_2D"), 0, gl("SRGB8_ALPHA8"), 8, 8, 0, gl("RGBA"), gl("UNSIGNED_BYTE"), None)
-        GL.glBindFramebuffer(gl(binding), _new(GL.glGenFramebuffers))
+        GL.glBindFramebuffer(gl(binding), new(GL.glGenFramebuffers))
         GL.glFramebufferTexture2D(gl(binding), gl("COLOR_ATTACHMENT1"), gl("TEXTURE_2D"), texture, 0)
-        depth = _new(GL.glGenRenderbuffers)
+        depth = new(GL.glGenRenderbuffers)
         GL.glBindRenderbuffer(gl("RENDERBUFFER"), depth)
         GL.glRenderbufferStorage(gl("RENDERBUFFER"), gl("DEPTH24_STENCIL8"), 8, 8)
         GL.glFramebufferRenderbuffer(gl(binding), gl("DEPTH_STENCIL_ATTACHMENT"), gl("RENDERBUFFER"), depth)
@@ -229,9 +420,9 @@ def _framebuffers() -> None:
 
 def _vertex_array() -> None:
     """With an element buffer of its own and an attribute that reads far out."""
-    GL.glBindVertexArray(_new(GL.glGenVertexArrays))
+    GL.glBindVertexArray(new(GL.glGenVertexArrays))
     for binding in ("ELEMENT_ARRAY_BUFFER", "ARRAY_BUFFER"):
-        GL.glBindBuffer(gl(binding), _new(GL.glGenBuffers))
+        GL.glBindBuffer(gl(binding), new(GL.glGenBuffers))
         GL.glBufferData(gl(binding), 64, bytes(64), gl("STATIC_DRAW"))
     GL.glEnableVertexAttribArray(3)
     GL_2_0.glVertexAttribPointer(3, 4, gl("FLOAT"), False, 16, None)
@@ -239,7 +430,7 @@ def _vertex_array() -> None:
 
 
 def _samplers(units: list[int]) -> None:
-    sampler = _new(GL.glGenSamplers)
+    sampler = new(GL.glGenSamplers)
     GL.glSamplerParameteri(sampler, gl("TEXTURE_MIN_FILTER"), gl("NEAREST_MIPMAP_LINEAR"))
     GL.glSamplerParameteri(sampler, gl("TEXTURE_COMPARE_MODE"), gl("COMPARE_REF_TO_TEXTURE"))
     for unit in units:
@@ -260,7 +451,7 @@ def _pixel_store(direction: str) -> None:
 
 
 def _pixel_buffer(direction: str) -> None:
-    GL.glBindBuffer(gl(f"PIXEL_{direction}_BUFFER"), _new(GL.glGenBuffers))
+    GL.glBindBuffer(gl(f"PIXEL_{direction}_BUFFER"), new(GL.glGenBuffers))
     GL.glBufferData(gl(f"PIXEL_{direction}_BUFFER"), 16, b"\x55" * 16, gl("STREAM_DRAW"))
 
 
@@ -301,9 +492,45 @@ def _viewports() -> None:
         GL.glEnablei(gl("SCISSOR_TEST"), i)
 
 
+def _scissors(viewports: range, box: tuple[int, int, int, int]) -> None:
+    for i in viewports:
+        GL.glScissorIndexed(i, *box)
+        GL.glEnablei(gl("SCISSOR_TEST"), i)
+
+
+def _indexed_buffers(kind: str, *, whole: bool = False) -> None:
+    """Ranges of one buffer, or whole buffers; and another at the binding without a number."""
+    for i in range(INDEXED_BUFFERS[kind]):
+        buffer = new(GL.glGenBuffers)
+        GL.glBindBufferBase(gl(kind), i, buffer)
+        if whole and i == 1:
+            continue  # without storage
+        GL.glBufferData(gl(kind), 4096, b"\x55" * 4096, gl("STATIC_DRAW"))
+        if not whole:
+            GL.glBindBufferRange(gl(kind), i, buffer, 256 * (i + 1), 64 + 16 * i)
+    GL.glBindBuffer(gl(kind), new(GL.glGenBuffers))
+
+
+def image_texture() -> int:
+    """An array texture with mipmap levels, which is bound nowhere."""
+    name = ctypes.c_uint()
+    GL.glCreateTextures(gl("TEXTURE_2D_ARRAY"), 1, name)
+    GL.glTextureStorage3D(name.value, 3, gl("RGBA8"), 8, 8, 5)
+    return name.value
+
+
+def _image_unit(unit: int, *, level: int, layered: bool, layer: int, access: str, kind: str) -> None:
+    GL.glBindImageTexture(unit, image_texture(), level, layered, layer, gl(access), gl(kind))
+
+
+def _image_units() -> None:
+    for unit in range(N_IMAGE_UNITS):
+        _image_unit(unit, level=unit % 3, layered=unit % 2 == 1, layer=unit, access="READ_ONLY", kind="R32UI")
+
+
 def _pipeline() -> None:
     """A pipeline object behind a program of its own; both bindings are to stay."""
-    pipeline = _new(GL.glGenProgramPipelines)
+    pipeline = new(GL.glGenProgramPipelines)
     GL.glBindProgramPipeline(pipeline)
 
 
@@ -313,6 +540,11 @@ POISONS: dict[str, Callable[[], None]] = {
     "MULTISAMPLE off": lambda: GL.glDisable(gl("MULTISAMPLE")),
     "framebuffers": _framebuffers,
     "viewports and scissors": _viewports,
+    "scissor of every viewport, a pixel": lambda: _scissors(range(N_VIEWPORTS), (1, 1, 1, 1)),
+    "scissor of every viewport, nothing": lambda: (GL.glEnable(gl("SCISSOR_TEST")), GL.glScissor(0, 0, 0, 0)),
+    "scissor of viewport 3": lambda: _scissors(range(3, 4), (1, 1, 1, 1)),
+    "scissor of viewport 0": lambda: _scissors(range(1), (1, 1, 1, 1)),
+    "scissor of every viewport but the first": lambda: _scissors(range(1, N_VIEWPORTS), (0, 0, 1, 1)),
     "blend functions": lambda: (GL.glEnable(gl("BLEND")), _blend_functions()),
     "blend functions by buffer": lambda: (GL.glEnable(gl("BLEND")), _blend_functions_by_buffer()),
     "blend enables by buffer": lambda: [GL.glEnablei(gl("BLEND"), i) for i in (0, 2, 5)],
@@ -336,7 +568,7 @@ POISONS: dict[str, Callable[[], None]] = {
     "clamp": lambda: GL.glClampColor(gl("CLAMP_READ_COLOR"), gl("FALSE")),
     "hints": lambda: [GL.glHint(gl(name), gl("FASTEST")) for name in ("LINE_SMOOTH_HINT", "POLYGON_SMOOTH_HINT",
                                                                       "FRAGMENT_SHADER_DERIVATIVE_HINT")],
-    "program": lambda: GL.glUseProgram(_program()),
+    "program": lambda: GL.glUseProgram(host_program()),
     "pipeline": _pipeline,
     "vertex array": _vertex_array,
     "textures, unit 0": lambda: _textures([0]),
@@ -349,8 +581,17 @@ POISONS: dict[str, Callable[[], None]] = {
     "unpack buffer": lambda: _pixel_buffer("UNPACK"),
     "primitive restart at 0": lambda: (GL.glEnable(gl("PRIMITIVE_RESTART")), GL.glPrimitiveRestartIndex(0)),
     "primitive restart at 2": lambda: (GL.glEnable(gl("PRIMITIVE_RESTART")), GL.glPrimitiveRestartIndex(2)),
-    "buffers": lambda: [GL.glBindBuffer(gl(name), _new(GL.glGenBuffers)) for name in (
-        "COPY_READ_BUFFER", "COPY_WRITE_BUFFER", "UNIFORM_BUFFER", "DRAW_INDIRECT_BUFFER")],
+    "buffers": lambda: [GL.glBindBuffer(gl(name), new(GL.glGenBuffers)) for name in (
+        "COPY_READ_BUFFER", "COPY_WRITE_BUFFER", "DRAW_INDIRECT_BUFFER", "DISPATCH_INDIRECT_BUFFER", "QUERY_BUFFER",
+        "TEXTURE_BUFFER")],
+    "shader storage buffers, whole": lambda: _indexed_buffers("SHADER_STORAGE_BUFFER", whole=True),
+    **{f"{kind.lower().replace('_', ' ')}s, ranges": lambda kind=kind: _indexed_buffers(kind)
+       for kind in INDEXED_BUFFERS},
+    "image unit 0, all layers to read and write": lambda: _image_unit(
+        0, level=0, layered=True, layer=0, access="READ_WRITE", kind="RGBA8"),
+    "image unit 0, a layer of a level": lambda: _image_unit(
+        0, level=1, layered=False, layer=2, access="WRITE_ONLY", kind="R32F"),
+    "image units": _image_units,
 }  # fmt: skip
 """One state each, set to something unusual that would change, or stop, a careless guest's drawing."""
 

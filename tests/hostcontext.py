@@ -1,5 +1,6 @@
 """
-A host with a context of its own, in a process of its own: whatever it has set stays set, and changes no bit.
+A host with a context of its own, in a process of its own: whatever it has set stays set, and changes no bit, by each
+method.
 
     python tests/hostcontext.py GLX|EGL CORE|COMPAT
 
@@ -9,21 +10,28 @@ Needs PYOPENGL_PLATFORM=glx or egl, and a display. Fails with an assertion.
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Any
 
+import moderngl
 from glstate import (
     COMPATIBILITY_POISONS,
     GL,
     POISONS,
+    WRONG_CALLS,
+    EGLContext,
     compatibility_snapshot,
     difference,
-    draw_something,
+    gl,
     immutable_texture,
+    listening,
+    pending_errors,
     snapshot,
 )
-from test_guest import FAR, NATIVE, SCENE, expected, use_everything
+from test_guest import FAR, METHODS, NATIVE, SCENE, expected, renderer_of, use_everything
 
 from alphastream_gpu import MaskRenderer
+from alphastream_gpu._gl.loader import current_context
 
 try:
     import glfw
@@ -31,8 +39,8 @@ except ImportError as exc:
     raise SystemExit(f"{exc}; run: pip install glfw") from exc
 
 
-def make_context(interface: str, profile: str) -> None:
-    """Current on this thread, as long as the process lives."""
+def make_context(interface: str, profile: str) -> Any:
+    """A window whose context is current on this thread, as long as the process lives."""
     glfw.ERROR_REPORTING = "raise"
     glfw.init()
     glfw.window_hint(glfw.VISIBLE, False)
@@ -41,34 +49,39 @@ def make_context(interface: str, profile: str) -> None:
     glfw.window_hint(glfw.OPENGL_PROFILE, getattr(glfw, f"OPENGL_{profile}_PROFILE"))
     api = glfw.EGL_CONTEXT_API if interface == "EGL" else glfw.NATIVE_CONTEXT_API
     glfw.window_hint(glfw.CONTEXT_CREATION_API, api)
-    glfw.make_context_current(glfw.create_window(64, 64, "host", None, None))
+    window = glfw.create_window(64, 64, "host", None, None)
+    glfw.make_context_current(window)
     expected_bit = GL.GL_CONTEXT_COMPATIBILITY_PROFILE_BIT if IS_COMPATIBILITY else GL.GL_CONTEXT_CORE_PROFILE_BIT
     assert GL.glGetIntegerv(GL.GL_CONTEXT_PROFILE_MASK) == expected_bit
+    return window
 
 
-def one_by_one(made: MaskRenderer) -> None:
-    """The states of compatibility contexts, each with every kind of call."""
+def one_by_one() -> None:
+    """The states of compatibility contexts, each with every kind of call, by each method."""
     texture, array = immutable_texture((37, 71)), immutable_texture((96, 64), layers=3)
-    for name, poison in COMPATIBILITY_POISONS.items():
+    renderers = [renderer_of(name) for name in METHODS]
+    for poison_name, poison in COMPATIBILITY_POISONS.items():
         plain = whole_state()
         poison()
-        assert GL.glGetError() == 0, name
+        assert GL.glGetError() == 0, poison_name
         before = whole_state()
-        assert difference(plain, before), f"{name} poisons nothing"
-
-        def check(name: str = name, before: dict[str, Any] = before) -> None:
-            assert difference(before, whole_state()) == {}, name
-
-        for geometry in (SCENE, FAR):
-            made.render(geometry, into=texture)
-            check()
-            assert (made.read(texture) == expected((37, 71), geometry)).all(), name
-            made.render_many([SCENE, geometry], into=array, first_layer=1)
-            check()
-            assert (made.read(array, layer=2) == expected((96, 64), geometry)).all(), name
-        [mask] = made.read_frames([SCENE])
-        assert (mask == expected(NATIVE)).all(), name
-        check()
+        assert difference(plain, before), f"{poison_name} poisons nothing"
+        for made in renderers:
+            what = f"{poison_name}, {made.method}"
+            for geometry in (SCENE, FAR):
+                made.render(geometry, into=texture)
+                assert difference(before, whole_state()) == {}, what
+                assert (made.read(texture) == expected((37, 71), geometry)).all(), what
+                made.render_many([SCENE, geometry], into=array, first_layer=1)
+                assert difference(before, whole_state()) == {}, what
+                assert (made.read(array, layer=2) == expected((96, 64), geometry)).all(), what
+            [mask] = made.read_frames([SCENE])
+            assert (mask == expected(NATIVE)).all(), what
+            made._identity.exact_methods.clear()
+            renderer_of(made.method).release()
+            assert difference(before, whole_state()) == {}, what
+    for made in renderers:
+        made.release()
 
 
 def all_at_once() -> None:
@@ -81,12 +94,55 @@ def all_at_once() -> None:
     def check() -> None:
         assert difference(before, whole_state()) == {}
 
-    with MaskRenderer(native_size=NATIVE) as made:
+    for name in METHODS:
+        with renderer_of(name) as made:
+            check()
+            assert made._identity.current.interface == INTERFACE
+            use_everything(made, check)
         check()
-        assert made._current.interface == INTERFACE
-        assert made.is_exact
-        use_everything(made, check)
-    check()
+
+
+def misuse() -> None:
+    """A texture of another kind, while an error is pending: it still is, alone, and no debug callback hears of ours."""
+    texture, array = immutable_texture((37, 71)), immutable_texture((96, 64), layers=3)
+    with renderer_of("upload") as made, listening() as heard:
+        before = whole_state()
+        for error in (None, *WRONG_CALLS):
+            if error is not None:
+                WRONG_CALLS[error]()
+            heard.clear()
+            for wrong, layer in ((array, None), (texture, 0)):
+                with suppress(ValueError):
+                    made.render(SCENE, into=wrong, layer=layer)
+                    raise AssertionError("nothing was raised")
+            assert heard == [], heard
+            assert pending_errors() == ([] if error is None else [gl(error)]), error
+        assert difference(before, whole_state()) == {}
+
+
+def another_default(window: Any) -> None:
+    """moderngl's default is a context of EGL's, which may be another interface; it is not taken for this one."""
+    current = current_context()
+    before = whole_state()
+    glfw.make_context_current(None)
+    default = moderngl.create_context(standalone=True, backend="egl")
+    EGLContext.leave_any()
+    glfw.make_context_current(window)
+    assert moderngl.get_context() is default
+    for _ in range(2):
+        with MaskRenderer(native_size=NATIVE) as made:
+            assert made._ctx is not default
+            found = current_context()
+            assert (found.interface, found.handle) == (current.interface, current.handle)
+            assert (made.read(made.render(SCENE)) == expected(NATIVE)).all()
+        assert difference(before, whole_state()) == {}
+    glfw.make_context_current(None)
+    default.__enter__()
+    with MaskRenderer(native_size=NATIVE) as made:
+        assert made._ctx is default
+        assert (made.read(made.render(SCENE)) == expected(NATIVE)).all()
+    EGLContext.leave_any()
+    glfw.make_context_current(window)
 
 
 def whole_state() -> dict[str, Any]:
@@ -95,11 +151,10 @@ def whole_state() -> dict[str, Any]:
 
 INTERFACE, PROFILE = sys.argv[1:]
 IS_COMPATIBILITY = PROFILE == "COMPAT"
-make_context(INTERFACE, PROFILE)
-draw_something()
+host = make_context(INTERFACE, PROFILE)
+another_default(host)
 if IS_COMPATIBILITY:
-    with MaskRenderer(native_size=NATIVE) as renderer:
-        assert renderer.is_exact
-        one_by_one(renderer)
+    one_by_one()
 all_at_once()
+misuse()
 assert GL.glGetError() == 0

@@ -1,5 +1,6 @@
 """
-A widget that QPainter draws into, with masks drawn between its calls and without: the pictures must be the same.
+A widget that QPainter draws into, with masks made between its calls, by each method, and without: the pictures must be
+the same.
 
 Nothing is given to QPainter's ``beginNativePainting``. Fails with an assertion.
 """
@@ -22,6 +23,9 @@ except ImportError as exc:
     raise SystemExit(f"{exc}; run: pip install PySide6-Essentials") from exc
 
 
+METHODS = ["compute", "triangles", "upload"]
+
+
 class Widget(QOpenGLWidget):
     """Paints something of each kind, and calls `between` after each."""
 
@@ -33,7 +37,8 @@ class Widget(QOpenGLWidget):
 
     def initializeGL(self) -> None:  # noqa: N802 - Qt's name
         if self.with_masks:
-            self.renderer = MaskRenderer(native_size=NATIVE_SIZE)
+            self.renderers = [MaskRenderer(native_size=NATIVE_SIZE, method=method) for method in METHODS]
+            assert [renderer.method for renderer in self.renderers] == METHODS
 
     def paintGL(self) -> None:  # noqa: N802 - Qt's name
         painter = QPainter(self)
@@ -45,9 +50,9 @@ class Widget(QOpenGLWidget):
 
     def between(self) -> None:
         if self.with_masks:
-            texture = self.renderer.render(scene())
-            mask = self.renderer.read(texture)
-            self.n_masks += int((mask == rasterize(scene(), native_size=NATIVE_SIZE)).all())
+            for renderer in self.renderers:
+                mask = renderer.read(renderer.render(scene()))
+                self.n_masks += int((mask == rasterize(scene(), native_size=NATIVE_SIZE)).all())
 
 
 def steps(painter: QPainter) -> list[Callable[[], object]]:
@@ -92,7 +97,8 @@ app = QApplication([])
 without, among = Widget(with_masks=False), Widget(with_masks=True)
 plain, mixed = picture(without), picture(among)
 assert len(np.unique(plain.reshape(-1, 4), axis=0)) > 500, "QPainter drew nothing much"
-assert among.n_masks == 16, "masks, all exact"
+assert among.n_masks == 16 * len(METHODS), "masks, all exact"
 assert (plain == mixed).all()
 among.makeCurrent()
-among.renderer.release()
+for one in among.renderers:
+    one.release()

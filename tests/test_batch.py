@@ -1,5 +1,6 @@
 """
-Many frames at once: the bits of single renders, in as few draws and uploads as there can be.
+Many frames at once: the bits of single renders, by each method; with compute shaders, in three dispatches. And outputs
+smaller by powers of two, which triangles are drawn for without the native mask.
 """
 
 from __future__ import annotations
@@ -10,29 +11,26 @@ from typing import Any
 import moderngl
 import numpy as np
 import pytest
+from conftest import need_method
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import NATIVE, frames, geometry_of
 
-from alphastream_gpu import ClosedError, FrameGeometry, MaskRenderer, rasterize
-from alphastream_gpu._gl import renderer as renderer_module
+from alphastream_gpu import FrameGeometry, MaskRenderer, rasterize
+from alphastream_gpu._gl import compute as compute_module
 from alphastream_gpu._gl.mesh import MAX_STEP, grid_for
 
 SMALL = (64, 32)
-BY_VERTEX, BY_GEOMETRY = "layered_by_vertex", "layered"
 
 
 def read_all(renderer: MaskRenderer, array: moderngl.TextureArray, count: int, first: int = 0) -> list[np.ndarray]:
     return [renderer.read(array, layer=layer) for layer in range(first, first + count)]
 
 
-@pytest.fixture(params=[BY_VERTEX, BY_GEOMETRY])
-def small(ctx: moderngl.Context, request: pytest.FixtureRequest) -> Iterator[MaskRenderer]:
-    """By both ways to choose a layer."""
-    if request.param == BY_VERTEX and "GL_ARB_shader_viewport_layer_array" not in ctx.extensions:
-        pytest.skip("the driver cannot choose layers in the vertex stage")
-    with MaskRenderer(ctx, native_size=SMALL) as renderer:
-        renderer._layered = (request.param,)
+@pytest.fixture
+def small(ctx: moderngl.Context, method: Any) -> Iterator[MaskRenderer]:
+    with MaskRenderer(ctx, native_size=SMALL, method=method) as renderer:
+        assert renderer.method == method
         yield renderer
 
 
@@ -48,7 +46,7 @@ def test_a_batch_has_the_bits_of_single_renders(
     ctx = small._ctx
     geometries = [geometry_of(channels) for channels in batch]
     noise = b"\x7f" * (size[0] * size[1] * (len(batch) + 4))
-    array = ctx.texture_array((*size, len(batch) + 4), 1, noise)
+    array = ctx.texture_array((*size, len(batch) + 4), 1, noise, alignment=1)
     small.render_many(geometries, into=array, first_layer=first)
     for geometry, mask in zip(geometries, read_all(small, array, len(batch), first), strict=True):
         assert (mask == rasterize(geometry, size, native_size=SMALL)).all()
@@ -58,81 +56,138 @@ def test_a_batch_has_the_bits_of_single_renders(
 
 
 @pytest.mark.parametrize("size", [(256, 128), (1024, 512), (500, 300), NATIVE])
-def test_the_sample(ctx: moderngl.Context, geometries: list[FrameGeometry], size: tuple[int, int]) -> None:
-    batch = geometries[20:36]
+def test_the_sample(ctx: moderngl.Context, geometries: list[FrameGeometry], size: tuple[int, int], method: Any) -> None:
+    batch = geometries[24:32]
     array = ctx.texture_array((*size, len(batch)), 1)
-    with MaskRenderer(ctx) as renderer:
+    with MaskRenderer(ctx, method=method) as renderer:
         renderer.render_many(batch, into=array)
         for geometry, mask in zip(batch, read_all(renderer, array, len(batch)), strict=True):
             assert (mask == rasterize(geometry, size, native_size=NATIVE)).all()
     array.release()
 
 
-def test_what_a_batch_costs(ctx: moderngl.Context, geometries: list[FrameGeometry]) -> None:
-    """64 frames: one upload and two draws where no channels overlap, four where some do."""
+def test_what_a_batch_costs(ctx: moderngl.Context, geometries: list[FrameGeometry], method: Any) -> None:
+    """
+    64 frames by compute shaders: one upload and three dispatches, whether channels overlap or not. Triangles are drawn
+    frame by frame, masks uploaded one by one. The native size is small, so that it does not take long: then the frames
+    reach out of the window.
+    """
     array = ctx.texture_array((256, 128, 64), 1)
-    with MaskRenderer(ctx) as renderer:
-        plain = [geometry for geometry in geometries if draws_of(renderer, geometry) == 2]
-        for batch, draws in ((plain[:64], 2), (geometries[:64], 4)):
-            renderer.render_many(batch, into=array)
+    with MaskRenderer(ctx, native_size=(512, 256), method=method) as renderer:
+        costs = []
+        for geometry in geometries[:64]:
             before = renderer.stats
-            renderer.render_many(batch, into=array)
+            renderer.render(geometry, into=array, layer=3)
             after = renderer.stats
-            assert after.draws - before.draws == draws
-            assert after.frames - before.frames == 64
-            assert after.gl_objects == before.gl_objects
-            singly = sum(upload_of(renderer, geometry) for geometry in batch)
-            # twice the record of a single frame's, and the same indices
-            assert after.uploaded_bytes - before.uploaded_bytes < 1.6 * singly
+            costs.append((after.draws - before.draws, after.uploaded_bytes - before.uploaded_bytes))
+        for _ in range(2):
+            before = renderer.stats
+            renderer.render_many(geometries[:64], into=array)
+            after = renderer.stats
+        assert after.frames - before.frames == 64
+        assert after.gl_objects == before.gl_objects
+        assert after.cpu_fallbacks == 0
+        assert after.dispatches - before.dispatches == (3 if method == "compute" else 0)
+        assert after.draws - before.draws == (sum(draws for draws, _ in costs) if method == "triangles" else 0)
+        n_bytes = after.uploaded_bytes - before.uploaded_bytes
+        singly = sum(n_bytes for _, n_bytes in costs)
+        assert n_bytes < singly if method == "compute" else n_bytes == singly
     array.release()
 
 
-def draws_of(renderer: MaskRenderer, geometry: FrameGeometry) -> int:
-    before = renderer.stats.draws
-    renderer.render(geometry)
-    return renderer.stats.draws - before
+def test_64_frames_of_native_size_are_one_part(ctx: moderngl.Context, geometries: list[FrameGeometry]) -> None:
+    """The bounds leave room for that, with the crowded frames of the sample among them."""
+    need_method("compute", ctx)
+    with MaskRenderer(ctx, method="compute") as renderer:
+        compute: Any = renderer._method
+        plans = [compute.plan(geometry, NATIVE) for geometry in geometries[:64]]
+        assert [len(part) for part in compute._parts(plans, 64)] == [64]
 
 
-def upload_of(renderer: MaskRenderer, geometry: FrameGeometry) -> int:
-    before = renderer.stats.uploaded_bytes
-    renderer.render(geometry)
-    return renderer.stats.uploaded_bytes - before
-
-
-def test_large_batches_are_drawn_in_parts(
-    ctx: moderngl.Context, geometries: list[FrameGeometry], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "bound", "parts"),
+    [
+        ("MAX_POINTS", 40, [4, 4, 4]),
+        ("MAX_POINTS", 39, [3, 3, 3, 3]),
+        ("MAX_POINTS", 10, [1] * 12),
+        ("MAX_POINTS", 9, None),
+        ("MAX_STEPS", 10 * 60 * 5, [5, 5, 2]),
+        ("MAX_STEPS", 10 * 60 * 5 - 1, [4, 4, 4]),
+        ("_most_planes", 12 * 3, [12]),
+        ("_most_planes", 12 * 3 - 1, [11, 1]),
+        ("_most_planes", 3, [1] * 12),
+        ("_most_planes", 2, None),
+    ],
+)
+def test_large_batches_are_dispatched_in_parts(
+    ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch, name: str, bound: int, parts: list[int] | None
 ) -> None:
-    """By scratch memory, by vertices, by channels; each limit alone."""
-    batch = geometries[:12]
-    array = ctx.texture_array((100, 50, 12), 1)
-    with MaskRenderer(ctx) as renderer:
-        assert renderer._layers_at_once((100, 50)) == 4  # native masks of 2 MB, five components of them
-        assert renderer._layers_at_once((256, 128)) == 128
-        for name, limit, parts in (
-            ("_BATCH_SCRATCH_BYTES", 1, 12),
-            ("_BATCH_SCRATCH_BYTES", 1 << 40, 1),
-            ("MAX_SEGMENTS", 1000, None),
-            ("MAX_CHANNELS", 7, None),
-        ):
-            with monkeypatch.context() as patch:
-                patch.setattr(renderer_module, name, limit)
-                lengths = [len(part) for part in renderer_module._parts(batch, renderer._layers_at_once((100, 50)))]
-                assert sum(lengths) == 12
-                assert parts in (None, len(lengths))
-                renderer.render_many(batch, into=array)
-            for geometry, mask in zip(batch, read_all(renderer, array, 12), strict=True):
-                assert (mask == rasterize(geometry, (100, 50), native_size=NATIVE)).all()
+    """Each bound alone; below what one frame needs, the CPU makes the masks. Layers beside the batch's stay as they
+    were."""
+    need_method("compute", ctx)
+    rng = np.random.default_rng(1)
+    batch = []
+    for _ in range(12):  # ten points each, 60 pixels wide, one plane
+        points = rng.integers(0, 32, (10, 2))
+        points[:2, 0] = 0, 60
+        batch.append(FrameGeometry(points))
+    array = ctx.texture_array((*SMALL, 15), 1, b"\x7f" * (15 * SMALL[0] * SMALL[1]))
+    with MaskRenderer(ctx, native_size=SMALL, method="compute") as renderer:
+        monkeypatch.setattr(renderer._method if name.startswith("_") else compute_module, name, bound)
+        renderer.render_many(batch, into=array, first_layer=2)
+        for geometry, mask in zip(batch, read_all(renderer, array, 12, 2), strict=True):
+            assert (mask == rasterize(geometry, native_size=SMALL)).all()
+        for layer in (0, 1, 14):
+            assert (renderer.read(array, layer=layer) == 0x7F).all()
+        stats = renderer.stats
+        assert stats.dispatches == 3 * len(parts or ())
+        assert (stats.compute_frames, stats.cpu_fallbacks) == ((12, 0) if parts else (0, 12))
+        if parts:
+            compute: Any = renderer._method
+            plans = [compute.plan(geometry, SMALL) for geometry in batch]
+            assert [len(part) for part in compute._parts(plans, 12)] == parts
     array.release()
 
 
 def test_a_frame_beyond_the_shaders_among_others(small: MaskRenderer) -> None:
+    """The CPU makes that one alone; what stands around it is one batch before and one after."""
     far = geometry_of([[(3, 4), (20, 9), (70000, 30)]])
     near = geometry_of([[(3, 4), (20, 9), (40, 30)]])
-    array = small._ctx.texture_array((*SMALL, 3), 1)
-    small.render_many([near, far, near], into=array)
-    for geometry, mask in zip((near, far, near), read_all(small, array, 3), strict=True):
+    batch = [far, near, near, far, far, near, geometry_of([]), far]
+    array = small._ctx.texture_array((*SMALL, 10), 1, b"\x7f" * (10 * SMALL[0] * SMALL[1]))
+    small.render_many(batch, into=array, first_layer=1)
+    for geometry, mask in zip(batch, read_all(small, array, 8, 1), strict=True):
         assert (mask == rasterize(geometry, native_size=SMALL)).all()
-    assert small.stats.cpu_fallbacks == 1
+    for layer in (0, 9):
+        assert (small.read(array, layer=layer) == 0x7F).all()
+    stats = small.stats
+    is_shader = small.method != "upload"
+    assert (stats.frames, stats.cpu_fallbacks, stats.upload_frames) == (8, 4 * is_shader, 4 if is_shader else 8)
+    assert stats.compute_frames == (4 if small.method == "compute" else 0)
+    assert stats.triangle_frames == (4 if small.method == "triangles" else 0)
+    assert stats.dispatches == (6 if small.method == "compute" else 0)
+    array.release()
+
+
+def test_frames_without_points(small: MaskRenderer) -> None:
+    """Nothing is dispatched for the segments that are not there; every pixel is written all the same."""
+    array = small._ctx.texture_array((*SMALL, 3), 1, b"\x7f" * (3 * SMALL[0] * SMALL[1]))
+    small.render_many([geometry_of([]), geometry_of([[], []]), geometry_of([])], into=array)
+    assert not any(mask.any() for mask in read_all(small, array, 3))
+    assert small.stats.dispatches == (2 if small.method == "compute" else 0)
+    array.release()
+
+
+def test_batches_of_growing_and_shrinking_sizes(small: MaskRenderer) -> None:
+    """More frames, more planes, fewer of both: working memory is used in another order each time."""
+    rng = np.random.default_rng(3)
+    array = small._ctx.texture_array((*SMALL, 9), 1)
+    for n_frames, n_channels in ((1, 1), (3, 2), (1, 9), (9, 1), (2, 5), (8, 9), (1, 1), (9, 9), (4, 3)):
+        offsets = 6 * np.arange(n_channels + 1)
+        batch = [FrameGeometry(rng.integers(-5, 60, (6 * n_channels, 2)), offsets) for _ in range(n_frames)]
+        small.render_many(batch, into=array)
+        for geometry, mask in zip(batch, read_all(small, array, n_frames), strict=True):
+            assert (mask == rasterize(geometry, native_size=SMALL)).all(), (n_frames, n_channels)
     array.release()
 
 
@@ -147,6 +202,7 @@ def test_no_frames_and_too_many(small: MaskRenderer) -> None:
     array.release()
 
 
+@settings(max_examples=30)
 @given(channels=frames(low=-40, high=140))
 @pytest.mark.parametrize("step_x", [1, 2, 4, 8])
 @pytest.mark.parametrize("step_y", [1, 4, 8])
@@ -175,52 +231,3 @@ def test_which_grids_are_coarse() -> None:
         assert grid_for((2048, 1024), size) == (2048, 1024, 1, 1), size
     assert grid_for((30, 10), (15, 5)).step == (2, 2)
     assert MAX_STEP == 8
-
-
-@pytest.mark.parametrize("size", [None, SMALL, (7, 9), (8, 8)])
-def test_reading_frames_through_a_ring(small: MaskRenderer, size: tuple[int, int] | None) -> None:
-    rng = np.random.default_rng(5)
-    batch = [FrameGeometry(rng.integers(-10, 70, (n, 2))) for n in range(8)]
-    for count in range(8):
-        masks = list(small.read_frames(batch[:count], size=size))
-        assert len(masks) == count
-        for geometry, mask in zip(batch, masks, strict=False):
-            assert (mask == rasterize(geometry, size, native_size=SMALL)).all()
-            assert mask.flags.writeable
-    assert small._ring.n_buffers == 3
-
-
-def test_frames_are_taken_two_ahead_and_rings_may_be_left(small: MaskRenderer) -> None:
-    taken = []
-
-    def source() -> Iterator[FrameGeometry]:
-        for n in range(10):
-            taken.append(n)
-            yield geometry_of([[(n, n), (n + 9, n), (n, n + 9)]])
-
-    frames = small.read_frames(source())
-    assert taken == []
-    next(frames)
-    assert taken == [0, 1, 2]
-    mask = small.read(small.render(geometry_of([])))  # another call in between
-    assert not mask.any()
-    other = small.read_frames(source(), size=(5, 5))  # a second ring, of another size
-    next(other)
-    second = next(frames)
-    assert (second == rasterize(geometry_of([[(1, 1), (10, 1), (1, 10)]]), native_size=SMALL)).all()
-    frames.close()  # type: ignore[attr-defined]
-    del other
-    made = small.stats.gl_objects
-    assert len(list(small.read_frames(source()))) == 10
-    assert small.stats.gl_objects == made  # buffers of rings that were left are used again
-
-
-def test_a_ring_after_release(ctx: moderngl.Context) -> None:
-    renderer = MaskRenderer(ctx, native_size=SMALL)
-    frames = renderer.read_frames([geometry_of([])] * 5)
-    next(frames)
-    renderer.release()
-    with pytest.raises(ClosedError):
-        next(frames)
-    with pytest.raises(ValueError, match="size: expected"):
-        renderer.read_frames([], size=(0, 1))

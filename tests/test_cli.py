@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from support import GOLDEN, ROOT, SAMPLE, SQUARE, asvp_of, block_of, golden_fram
 
 import alphastream_gpu
 from alphastream_gpu import AsvrKey, GLUnavailableError, _cli
+from alphastream_gpu._gl import choice, compute
 
 
 def run(*arguments: object, env: dict[str, str] | None = None) -> click.testing.Result:
@@ -104,8 +106,36 @@ def test_verify(ctx: moderngl.Context) -> None:
     done = run("verify", SAMPLE)
     ctx.__enter__()
     assert done.exit_code == 0
-    assert "120 frames: GPU equals CPU, bit for bit" in done.stdout
+    assert re.match(r"120 frames: GPU equals CPU, bit for bit, by (compute and )?triangles \(", done.stdout)
     assert "verify" in done.stderr
+
+
+def test_verify_by_one_method(ctx: moderngl.Context) -> None:
+    """Never by an upload, which would compare the CPU with itself."""
+    done = run("verify", SAMPLE, "--method", "triangles")
+    assert done.exit_code == 0
+    assert "bit for bit, by triangles (" in done.stdout
+    assert run("verify", SAMPLE, "--method", "upload").exit_code == 2
+    ctx.__enter__()
+
+
+def test_verify_without_the_method(ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compute, "missing", lambda gl: "compute shaders need OpenGL 4.3, found 3.3")
+    done = run("verify", SAMPLE)
+    assert done.exit_code == 0
+    assert done.stderr.startswith("alphastream: without compute: compute shaders need OpenGL 4.3, found 3.3\n")
+    assert "bit for bit, by triangles (" in done.stdout
+    done = run("verify", SAMPLE, "--method", "compute")
+    assert (done.exit_code, done.stderr) == (3, "alphastream: compute shaders need OpenGL 4.3, found 3.3\n")
+    ctx.__enter__()
+
+
+def test_verify_on_a_driver_that_fails_the_self_check(ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "count_wrong_pixels", lambda render: 3)
+    done = run("verify", SAMPLE)
+    assert done.exit_code == 1
+    assert "gets the self-check wrong by compute and triangles" in done.stderr
+    ctx.__enter__()
 
 
 def test_verify_stops_at_the_first_difference(ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,10 +150,10 @@ def test_verify_stops_at_the_first_difference(ctx: moderngl.Context, monkeypatch
         return mask
 
     monkeypatch.setattr(_cli, "rasterize", wrong)
-    done = run("verify", SAMPLE)
+    done = run("verify", SAMPLE, "--method", "triangles")
     ctx.__enter__()
     assert done.exit_code == 1
-    assert "frame 5: 1 pixels differ" in done.stderr
+    assert "frame 5: 1 pixels differ between GPU and CPU, by triangles" in done.stderr
     assert len(calls) == 6
 
 

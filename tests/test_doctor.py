@@ -31,7 +31,14 @@ APT = "apt-get install libegl1 libgl1 libgl1-mesa-dri"
 DNF = "dnf install mesa-libEGL mesa-libGL mesa-dri-drivers libglvnd-egl"
 NO_FILE = "cannot open shared object file"
 SOFTWARE = Device(0, extensions=("EGL_MESA_device_software",))
-MESA = ContextFacts("EGL device 0 (software)", "llvmpipe (LLVM 15)", "Mesa", "4.5 (Core Profile) Mesa 22.3.6")
+MESA = ContextFacts(
+    "EGL device 0 (software)",
+    "llvmpipe (LLVM 15)",
+    "Mesa",
+    "4.5 (Core Profile) Mesa 22.3.6",
+    exact_methods=("compute", "triangles"),
+    auto_method="upload",
+)
 VENDORS = VendorFiles(vendors=(Vendor("/usr/share/glvnd/egl_vendor.d/50_mesa.json", "libEGL_mesa.so.0"),))
 WELL = Facts(
     system=DEBIAN,
@@ -69,7 +76,7 @@ def test_a_machine_that_is_well() -> None:
         "OpenGL context": "llvmpipe (LLVM 15) (Mesa), OpenGL 4.5 (Core Profile) Mesa 22.3.6,"
         " through EGL device 0 (software)",
         "R8 rendering": "renders and reads",
-        "exact masks": "GPU equals CPU, bit for bit",
+        "exact masks": "GPU equals CPU, bit for bit, by compute and triangles; by itself a renderer takes upload",
     }
     assert {finding.name: finding.detail for finding in report.findings if finding.level == "optional"} == {
         "libEGL.so.1": "loads",
@@ -198,9 +205,19 @@ def test_windows_and_macos_have_no_egl(platform: str, interface: str, cure: str)
 
 
 def test_a_driver_that_gets_masks_wrong() -> None:
-    findings = found(replace(WELL, context=replace(MESA, is_exact=False)))
-    assert findings["exact masks"].cure == "report this driver; masks are made by the CPU and uploaded on it"
-    facts = replace(WELL, context=replace(MESA, mask_problem="no shaders", is_exact=False, r8_problem="UNSUPPORTED"))
+    none_exact = replace(MESA, exact_methods=(), wrong_methods=("compute", "triangles"))
+    finding = found(replace(WELL, context=none_exact))["exact masks"]
+    assert finding.detail == "the self-check found pixels that differ from the CPU's, by compute and triangles"
+    assert finding.cure == "report this driver; masks are made by the CPU and uploaded on it"
+    one_exact = replace(MESA, exact_methods=("triangles",), wrong_methods=("compute",), auto_method="triangles")
+    finding = found(replace(WELL, context=one_exact))["exact masks"]
+    assert finding == Finding(
+        "exact masks",
+        True,
+        "GPU equals CPU, bit for bit, by triangles; the self-check found pixels that differ from the CPU's, by compute;"
+        " by itself a renderer takes triangles",
+    )
+    facts = replace(WELL, context=replace(MESA, mask_problem="no shaders", exact_methods=(), r8_problem="UNSUPPORTED"))
     assert not diagnose(facts).ok
     assert found(facts)["exact masks"] == Finding("exact masks", False, "no shaders", "update the graphics driver")
     assert found(facts)["R8 rendering"] == Finding("R8 rendering", False, "UNSUPPORTED", "update the graphics driver")
@@ -288,7 +305,7 @@ def test_doctor_as_json(ctx: moderngl.Context) -> None:
     assert all(set(finding) == {"name", "ok", "detail", "cure", "level"} for finding in report["findings"])
     findings = {finding["name"]: finding for finding in report["findings"]}
     assert findings["R8 rendering"]["ok"] is True
-    assert findings["exact masks"]["detail"] == "GPU equals CPU, bit for bit"
+    assert findings["exact masks"]["detail"].startswith("GPU equals CPU, bit for bit, by ")
     assert ctx.info["GL_RENDERER"] in findings["OpenGL context"]["detail"]
     assert ctx.info["GL_VERSION"] in findings["OpenGL context"]["detail"]
 

@@ -23,6 +23,7 @@ CODES = {
     "KeyMismatchError": ErrorCode.DECODE,
     "NotReadyError": ErrorCode.NOT_READY,
     "TransportError": ErrorCode.TRANSPORT,
+    "WrongContextError": ErrorCode.INVALID,
 }
 
 

@@ -1,5 +1,5 @@
 """
-The fill stage: even-odd spans on the CPU, triangles that flip on GL.
+The fill stage: even-odd spans on the CPU, triangles that flip and a prefix of flips on GL.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+import moderngl
 import numpy as np
 import oracle
 import pytest
@@ -14,10 +15,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from support import Rasterizer, frames, geometry_of
 
-from alphastream_gpu._gl.mesh import triangles
+from alphastream_gpu import MaskRenderer
+from alphastream_gpu._gl import enums
+from alphastream_gpu._gl.shaders import shader_source
 from alphastream_gpu._raster import fill
 from alphastream_gpu._raster.grid import grid_of
-from alphastream_gpu._raster.segments import segments_of
+from alphastream_gpu._segments import segments_of
 
 
 def _spans(channels: Any, native: tuple[int, int]) -> np.ndarray:
@@ -157,13 +160,64 @@ def test_halves_matter() -> None:
 
 
 @pytest.mark.parametrize("n", [3, 4, 5, 6, 7, 8, 9, 16, 17, 100])
-def test_triangles_cut_a_polygon_completely(n: int) -> None:
-    """Modulo two, the triangles' edges add up to the polygon's own: every inner edge is there twice."""
-    corners = triangles(np.array([0, 1000]), np.array([n, n])).reshape(-1, 3)
-    assert len(corners) == 2 * (n - 2)
-    odd: set[tuple[int, int]] = set()
-    for a, b, c in corners.tolist():
-        for edge in ((a, b), (b, c), (c, a)):
-            odd ^= {(min(edge), max(edge))}
-    ring = {(min(k, (k + 1) % n), max(k, (k + 1) % n)) for k in range(n)}
-    assert odd == ring | {(a + 1000, b + 1000) for a, b in ring}
+def test_triangles_cut_a_polygon_completely(ctx: moderngl.Context, n: int) -> None:
+    """
+    What the vertex stage gives, read back. Modulo two, the triangles' edges add up to the polygon's own: every inner
+    edge is there twice. What is not of the plane that is drawn has no area.
+    """
+    drawn = _zigzag(n)
+    for others in ([], [[], [(0, 9), (1, 20), (0, 21)], [(1, 1), (2, 9)]]):
+        channels = [drawn, *others]
+        corners = _vertices(ctx, channels, 0)
+        assert len(corners) == sum(map(len, channels))
+        whole = [triangle for triangle in corners if len(set(triangle)) == 3]
+        assert len(whole) == n - 2
+        assert all(len(set(triangle)) == 1 for triangle in corners if triangle not in whole)
+        odd: set[frozenset[tuple[float, float]]] = set()
+        for a, b, c in whole:
+            for edge in ((a, b), (b, c), (c, a)):
+                odd ^= {frozenset(edge)}
+        assert odd == {frozenset((drawn[k], drawn[(k + 1) % n])) for k in range(n)}
+
+
+def test_triangles_of_the_other_planes(ctx: moderngl.Context) -> None:
+    channels = [_zigzag(9), _zigzag(8), [(0, 0)], _zigzag(7)]
+    for plane, channel in ((0, channels[0]), (1, channels[1]), (2, channels[3])):
+        corners = _vertices(ctx, channels, plane)
+        whole = [triangle for triangle in corners if len(set(triangle)) == 3]
+        assert len(whole) == len(channel) - 2
+        assert {point for triangle in whole for point in triangle} == set(channel)
+    assert all(len(set(triangle)) == 1 for triangle in _vertices(ctx, channels, 3))
+
+
+def _zigzag(n: int) -> list[tuple[int, int]]:
+    """n points, all different, around the same spot: channels of them overlap."""
+    return [(k, (k % 2) * 40 + 1) for k in range(n)]
+
+
+def _vertices(ctx: moderngl.Context, channels: Any, plane: int) -> list[tuple[tuple[float, float], ...]]:
+    """The triangles of a plane, in native pixels, as the vertex stage of the fill gives them."""
+    n_vertices = 3 * sum(map(len, channels))
+    program = ctx.program(vertex_shader=shader_source("fill.vert"), varyings=["gl_Position"])
+    for name, value in (
+        ("plane", plane),
+        ("grid_scale", (1.0, 1.0)),
+        ("viewport_origin", (0.0, 0.0)),
+        ("viewport_span", (128.0, 128.0)),
+        ("inverse_span", (1 / 128, 1 / 128)),
+    ):
+        program[name] = value
+    captured = ctx.buffer(reserve=16 * n_vertices)
+    array = ctx.vertex_array(program, [])
+    somewhere = ctx.simple_framebuffer((1, 1))  # without one there is no drawing, not even to nowhere
+    with MaskRenderer(ctx, native_size=(128, 128), method="triangles") as renderer:
+        triangles: Any = renderer._method
+        with triangles.guard:
+            triangles._gl.glBindFramebuffer(enums.GL_DRAW_FRAMEBUFFER, somewhere.glo)
+            triangles._upload(geometry_of(channels))  # binds the package
+            array.transform(captured, vertices=n_vertices)
+    positions = np.frombuffer(captured.read(), np.float32).reshape(-1, 4)
+    points = (positions[:, :2] + 1) * 64 - 0.5
+    for thing in (array, captured, somewhere, program):
+        thing.release()
+    return [tuple(map(tuple, triangle)) for triangle in points.reshape(-1, 3, 2).tolist()]

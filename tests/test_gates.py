@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import moderngl
 import numpy as np
@@ -31,17 +32,18 @@ from allocations import allocated
 def test_counters_are_compared_exactly() -> None:
     table = tomllib.loads(counters.TABLE.read_text())
     assert counters.compare(table, table) == []
-    changed = {**table, "gl-native": {**table["gl-native"], "draws": table["gl-native"]["draws"] + 1}}
-    (line,) = counters.compare(changed, table)
-    assert line.startswith("gl-native.draws: expected 302, found 303 (+0.3%)")
+    drawn = table["gl-triangles-native"]
+    (line,) = counters.compare({**table, "gl-triangles-native": {**drawn, "draws": drawn["draws"] + 1}}, table)
+    assert line == f"gl-triangles-native.draws: expected {drawn['draws']}, found {drawn['draws'] + 1} (+0.3%)"
     assert counters.compare({**table, "new": {"thing": 1}}, table) == ["new.thing: expected None, found 1"]
     assert (
         counters.compare({**table, "http-open": {}}, table)[0] == "http-open.bytes_fetched: expected 65536, found None"
     )
     assert counters.compare({**table, "calls-python-2.7": {"thing": 1}}, table) == [], "no table for that Python"
     assert counters.compare({**table, "arrays-numpy-1.26": {"thing": 1}}, table) == []
-    without = {section: counters for section, counters in table.items() if section != "gl-batch"}
-    assert counters.compare(without, table)[0] == "gl-batch.cpu_fallbacks: expected 0, found None"
+    assert counters.compare({**table, "gl-calls-opengl-3.3": {"thing": 1}}, table) == []
+    without = {section: counters for section, counters in table.items() if section != "gl-compute-batch"}
+    assert counters.compare(without, table)[0] == "gl-compute-batch.cpu_fallbacks: expected 0, found None"
     versioned = {section: counters for section, counters in table.items() if "python-" not in section}
     assert counters.compare(versioned, table) == [], "another Python counts"
 
@@ -62,9 +64,18 @@ def test_counters_that_differ_are_red(monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_a_table_is_written_and_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(counters, "count", lambda: {"new": {"thing": 1}})
     monkeypatch.setattr(counters, "TABLE", tmp_path / "counters.toml")
-    counters.TABLE.write_text('["calls-python-2.7"]\n"thing" = 3\n')
+    counters.TABLE.write_text('["calls-python-2.7"]\n"thing" = 3\n["gone"]\n"thing" = 4\n')
     assert counters.main(["--write"]) == 0
-    assert tomllib.loads(counters.TABLE.read_text()) == {"calls-python-2.7": {"thing": 3}, "new": {"thing": 1}}
+    table = {"calls-python-2.7": {"thing": 3}, "new": {"thing": 1}}
+    assert tomllib.loads(counters.TABLE.read_text()) == table
+    monkeypatch.setattr(counters, "count", lambda: {"calls-python-2.6": {"thing": 2}})
+    assert counters.main(["--write"]) == 0
+    table = {"calls-python-2.6": {"thing": 2}, "calls-python-2.7": {"thing": 3}}
+    assert tomllib.loads(counters.TABLE.read_text()) == table, "the other version's is kept"
+    monkeypatch.setattr(counters, "count", lambda: {"calls-python-2.6": {"another": 2}})
+    assert counters.main(["--write"]) == 0
+    table = {"calls-python-2.6": {"another": 2}}
+    assert tomllib.loads(counters.TABLE.read_text()) == table, "unless it counted what is counted no more"
 
 
 def _read_sample() -> None:
@@ -107,16 +118,30 @@ def test_requests_too_many_are_counted() -> None:
     assert once == {"requests": 1, "bytes_fetched": SAMPLE.stat().st_size, "inflated": 0, "decoded": 0}
 
 
-def test_draws_too_many_are_counted(ctx: moderngl.Context) -> None:
+@pytest.mark.parametrize(("method", "what"), [("triangles", "draws"), ("compute", "dispatches")])
+def test_draws_too_many_are_counted(ctx: moderngl.Context, method: Any, what: str) -> None:
     geometry = sample_geometries()[60]
-    with MaskRenderer(ctx) as renderer:
+    with MaskRenderer(ctx, method=method) as renderer:
         renderer.render(geometry)
         once = counters._rendered(renderer, lambda: renderer.render(geometry))
         twice = counters._rendered(renderer, lambda: [renderer.render(geometry) for _ in range(2)])
     assert once["frames"] == 1
-    assert once["draws"] > 0
+    assert once[what] > 0
     assert once["uploaded_bytes"] > 0
     assert twice == {name: 2 * value for name, value in once.items()}
+
+
+def test_calls_of_gl_are_counted(ctx: moderngl.Context) -> None:
+    geometry = sample_geometries()[60]
+    with MaskRenderer(ctx) as renderer:
+        functions = dict(vars(renderer._gl))
+        texture = renderer.render(geometry)
+        once = counters._gl_called(renderer, lambda: renderer.render(geometry))
+        twice = counters._gl_called(renderer, lambda: [renderer.render(geometry) for _ in range(2)])
+        more = counters._gl_called(renderer, lambda: (renderer.render(geometry), renderer._gl.glIsTexture(texture.glo)))
+        assert vars(renderer._gl) == functions, "nothing is counted any more"
+    assert 0 < once < 100
+    assert (twice, more) == (2 * once, once + 1)
 
 
 def test_memory_is_counted() -> None:
@@ -202,14 +227,21 @@ def test_what_is_said() -> None:
 
 
 def test_the_picture(tmp_path: Path) -> None:
-    """Of a file with a figure that met its bar, one that missed it, and one that counts upwards."""
+    """Of a file with a figure that met its bar, two that missed it, one that counts upwards, and one not measured."""
     spread = {"min": 1e-3, "q1": 1.1e-3, "median": 1.2e-3, "q3": 1.5e-3, "max": 2e-3}
     figure = {"work": "work", "value": 3.0, "unit": "ms", "bar": 4, "at_least": False, "met": True}
     machine = {"processor": "p", "cores": "2", "python": "3", "numpy": "2", "date": "today"}
     result = {
         "machine": machine,
         "seconds_a_frame": {"cpu_native": spread, "fillpoly": spread},
-        "figures": [figure, {**figure, "bar": 2, "met": False}, {**figure, "bar": 2, "at_least": True}],
+        "figures": [
+            figure,
+            {**figure, "bar": 2, "met": False},
+            {**figure, "bar": 2, "at_least": True},
+            {**figure, "bar": 0.02, "met": False},
+            {**figure, "value": None, "met": None},
+        ],
     }
-    results.draw(result, tmp_path / "picture.png")
-    assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    for driver in ({}, {"driver": {"renderer": "a GPU"}}):
+        results.draw({**result, **driver}, tmp_path / "picture.png")
+        assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")

@@ -1,11 +1,14 @@
 """
-A guest that leaves no trace: whatever a host has set stays set, and changes no bit of a mask.
+A guest that leaves no trace: whatever a host has set stays set, and changes no bit of a mask, by each method.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import itertools
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,192 +17,244 @@ from typing import Any
 import moderngl
 import numpy as np
 import pytest
-from glstate import GL, POISONS, difference, draw_something, immutable_texture, live_names, snapshot
-from support import geometry_of
+from glstate import (
+    GL,
+    POISONS,
+    WRONG_CALLS,
+    EGLContext,
+    difference,
+    gl,
+    host_program,
+    immutable_texture,
+    listening,
+    live_names,
+    new,
+    pending_errors,
+    snapshot,
+)
+from support import ROOT, geometry_of
 
-import alphastream_gpu
-from alphastream_gpu import FrameGeometry, GLUnavailableError, MaskRenderer, rasterize
-from alphastream_gpu._gl import attach as attach_module
-from alphastream_gpu._gl import guest, passes, renderer, selfcheck
+from alphastream_gpu import FrameGeometry, GLUnavailableError, MaskRenderer, WrongContextError, rasterize
+from alphastream_gpu._gl import attach, choice, guest, identity, method, selfcheck, triangles
 from alphastream_gpu._gl.functions import Functions
 
+METHODS = ("compute", "triangles", "upload")
 NATIVE = selfcheck.NATIVE_SIZE
 SCENE = selfcheck.scene()
-FAR = geometry_of([[(3, 4), (20, 9), (40000, 30)]])
+FAR = geometry_of([[(3, 4), (20, 9), (70000, 30)]])
 """Beyond the shaders: the CPU's mask is uploaded."""
 SIZES = [(96, 64), (48, 16), (37, 71)]
 """Drawn directly, by steps, and through a resolve pass."""
 
 SET_BY_MODERNGL = ("PRIMITIVE_RESTART", "TEXTURE_CUBE_MAP_SEAMLESS", "PROGRAM_POINT_SIZE")
 """In every context that it makes."""
+BY_VIEWPORT = ("viewports and scissors", "scissor of")
+BY_BUFFER = ("by buffer",)
+
+every_method = pytest.mark.parametrize("name", METHODS)
+by_shaders = pytest.mark.parametrize("name", METHODS[:2])
 
 
 def expected(size: tuple[int, int], geometry: FrameGeometry = SCENE) -> np.ndarray:
     return rasterize(geometry, size, native_size=NATIVE)
 
 
+def renderer_of(name: str, ctx: moderngl.Context | None = None, *, preserve_state: bool = True) -> MaskRenderer:
+    """One that is exact, by the method of that name, without more of the state set than is known to matter."""
+    made = MaskRenderer(ctx, native_size=NATIVE, method=name, preserve_state=preserve_state)  # type: ignore[arg-type]
+    assert (made.method, made.is_exact) == (name, True)
+    assert name == "upload" or name in made._identity.exact_methods
+    return made
+
+
 def use_everything(renderer: MaskRenderer, check: Callable[[], None]) -> None:
-    """Every call that touches GL, on every path. The textures are made without touching any state (DSA)."""
+    """
+    Every call that touches GL, on every path. The textures are made without touching any state (DSA).
+
+    What a call changes stays changed, so it is enough to check after some of them.
+    """
     for size in SIZES:
         texture, array = immutable_texture(size), immutable_texture(size, layers=3)
+        odd, odd_array = immutable_texture(size, levels=2), immutable_texture(size, layers=3, levels=2)
+        for one in (odd, odd_array):
+            GL.glTextureParameteri(one, gl("TEXTURE_BASE_LEVEL"), 1)  # no shader is to store into the other level
+        out = np.empty(size[::-1], np.uint8)
         for geometry in (SCENE, FAR):
-            renderer.render(geometry, into=texture)
+            exact = expected(size, geometry)
+            assert renderer.render(geometry, into=texture) == texture
             check()
-            assert (renderer.read(texture) == expected(size, geometry)).all()
+            assert (renderer.read(texture) == exact).all()
+            assert renderer.read(texture, out=out) is out
+            assert (out == exact).all()
+            check()
             renderer.render(geometry, into=array, layer=0)
-            check()
-            assert (renderer.read(array, layer=0) == expected(size, geometry)).all()
-            check()
+            assert (renderer.read(array, layer=0, out=out) == exact).all()
             renderer.render_many([SCENE, geometry, SCENE], into=array)
-            check()
-            assert (renderer.read(array, layer=1) == expected(size, geometry)).all()
+            assert (renderer.read(array, layer=1) == exact).all()
             assert (renderer.read(array, layer=2) == expected(size)).all()
-        for mask in renderer.read_frames([SCENE] * 4, size=size):
+            renderer.render(geometry, into=odd)
+            assert (renderer.read(odd) == exact).all()
+            renderer.render_many([geometry, SCENE], into=odd_array, first_layer=1)
+            assert (renderer.read(odd_array, layer=1) == exact).all()
             check()
-            assert (mask == expected(size)).all()
-        check()
-        GL.glDeleteTextures(2, (GL.GLuint * 2)(texture, array))
+        for to in (None, out):
+            geometries = [SCENE, FAR, SCENE, SCENE]
+            masks = renderer.read_frames(geometries, size=size, out=to)
+            for geometry, mask in zip(geometries, masks, strict=True):
+                assert (mask == expected(size, geometry)).all()
+                assert to is None or mask is to
+            check()
+        GL.glDeleteTextures(4, (GL.GLuint * 4)(texture, array, odd, odd_array))
     assert (renderer.read(renderer.render(SCENE)) == expected(NATIVE)).all()
     check()
 
 
+def check_against(before: dict[str, Any]) -> Callable[[], None]:
+    """Checks that the state is what it was, and no error is pending."""
+
+    def check() -> None:
+        assert difference(before, snapshot()) == {}
+        assert GL.glGetError() == 0
+
+    return check
+
+
+def poison_all() -> None:
+    for poison in POISONS.values():
+        poison()
+    assert GL.glGetError() == 0
+
+
 @pytest.fixture
 def host(ctx_new: moderngl.Context) -> Iterator[moderngl.Context]:
-    """A context as it is made, but that something was drawn."""
-    draw_something()
+    """A context as moderngl makes it."""
     yield ctx_new
     assert GL.glGetError() == 0
 
 
+@pytest.fixture
+def window(ctx_session: moderngl.Context) -> Iterator[EGLContext]:
+    """A context that moderngl does not know of, with a framebuffer of its own."""
+    context = EGLContext()
+    try:
+        yield context
+        assert GL.glGetError() == 0
+    finally:
+        context.destroy()
+        ctx_session.__enter__()
+
+
+# What a host has set.
+
+
+@every_method
 @pytest.mark.parametrize("poison", POISONS)
-def test_what_a_host_has_set_stays_and_changes_no_bit(host: moderngl.Context, poison: str) -> None:
+def test_what_a_host_has_set_stays_and_changes_no_bit(host: moderngl.Context, poison: str, name: str) -> None:
     plain = snapshot()
-    early = MaskRenderer(host, native_size=NATIVE)
+    early = renderer_of(name, host)
     assert difference(plain, snapshot()) == {}
     POISONS[poison]()
     assert GL.glGetError() == 0
     before = snapshot()
     assert difference(plain, before) or poison in SET_BY_MODERNGL, "this poisons nothing"
-
-    def check() -> None:
-        assert difference(before, snapshot()) == {}
-
+    check = check_against(before)
     use_everything(early, check)
-    renderer._exact.pop(host)  # so that the self-check, too, meets the state
-    with MaskRenderer(host, native_size=NATIVE) as late:
+    attach.identity_of(host).exact_methods.clear()  # so that the self-check, too, meets the state
+    with renderer_of(name, host) as late:
         check()
-        assert late.is_exact
         use_everything(late, check)
     early.release()
     check()
 
 
-def test_everything_poisoned_at_once(host: moderngl.Context) -> None:
-    for poison in POISONS.values():
-        poison()
-    assert GL.glGetError() == 0
+@every_method
+def test_everything_poisoned_at_once(host: moderngl.Context, name: str) -> None:
+    poison_all()
     before = snapshot()
-
-    def check() -> None:
-        assert difference(before, snapshot()) == {}
-
-    with MaskRenderer(host, native_size=NATIVE) as made:
-        assert made.is_exact
+    check = check_against(before)
+    with renderer_of(name, host) as made:
         use_everything(made, check)
-        unkind = MaskRenderer(host, native_size=NATIVE, preserve_state=False)
+        unkind = renderer_of(name, host, preserve_state=False)
     use_everything(unkind, lambda: None)  # masks are exact without preserving, too
     assert difference(before, snapshot()) != {}
     unkind.release()
 
 
-def test_without_preserving_masks_are_the_shaders_too(host: moderngl.Context) -> None:
+@every_method
+@pytest.mark.parametrize("is_poisoned", [False, True])
+def test_without_preserving_masks_are_the_methods_too(host: moderngl.Context, name: str, is_poisoned: bool) -> None:
     """On a context that no other renderer was checked on, as it is made and with everything poisoned."""
-    for poisons in ((), POISONS.values()):
-        for poison in poisons:
-            poison()
-        renderer._exact.pop(host, None)
-        with MaskRenderer(host, native_size=NATIVE, preserve_state=False) as made:
-            assert made.is_exact
-            use_everything(made, lambda: None)
-            assert 0 < made.stats.cpu_fallbacks < made.stats.frames / 2  # those of FAR
-        assert GL.glGetError() == 0
+    if is_poisoned:
+        poison_all()
+    with renderer_of(name, host, preserve_state=False) as made:
+        use_everything(made, lambda: None)
+        stats = made.stats
+    assert (stats.cpu_fallbacks > 0) == (name != "upload")  # those of FAR
+    assert stats.upload_frames == (stats.frames if name == "upload" else stats.cpu_fallbacks)
+    assert stats.cpu_fallbacks < stats.frames / 2
 
 
+@every_method
 @pytest.mark.parametrize("version", [330, 400, 410, 430])
 @pytest.mark.parametrize("extensions", [True, False])
 def test_contexts_of_older_versions(
-    host: moderngl.Context, monkeypatch: pytest.MonkeyPatch, version: int, extensions: bool
+    host: moderngl.Context, monkeypatch: pytest.MonkeyPatch, version: int, extensions: bool, name: str
 ) -> None:
     """
     What newer versions have an old context may have by extensions. Where it has not, there is no such state, and older
     functions do instead.
     """
-    monkeypatch.setattr(host, "version_code", version)
-    if not extensions:
-        monkeypatch.setattr(Functions, "has", lambda self, version_code, extension: self.version_code >= version_code)
-    for name, poison in POISONS.items():
-        if extensions or ("by buffer" not in name and name not in ("viewports and scissors", "clip control")):
-            poison()
+    pretend(monkeypatch, host, version, extensions=extensions)
+    if name == "compute" and version < 430 and not extensions:
+        with pytest.raises(
+            GLUnavailableError, match="compute shaders need OpenGL 4.3, found 3.3 without|found 4.. with"
+        ):
+            renderer_of(name, host)
+        return
+    missing = () if extensions else (*BY_VIEWPORT, *BY_BUFFER, "clip control")
+    for poison, set_it in POISONS.items():
+        if not poison.startswith(missing) and not poison.endswith(missing):
+            set_it()
     assert GL.glGetError() == 0
-    before = snapshot()
-
-    def check() -> None:
-        assert difference(before, snapshot()) == {}
-
-    with MaskRenderer(host, native_size=NATIVE) as old:
+    check = check_against(snapshot())
+    with renderer_of(name, host) as old:
         assert (old._gl.glClipControl is not None) == extensions
         assert (old._gl.glBlendFuncSeparatei is not None) == (extensions or version >= 400)
         assert (old._gl.glViewportIndexedf is not None) == (extensions or version >= 410)
+        assert (old._gl.glGetTextureParameteriv is not None) == extensions
         use_everything(old, check)
-        texture, array = immutable_texture((8, 8)), immutable_texture((8, 8), layers=2)
-        GL.glEnable(0x1234)  # an error of the host's
-        with pytest.raises(ValueError, match="expected the name of a GL_TEXTURE_2D, found that of another kind"):
-            old.render(SCENE, into=array)
-        with pytest.raises(ValueError, match="expected the name of a GL_TEXTURE_2D_ARRAY, found"):
-            old.render(SCENE, into=texture, layer=0)
-        check()
-        assert [GL.glGetError(), GL.glGetError()] == [GL.GL_INVALID_ENUM, 0]
+    check()
 
 
-@pytest.mark.parametrize("broken", ["glBindTexture", "glFramebufferTexture2D", "glReadPixels"])
-def test_an_exception_on_the_way_leaves_no_trace_either(host: moderngl.Context, broken: str) -> None:
-    for poison in POISONS.values():
-        poison()
-    assert GL.glGetError() == 0
-    with MaskRenderer(host, native_size=NATIVE) as made:
-        texture = immutable_texture((41, 67))
-        made.render(SCENE, into=texture)  # makes its scratch texture
-        before = snapshot()
-        real = getattr(made._gl, broken)
-        for nth in range(1, 9):
-            calls = []
+def pretend(monkeypatch: pytest.MonkeyPatch, ctx: moderngl.Context, version: int, *, extensions: bool = False) -> None:
+    """Let a context be of an older version, with the extensions that it has, or with none."""
 
-            def stumble(*arguments: Any, nth: int = nth, calls: list[int] = calls) -> None:
-                calls.append(1)
-                if len(calls) == nth:
-                    raise ZeroDivisionError
-                real(*arguments)
+    class Older(Functions):
+        def _checked_version(self, context: Any) -> int:
+            super()._checked_version(context)
+            return version
 
-            setattr(made._gl, broken, stumble)
-            try:
-                made.render(SCENE, into=texture)
-                made.read(texture)
-            except ZeroDivisionError:
-                pass
-            setattr(made._gl, broken, real)
-            assert difference(before, snapshot()) == {}, nth
-        made.render(SCENE, into=texture)
-        assert (made.read(texture) == expected((41, 67))).all()
+        @property
+        def extensions(self) -> frozenset[str]:
+            return self._extensions if extensions else frozenset()
+
+        @extensions.setter
+        def extensions(self, found: frozenset[str]) -> None:
+            self._extensions = found
+
+    monkeypatch.setattr(identity, "Functions", Older)
+    attach._identities.pop(ctx, None)
 
 
-def test_the_hosts_moderngl_state_is_still_what_gl_has(host: moderngl.Context) -> None:
+@every_method
+def test_the_hosts_moderngl_state_is_still_what_gl_has(host: moderngl.Context, name: str) -> None:
     """moderngl remembers the framebuffer in use and what is enabled; a guest must not let the two part."""
     framebuffer = host.framebuffer([host.texture((16, 16), 4)])
     framebuffer.use()
     host.scissor = (0, 0, 3, 3)
     host.wireframe = True
     host.gc_mode = "context_gc"
-    with MaskRenderer(host, native_size=NATIVE) as made:
+    with renderer_of(name, host) as made:
         assert (made.read(made.render(SCENE)) == expected(NATIVE)).all()
         assert host.fbo is framebuffer
         assert (host.scissor, host.wireframe, host.gc_mode) == ((0, 0, 3, 3), True, "context_gc")
@@ -212,122 +267,140 @@ def test_the_hosts_moderngl_state_is_still_what_gl_has(host: moderngl.Context) -
     assert host.gc_mode == "context_gc"
 
 
-def test_the_current_context_without_moderngl(host: moderngl.Context) -> None:
+@every_method
+def test_the_current_context_without_moderngl(window: EGLContext, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No context handed in: the one that is current is used, and moderngl's default is not set."""
-    assert moderngl._store.default_context is None  # type: ignore[attr-defined]
-    for poison in POISONS.values():
-        poison()
-    assert GL.glGetError() == 0
-    before = snapshot()
-
-    def check() -> None:
-        assert difference(before, snapshot()) == {}
-
-    with MaskRenderer(native_size=NATIVE) as made:
+    monkeypatch.setattr(moderngl._store, "default_context", None)
+    poison_all()
+    check = check_against(snapshot())
+    with renderer_of(name) as made:
         check()
         use_everything(made, check)
     check()
     assert moderngl._store.default_context is None  # type: ignore[attr-defined]
 
 
-def test_a_program_with_a_default_context_of_moderngls(host: moderngl.Context) -> None:
-    moderngl._store.default_context = host  # type: ignore[attr-defined]
-    try:
-        with MaskRenderer(native_size=NATIVE) as made:
-            texture = host.texture(NATIVE, 1)
-            assert (made.read(made.render(SCENE, into=texture)) == expected(NATIVE)).all()
-        assert moderngl.get_context() is host
-    finally:
-        moderngl._store.default_context = None  # type: ignore[attr-defined]
+def _texture_of(kind: str, *, samples: int = 0, layers: int = 0, levels: int = 1, texel: str = "RGBA8") -> int:
+    """A texture that is bound nowhere."""
+    name = ctypes.c_uint()
+    GL.glCreateTextures(gl(kind), 1, name)
+    if samples and layers:
+        GL.glTextureStorage3DMultisample(name.value, samples, gl(texel), 64, 64, layers, True)
+    elif samples:
+        GL.glTextureStorage2DMultisample(name.value, samples, gl(texel), 64, 64, True)
+    elif layers:
+        GL.glTextureStorage3D(name.value, levels, gl(texel), 64, 64, layers)
+    else:
+        GL.glTextureStorage2D(name.value, levels, gl(texel), 64, 64)
+    return name.value
 
 
-def test_no_context_is_current(host: moderngl.Context, ctx_session: moderngl.Context) -> None:
-    made = MaskRenderer(host, native_size=NATIVE)
-    host.__exit__(None, None, None)  # current no more
-    try:
-        for call in (lambda: made.render(SCENE), made.release):
-            with pytest.raises(GLUnavailableError, match="its OpenGL context is not current|is not current on this"):
-                call()
-        ctx_session.__enter__()  # another one is
-        with pytest.raises(GLUnavailableError, match="is not current on this thread"):
-            made.render(SCENE)
-    finally:
-        host.__enter__()
-    made.release()
+def _attach_renderbuffer(framebuffer: int, samples: int) -> None:
+    name = ctypes.c_uint()
+    GL.glCreateRenderbuffers(1, name)
+    GL.glNamedRenderbufferStorageMultisample(name.value, samples, gl("RGBA8"), 64, 64)
+    GL.glNamedFramebufferRenderbuffer(framebuffer, gl("COLOR_ATTACHMENT0"), gl("RENDERBUFFER"), name.value)
 
 
-@pytest.mark.parametrize("attached", [True, False])
-def test_a_pending_error_is_still_the_hosts(host: moderngl.Context, attached: bool) -> None:
-    texture = immutable_texture((48, 16))
-    provoke = {
-        GL.GL_INVALID_ENUM: lambda: GL.glEnable(0x1234),
-        GL.GL_INVALID_VALUE: lambda: GL.glClear(0xFFFFFFFF),
-        GL.GL_INVALID_OPERATION: lambda: GL.glBindVertexArray(12345678),
-    }
-    for error, wrong_call in provoke.items():
-        attach_module._attached.clear()
-        while GL.glGetError():
-            pass
-        wrong_call()
-        with MaskRenderer(None if attached else host, native_size=NATIVE) as made:
-            made.render(SCENE, into=texture)
-            made.read(texture)
-        errors = [GL.glGetError() for _ in range(4)]
-        assert error in errors
-        assert errors[-1] == 0
+def _attach_texture(framebuffer: int, texture: int, level: int = 0, at: str = "COLOR_ATTACHMENT0") -> None:
+    GL.glNamedFramebufferTexture(framebuffer, gl(at), texture, level)
 
 
-def test_attaching_again_finds_the_same_context(host: moderngl.Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    """moderngl's contexts are never collected, so one is made for each of GL's, and checked once."""
-    checks = []
-    real = renderer.count_wrong_pixels
-    monkeypatch.setattr(renderer, "count_wrong_pixels", lambda draw: checks.append(1) or real(draw))
-    wrappers = set()
-    for _ in range(5):
-        with MaskRenderer(native_size=NATIVE) as made:
-            wrappers.add(made.render(SCENE).ctx)
-    assert len(wrappers) == len(checks) == 1
-    assert host not in wrappers
+def _attach_layer(framebuffer: int, texture: int, layer: int) -> None:
+    GL.glNamedFramebufferTextureLayer(framebuffer, gl("COLOR_ATTACHMENT0"), texture, 0, layer)
 
 
-def test_a_context_that_is_not_the_current_one(host: moderngl.Context, ctx_session: moderngl.Context) -> None:
-    """Its calls would go to the other, and draw into a texture there that has the same name."""
-    MaskRenderer(host, native_size=NATIVE).release()
-    ctx_session.__enter__()
-    try:
-        with pytest.raises(GLUnavailableError, match="another OpenGL context is current on this thread"):
-            MaskRenderer(host, native_size=NATIVE)
-        moderngl._store.default_context = host  # type: ignore[attr-defined]
-        with MaskRenderer(native_size=NATIVE) as made:  # not of a default that belongs elsewhere
-            assert made._ctx is not host
-    finally:
-        moderngl._store.default_context = None  # type: ignore[attr-defined]
-        host.__enter__()
+ATTACHMENTS: dict[str, Callable[[int], None]] = {
+    "nothing": lambda framebuffer: None,
+    "a texture": lambda framebuffer: _attach_texture(framebuffer, _texture_of("TEXTURE_2D")),
+    "a level": lambda framebuffer: _attach_texture(framebuffer, _texture_of("TEXTURE_2D", levels=3), 2),
+    "a rectangle": lambda framebuffer: _attach_texture(framebuffer, _texture_of("TEXTURE_RECTANGLE")),
+    "a renderbuffer": lambda framebuffer: _attach_renderbuffer(framebuffer, 0),
+    "a multisampled renderbuffer": lambda framebuffer: _attach_renderbuffer(framebuffer, 4),
+    "a multisampled texture": lambda framebuffer: _attach_texture(
+        framebuffer, _texture_of("TEXTURE_2D_MULTISAMPLE", samples=4)
+    ),
+    "a layer of a multisampled array": lambda framebuffer: _attach_layer(
+        framebuffer, _texture_of("TEXTURE_2D_MULTISAMPLE_ARRAY", samples=4, layers=2), 1
+    ),
+    "a layer of an array": lambda framebuffer: _attach_layer(framebuffer, _texture_of("TEXTURE_2D_ARRAY", layers=3), 1),
+    "an array": lambda framebuffer: _attach_texture(framebuffer, _texture_of("TEXTURE_2D_ARRAY", layers=3)),
+    "a slice": lambda framebuffer: _attach_layer(framebuffer, _texture_of("TEXTURE_3D", layers=3), 2),
+    "a cube": lambda framebuffer: _attach_texture(framebuffer, _texture_of("TEXTURE_CUBE_MAP")),
+    "a face of a cube": lambda framebuffer: _attach_layer(framebuffer, _texture_of("TEXTURE_CUBE_MAP"), 4),
+    "depth alone": lambda framebuffer: _attach_texture(
+        framebuffer, _texture_of("TEXTURE_2D", texel="DEPTH24_STENCIL8"), at="DEPTH_STENCIL_ATTACHMENT"
+    ),
+}
+"""What a host's framebuffer may have attached."""
 
 
-def test_things_that_are_no_context(ctx_session: moderngl.Context) -> None:
-    with pytest.raises(TypeError, match="ctx: expected a moderngl.Context, found str"):
-        MaskRenderer("x")  # type: ignore[arg-type]
-    released = alphastream_gpu.create_headless_context()
-    released.release()
-    ctx_session.__enter__()
-    with pytest.raises(GLUnavailableError, match="ctx: it is released"):
-        MaskRenderer(released)
+@pytest.mark.parametrize("attachment", ATTACHMENTS)
+def test_attaching_while_a_framebuffer_is_bound(window: EGLContext, attachment: str) -> None:
+    """moderngl looks at the bound framebuffer when it is wrapped around a context."""
+    framebuffer = ctypes.c_uint()
+    GL.glCreateFramebuffers(1, framebuffer)
+    ATTACHMENTS[attachment](framebuffer.value)
+    POISONS["textures, unit 0"]()
+    POISONS["textures, other units"]()
+    POISONS["active unit"]()
+    GL.glBindRenderbuffer(gl("RENDERBUFFER"), new(GL.glGenRenderbuffers))
+    GL.glBindFramebuffer(gl("FRAMEBUFFER"), framebuffer.value)
+    assert GL.glGetError() == 0
+    with listening() as heard:
+        check = check_against(snapshot())
+        made = MaskRenderer(native_size=NATIVE)
+        check()
+        assert (made.read(made.render(SCENE)) == expected(NATIVE)).all()
+        made.release()
+        check()
+    assert heard == []
 
 
-def test_a_host_that_collects_by_context_gc(host: moderngl.Context) -> None:
-    host.gc_mode = "context_gc"
-    with MaskRenderer(host, native_size=NATIVE) as made:
-        made.render(SCENE)
-        made.render_many([SCENE, SCENE], into=host.texture_array((37, 71, 2), 1))
-        list(made.read_frames([SCENE, SCENE], size=(5, 5)))
-        list(made.read_frames([SCENE, SCENE], size=(6, 6)))
-    del made
-    gc.collect()
-    host.gc()
+def _scissor_all(box: tuple[int, int, int, int]) -> None:
+    GL.glEnable(gl("SCISSOR_TEST"))
+    GL.glScissor(*box)
 
 
-def test_an_advanced_blend_equation(host: moderngl.Context) -> None:
+SCISSORS: dict[str, Callable[[], object]] = {
+    "all, everything": lambda: _scissor_all((0, 0, 4096, 4096)),
+    "all, a pixel": lambda: _scissor_all((1, 1, 1, 1)),
+    "all, nothing": lambda: _scissor_all((0, 0, 0, 0)),
+    **{
+        f"{i} alone": lambda i=i: (GL.glEnablei(gl("SCISSOR_TEST"), i), GL.glScissorIndexed(i, 0, 0, 1, 1))
+        for i in (0, 1, 3, 15)
+    },
+}
+
+
+@every_method
+@pytest.mark.parametrize("scissor", SCISSORS)
+def test_scissors_in_a_context_in_which_nothing_was_drawn(window: EGLContext, scissor: str, name: str) -> None:
+    """Mesa (22.3) takes other viewports' scissor tests for the first one's, above all in a context's first draws."""
+    SCISSORS[scissor]()
+    check = check_against(snapshot())
+    with renderer_of(name) as made:
+        for size in SIZES:
+            texture = immutable_texture(size)
+            for _ in range(2):
+                SCISSORS[scissor]()
+                made.render(SCENE, into=texture)
+                assert (made.read(texture) == expected(size)).all()
+                check()
+
+
+@every_method
+def test_a_scissor_that_comes_later(window: EGLContext, name: str) -> None:
+    with renderer_of(name) as made:
+        use_everything(made, lambda: None)
+        for set_it in SCISSORS.values():
+            GL.glDisable(gl("SCISSOR_TEST"))
+            set_it()
+            use_everything(made, check_against(snapshot()))
+
+
+@every_method
+def test_an_advanced_blend_equation(host: moderngl.Context, name: str) -> None:
     """Those that no call sets for colours and alpha apart."""
     if "GL_KHR_blend_equation_advanced" not in host.extensions:
         pytest.skip("the driver has none")
@@ -335,54 +408,732 @@ def test_an_advanced_blend_equation(host: moderngl.Context) -> None:
     GL.glBlendEquation(multiply)
     before = snapshot()
     assert before["BLEND_EQUATION_RGB"] == (multiply,)
-    with MaskRenderer(host, native_size=NATIVE) as made:
+    with renderer_of(name, host) as made:
+        use_everything(made, check_against(before))
+
+
+# Programs and objects that cannot be used again.
+
+
+@every_method
+def test_a_program_that_was_deleted_while_in_use(host: moderngl.Context, name: str) -> None:
+    """As moderngl's release() does; it is gone when another is used, and must not be asked for again."""
+    POISONS["program"]()
+    before = snapshot()
+    [program] = before["CURRENT_PROGRAM"]
+    GL.glDeleteProgram(program)
+    with listening() as heard, renderer_of(name, host) as made:
         use_everything(made, lambda: None)
-    assert difference(before, snapshot()) == {}
+    assert heard == []
+    left = {} if name == "upload" else {"CURRENT_PROGRAM": ((program,), (0,))}
+    assert difference(before, snapshot()) == left
 
 
-def test_a_call_from_within_a_call(host: moderngl.Context) -> None:
-    with MaskRenderer(host, native_size=NATIVE) as made:
-        POISONS["program"]()
-        before = snapshot()
-        with pytest.raises(GLUnavailableError, match="in the middle of another call"), made._drawing:
-            made.render(SCENE)
-        assert difference(before, snapshot()) == {}
-        made.render(SCENE)
+@every_method
+def test_a_program_whose_relink_failed(window: EGLContext, name: str) -> None:
+    """As when shaders are reloaded while a program runs: it can be used on, but not again."""
+    made = renderer_of(name)
+    program = host_program()
+    GL.glUseProgram(program)
+    broken = GL.glCreateShader(gl("FRAGMENT_SHADER"))
+    GL.glShaderSource(broken, "#version 330\nsyntax error")
+    GL.glCompileShader(broken)
+    GL.glAttachShader(program, broken)
+    GL.glLinkProgram(program)
+    assert not GL.glGetProgramiv(program, gl("LINK_STATUS"))
+    pending_errors()
+    before = snapshot()
+    assert before["CURRENT_PROGRAM"] == (program,)
+    with listening() as heard:
+        use_everything(made, lambda: None)
+        made.release()
+    assert heard == []
+    left = {} if name == "upload" else {"CURRENT_PROGRAM": ((program,), (0,))}
+    assert difference(before, snapshot()) == left
 
 
-def test_interrupts_from_the_keyboard(host: moderngl.Context) -> None:
-    """At any line of Python's in the modules that change state."""
-    for poison in POISONS.values():
-        poison()
+@every_method
+@pytest.mark.parametrize("is_made_before", [True, False])
+def test_objects_that_a_sharing_context_deletes(window: EGLContext, name: str, is_made_before: bool) -> None:
+    """They stay bound here, but cannot be bound again. Everything else is as it was."""
+    early = renderer_of(name) if is_made_before else None
+    spared = shared_objects()
+    for poison in (
+        "framebuffers",
+        "textures, unit 0",
+        "textures, other units",
+        "samplers",
+        "image units",
+        "shader storage buffers, ranges",
+        "uniform buffers, ranges",
+        "pack buffer",
+        "unpack buffer",
+        "buffers",
+    ):
+        POISONS[poison]()
+    GL.glBindBuffer(gl("ARRAY_BUFFER"), new(GL.glGenBuffers))
+    GL.glBindRenderbuffer(gl("RENDERBUFFER"), new(GL.glGenRenderbuffers))
     assert GL.glGetError() == 0
-    with MaskRenderer(host, native_size=NATIVE) as made:
+    sharing = EGLContext(share=window)
+    bound = shared_objects() - spared
+    assert len(bound) > 200
+    for delete, number in bound:
+        delete(1, ctypes.c_uint(number))
+    GL.glFinish()
+    window.make_current()
+    before = snapshot()
+    with listening() as heard:
+        made = early or renderer_of(name)
+        texture, array = immutable_texture((37, 71)), immutable_texture((37, 71), layers=2)
+        made.render(SCENE, into=texture)
+        made.render_many([SCENE, FAR], into=array)
+        assert (made.read(texture) == expected((37, 71))).all()
+        assert (made.read(array, layer=1) == expected((37, 71), FAR)).all()
+        for mask in made.read_frames([SCENE, FAR, SCENE], size=(5, 9)):
+            assert mask.shape == (9, 5)
+        made.release()
+    assert pending_errors() == []
+    assert heard == []
+    for changed, (was, now) in difference(before, snapshot()).items():
+        assert "BINDING" in changed or "BUFFER_S" in changed, changed  # names, and ranges that go with them
+        assert now in {0, (0,)} or "IMAGE_BINDING" in changed, (changed, was, now)
+    sharing.make_current()
+    sharing.destroy()
+    window.make_current()
+
+
+DELETIONS = (
+    (GL.glIsTexture, GL.glDeleteTextures),
+    (GL.glIsSampler, GL.glDeleteSamplers),
+    (GL.glIsBuffer, GL.glDeleteBuffers),
+    (GL.glIsRenderbuffer, GL.glDeleteRenderbuffers),
+)
+"""Of the objects that contexts share."""
+
+
+def shared_objects() -> set[tuple[Callable[..., None], int]]:
+    """What there is now: how to delete it, and its name."""
+    return {(delete, number) for is_one, delete in DELETIONS for number in range(1, 1000) if is_one(number)}
+
+
+# Errors.
+
+
+def provoke(error: str, heard: list[str]) -> None:
+    """A mistake of the host's, of which its debug callback hears."""
+    WRONG_CALLS[error]()
+    assert len(heard) == 1
+    heard.clear()
+
+
+@every_method
+@pytest.mark.parametrize("attached", [True, False])
+@pytest.mark.parametrize("version", [450, 430])
+@pytest.mark.parametrize("error", WRONG_CALLS)
+def test_a_pending_error_is_still_the_hosts(
+    host: moderngl.Context, monkeypatch: pytest.MonkeyPatch, error: str, version: int, attached: bool, name: str
+) -> None:
+    """And it is alone, and a debug callback hears of nothing that we do."""
+    if version < 450:
+        pretend(monkeypatch, host, version)
+    texture, array = immutable_texture((48, 16)), immutable_texture((48, 16), layers=2)
+    with listening() as heard:
+        provoke(error, heard)
+        with renderer_of(name, None if attached else host) as made:
+            made.render(SCENE, into=texture)
+            made.render(SCENE, into=array, layer=1)
+            made.render_many([SCENE, FAR], into=array)
+            made.read(texture)
+            assert len(list(made.read_frames([SCENE] * 4, size=(8, 8)))) == 4
+        assert pending_errors() == [gl(error)]
+    assert heard == []
+
+
+@every_method
+@pytest.mark.parametrize("version", [450, 430])
+@pytest.mark.parametrize("error", [None, *WRONG_CALLS])
+def test_a_texture_of_another_kind_and_a_pending_error(
+    host: moderngl.Context, monkeypatch: pytest.MonkeyPatch, error: str | None, version: int, name: str
+) -> None:
+    """Also where OpenGL is older than 4.5 and a texture is bound to be looked at."""
+    if version < 450:
+        pretend(monkeypatch, host, version)
+    texture, array = immutable_texture((48, 16)), immutable_texture((48, 16), layers=2)
+    cube = _texture_of("TEXTURE_CUBE_MAP")
+    with renderer_of(name, host) as made:
+        before = snapshot()
+        with listening() as heard:
+            if error is not None:
+                provoke(error, heard)
+            for wrong in (array, cube):
+                with pytest.raises(
+                    ValueError, match="expected the name of a GL_TEXTURE_2D, found that of another kind"
+                ):
+                    made.render(SCENE, into=wrong)
+                with pytest.raises(
+                    ValueError, match="expected the name of a GL_TEXTURE_2D, found that of another kind"
+                ):
+                    made.read(wrong)
+            for wrong in (texture, cube):
+                with pytest.raises(ValueError, match="expected the name of a GL_TEXTURE_2D_ARRAY, found"):
+                    made.render(SCENE, into=wrong, layer=0)
+                with pytest.raises(ValueError, match="expected the name of a GL_TEXTURE_2D_ARRAY, found"):
+                    made.render_many([SCENE], into=wrong)
+            assert pending_errors() == ([] if error is None else [gl(error)])
+        assert difference(before, snapshot()) == {}
+        assert heard == []
+
+
+@every_method
+def test_nothing_is_heard_of_a_guest(window: EGLContext, name: str) -> None:
+    """By a debug callback, from a renderer's making to its release."""
+    poison_all()
+    with listening() as heard:
+        with renderer_of(name) as made:
+            use_everything(made, check_against(snapshot()))
+        assert heard == []
+        provoke("INVALID_ENUM", heard)
+        assert pending_errors() == [gl("INVALID_ENUM")]
+
+
+def test_opengl_es_is_refused(ctx_session: moderngl.Context) -> None:
+    context = EGLContext((3, 2), is_es=True)
+    try:
+        for error in ([], [gl("INVALID_ENUM")]):
+            if error:
+                GL.glEnable(0x1234)
+            with pytest.raises(
+                GLUnavailableError, match="3.3 or newer, found 'OpenGL ES 3.2.*; ask .* OpenGL 3.3 core"
+            ):
+                MaskRenderer(native_size=NATIVE)
+            assert pending_errors() == error
+    finally:
+        context.destroy()
+        ctx_session.__enter__()
+
+
+@pytest.mark.parametrize("version", ["2.1", "3.2"])
+@pytest.mark.usefixtures("ctx")
+def test_an_old_opengl_is_refused(version: str) -> None:
+    """In a process of its own: Mesa reads once which version it is to have."""
+    script = f"""
+from glstate import EGLContext, pending_errors, GL
+import alphastream_gpu
+context = EGLContext((2, 1))
+found = GL.glGetString(GL.GL_VERSION).decode()
+if not found.startswith({version!r}):
+    print("none:", found)
+    raise SystemExit
+for errors in ([], [0x500]):
+    if errors:
+        GL.glEnable(0x1234)
+    try:
+        alphastream_gpu.MaskRenderer()
+    except alphastream_gpu.GLUnavailableError as exc:
+        print(exc)
+    assert pending_errors() == errors
+context.destroy()
+"""
+    environment = {**os.environ, "MESA_GL_VERSION_OVERRIDE": version, "PYTHONPATH": str(ROOT / "tests")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    if done.stdout.startswith("none:"):
+        pytest.skip(f"the driver gives no OpenGL {version}, but {done.stdout[6:]}")
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert line.startswith(f"expected desktop OpenGL 3.3 or newer, found '{version}")
+        assert line.endswith("ask the windowing toolkit for an OpenGL 3.3 core context")
+
+
+@every_method
+def test_a_name_as_a_ctypes_integer(host: moderngl.Context, name: str) -> None:
+    """As some toolkits give them."""
+    texture, array = immutable_texture((48, 16)), immutable_texture((48, 16), layers=2)
+    with renderer_of(name, host) as made:
+        for kind in (ctypes.c_uint, ctypes.c_int, ctypes.c_ulong, GL.GLuint):
+            handed = kind(texture)
+            assert made.render(SCENE, into=handed) is handed  # type: ignore[type-var]
+            assert (made.read(kind(texture)) == expected((48, 16))).all()
+            made.render(SCENE, into=kind(array), layer=1)  # type: ignore[type-var]
+            made.render_many([FAR], into=kind(array))
+            assert (made.read(kind(array), layer=0) == expected((48, 16), FAR)).all()
+            assert (made.read(kind(array), layer=1) == expected((48, 16))).all()
+        own = made.render(SCENE)
+        assert (made.read(ctypes.c_uint(own.glo)) == expected(NATIVE)).all()
+
+
+# What is going on in the host.
+
+
+def feedback_program() -> int:
+    """Captures each vertex's number, four times."""
+    program = GL.glCreateProgram()
+    source = (
+        "#version 330 core\nout vec4 captured; void main() { captured = vec4(gl_VertexID); gl_Position = captured; }"
+    )
+    for kind, text in (
+        ("VERTEX_SHADER", source),
+        ("FRAGMENT_SHADER", "#version 330 core\nout vec4 colour; void main() { colour = vec4(1.0); }"),
+    ):
+        shader = GL.glCreateShader(gl(kind))
+        GL.glShaderSource(shader, text)
+        GL.glCompileShader(shader)
+        GL.glAttachShader(program, shader)
+    varying = ctypes.create_string_buffer(b"captured")
+    names = (ctypes.POINTER(ctypes.c_char) * 1)(ctypes.cast(varying, ctypes.POINTER(ctypes.c_char)))
+    GL.glTransformFeedbackVaryings(program, 1, names, gl("INTERLEAVED_ATTRIBS"))
+    GL.glLinkProgram(program)
+    assert GL.glGetProgramiv(program, gl("LINK_STATUS"))
+    return int(program)
+
+
+def begin_transform_feedback() -> int:
+    """The buffer that it writes to."""
+    GL.glBindVertexArray(new(GL.glGenVertexArrays))
+    buffer = new(GL.glGenBuffers)
+    GL.glBindBufferBase(gl("TRANSFORM_FEEDBACK_BUFFER"), 0, buffer)
+    GL.glBufferData(gl("TRANSFORM_FEEDBACK_BUFFER"), 1024, bytes(1024), gl("STATIC_READ"))
+    GL.glUseProgram(feedback_program())
+    GL.glBeginTransformFeedback(gl("POINTS"))
+    assert GL.glGetError() == 0
+    return buffer
+
+
+def end_transform_feedback(buffer: int) -> None:
+    """After a host's draw of five points; checks what was captured."""
+    GL.glDrawArrays(gl("POINTS"), 0, 5)
+    GL.glEndTransformFeedback()
+    captured = (ctypes.c_float * 24)()
+    GL.glGetNamedBufferSubData(buffer, 0, ctypes.sizeof(captured), captured)
+    assert list(captured) == [0.0] * 4 + [1.0] * 4 + [2.0] * 4 + [3.0] * 4 + [4.0] * 4 + [0.0] * 4
+    assert GL.glGetError() == 0
+
+
+@by_shaders
+def test_an_active_transform_feedback_is_refused(
+    window: EGLContext, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Nothing of it is touched, and nothing is left pending; reading goes on."""
+    texture, array = immutable_texture(NATIVE), immutable_texture(NATIVE, layers=2)
+    made = renderer_of(name)
+    use_everything(made, lambda: None)
+    made.render(SCENE, into=texture)
+    buffer = begin_transform_feedback()
+    monkeypatch.setattr(choice, "is_software", lambda renderer_name: False)
+    before = live_names()
+    with listening() as heard:
+        check = check_against(snapshot())
+        for call in (
+            lambda: made.render(FAR, into=texture),
+            lambda: made.render_many([SCENE], into=array),
+            lambda: next(made.read_frames([SCENE])),
+            lambda: renderer_of(name),
+            lambda: MaskRenderer(native_size=NATIVE),
+        ):
+            for exact_methods in (set(), {name}):
+                made._identity.exact_methods = exact_methods
+                with pytest.raises(WrongContextError, match="a transform feedback is active, .* or pause it meanwhile"):
+                    call()
+                check()
+        assert (made.read(texture) == expected(NATIVE)).all()
+        check()
+    assert heard == []
+    assert live_names() == before
+    end_transform_feedback(buffer)
+    use_everything(made, lambda: None)
+    made.release()
+
+
+def test_uploads_amid_an_active_transform_feedback(window: EGLContext) -> None:
+    buffer = begin_transform_feedback()
+    check = check_against(snapshot())
+    with renderer_of("upload") as made:
+        use_everything(made, check)
+    check()
+    end_transform_feedback(buffer)
+
+
+@every_method
+def test_a_paused_transform_feedback(window: EGLContext, name: str) -> None:
+    buffer = begin_transform_feedback()
+    GL.glPauseTransformFeedback()
+    check = check_against(snapshot())
+    with renderer_of(name) as made:
+        use_everything(made, check)
+    check()
+    GL.glResumeTransformFeedback()
+    end_transform_feedback(buffer)
+
+
+COUNTING = ("SAMPLES_PASSED", "ANY_SAMPLES_PASSED", "ANY_SAMPLES_PASSED_CONSERVATIVE", "PRIMITIVES_GENERATED")
+HARMLESS = ("TIME_ELAPSED", "TRANSFORM_FEEDBACK_PRIMITIVES_WRITTEN")
+
+
+def result_of(query: int) -> int:
+    value = ctypes.c_uint()
+    GL.glGetQueryObjectuiv(query, gl("QUERY_RESULT"), value)
+    return value.value
+
+
+@pytest.mark.parametrize("target", COUNTING)
+@pytest.mark.parametrize("name", ["compute", "upload"])
+def test_a_counting_query_does_not_count_what_draws_nothing(window: EGLContext, name: str, target: str) -> None:
+    query = new(GL.glGenQueries)
+    GL.glBeginQuery(gl(target), query)
+    with renderer_of(name) as made:
+        use_everything(made, check_against(snapshot()))
+    assert GL.glGetQueryiv(gl(target), gl("CURRENT_QUERY")) == query
+    GL.glEndQuery(gl(target))
+    assert result_of(query) == 0
+
+
+@pytest.mark.parametrize("target", COUNTING)
+def test_triangles_are_refused_amid_a_counting_query(window: EGLContext, target: str) -> None:
+    texture, array = immutable_texture(NATIVE), immutable_texture(NATIVE, layers=2)
+    made = renderer_of("triangles")
+    made.render(SCENE, into=texture)
+    query = new(GL.glGenQueries)
+    check = check_against(snapshot())
+    GL.glBeginQuery(gl(target), query)
+    for call in (
+        lambda: made.render(FAR, into=texture),
+        lambda: made.render_many([SCENE], into=array),
+        lambda: next(made.read_frames([SCENE])),
+        lambda: renderer_of("triangles"),
+    ):
+        for exact_methods in (set(), {"triangles"}):
+            made._identity.exact_methods = exact_methods
+            with pytest.raises(WrongContextError, match="a query that counts samples or primitives is active"):
+                call()
+            check()
+    assert (made.read(texture) == expected(NATIVE)).all()
+    check()
+    GL.glEndQuery(gl(target))
+    assert result_of(query) == 0
+    use_everything(made, check)
+    made.release()
+
+
+@every_method
+@pytest.mark.parametrize("target", HARMLESS)
+def test_a_query_that_counts_no_draws(window: EGLContext, target: str, name: str) -> None:
+    query = new(GL.glGenQueries)
+    GL.glBeginQuery(gl(target), query)
+    with renderer_of(name) as made:
+        use_everything(made, check_against(snapshot()))
+    GL.glEndQuery(gl(target))
+    assert result_of(query) == 0 or target == "TIME_ELAPSED"
+
+
+def test_a_renderer_made_amid_a_conditional_render_that_fails(
+    window: EGLContext, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is drawn in one, and no query tells; a driver is not blamed for ever."""
+    monkeypatch.setattr(choice, "_reported", set())
+    query = new(GL.glGenQueries)
+    GL.glBeginQuery(gl("ANY_SAMPLES_PASSED"), query)
+    GL.glEndQuery(gl("ANY_SAMPLES_PASSED"))
+    for name in ("compute", "triangles"):
+        caplog.clear()
+        GL.glBeginConditionalRender(query, gl("QUERY_WAIT"))
+        with MaskRenderer(native_size=NATIVE, method=name) as made:  # type: ignore[arg-type]
+            if name == "triangles" or made.method != name:  # some drivers dispatch nevertheless
+                assert (made.method, made.is_exact) == ("upload", False)
+                [record] = caplog.records
+                assert f"by the method {name}; another one is used (if a conditional render" in record.getMessage()
+            texture = immutable_texture((37, 71))
+            made.render(SCENE, into=texture)
+            assert (made.read(texture) == expected((37, 71))).all()
+        GL.glEndConditionalRender()
+        with renderer_of(name) as made:
+            use_everything(made, lambda: None)
+
+
+def test_a_state_that_drawing_does_not_know_of(
+    window: EGLContext, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If the self-check fails it is made again with more of the state set; then the method is used so."""
+
+    class Careless(guest.Drawing):
+        """Leaves colour masks alone unless it is told to be thorough."""
+
+        def __init__(self, gl: Functions, *, preserve: bool, is_thorough: bool = False) -> None:
+            super().__init__(gl, preserve=preserve, is_thorough=is_thorough)
+            if not is_thorough:
+                self._draw_buffers = range(0)
+
+    monkeypatch.setattr(triangles, "Drawing", Careless)
+    monkeypatch.setattr(choice, "_reported", set())
+    GL.glColorMask(False, True, True, True)
+    check = check_against(snapshot())
+    for _ in range(2):  # it is not remembered as exact
+        with MaskRenderer(native_size=NATIVE, method="triangles") as made:
+            assert (made.method, made.is_exact) == ("triangles", True)
+            use_everything(made, check)
+            assert made._identity.exact_methods == set()
+    check()
+    [record] = caplog.records
+    assert "in the state that the program left OpenGL in, and none with more of it set" in record.getMessage()
+    GL.glColorMask(True, True, True, True)
+    renderer_of("triangles").release()
+
+
+# Exceptions on the way.
+
+
+class Breaking:
+    """
+    Counts a renderer's GL calls, and raises ZeroDivisionError at one of them.
+
+    Args:
+        renderer: whose functions; they are whole again when the ``with`` block is left.
+        at: which call, from 0; none if negative.
+        is_made: whether that call is made before the exception.
+    """
+
+    def __init__(self, renderer: MaskRenderer, at: int = -1, *, is_made: bool = False) -> None:
+        self._functions = renderer._gl.__dict__
+        self._real = {name: one for name, one in self._functions.items() if name.startswith("gl") and callable(one)}
+        self._at = at
+        self._is_made = is_made
+        self.calls: list[str] = []
+
+    def __enter__(self) -> Breaking:
+        for name, real in self._real.items():
+            self._functions[name] = self._wrapped(name, real)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._functions.update(self._real)
+
+    def _wrapped(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            self.calls.append(name)
+            if len(self.calls) != self._at + 1:
+                return real(*arguments)
+            if self._is_made:
+                real(*arguments)
+            raise ZeroDivisionError
+
+        return call
+
+
+@every_method
+@pytest.mark.parametrize("is_made", [False, True])
+def test_an_exception_at_any_gl_call_leaves_no_trace_either(host: moderngl.Context, name: str, is_made: bool) -> None:
+    """One that putting back stumbles over is made again, so that once does no harm anywhere."""
+    poison_all()
+    with renderer_of(name, host) as made:
+        texture, array = immutable_texture((41, 67)), immutable_texture((41, 67), layers=3)
+
+        def work() -> None:
+            made.render(SCENE, into=texture)
+            made.render_many([SCENE, FAR], into=array)
+            made.read(texture)
+            list(made.read_frames([SCENE] * 4, size=(8, 8)))
+
+        work()  # makes scratch textures and pixel buffers
+        before = snapshot()
+        with Breaking(made) as breaking:
+            work()
+        n_calls = len(breaking.calls)
+        assert n_calls > 100
+        for at in range(n_calls):
+            with Breaking(made, at, is_made=is_made) as breaking, pytest.raises(ZeroDivisionError):
+                work()
+            assert difference(before, snapshot()) == {}, (at, breaking.calls[at])
+        use_everything(made, check_against(before))
+
+
+UNDONE_BY = {
+    # method: functions that put back what it changes
+    "compute": ("glUseProgram", "glBindBuffer", "glBindBufferRange", "glBindImageTexture"),
+    "triangles": (
+        "glUseProgram", "glEnable", "glEnablei", "glBlendFuncSeparatei", "glColorMaski", "glViewportIndexedf",
+        "glScissorIndexed", "glBindFramebuffer", "glBindVertexArray", "glBindBuffer", "glActiveTexture",
+        "glBindTexture", "glBindSampler", "glPolygonMode", "glClipControl",
+    ),
+    "upload": ("glBindBuffer", "glPixelStorei"),
+}  # fmt: skip
+UNDOING = [(name, function) for name, functions in UNDONE_BY.items() for function in functions]
+
+
+def failing_undo(made: MaskRenderer, monkeypatch: pytest.MonkeyPatch, function: str, times: int) -> list[int]:
+    """Let a function fail so often while states are put back; a list that a failure adds to."""
+    failures: list[int] = []
+    state = {"is_undoing": False}
+    real, real_put_back = getattr(made._gl, function), guest._Guest._put_back
+
+    def put_back(self: Any) -> None:
+        state["is_undoing"] = True
+        try:
+            real_put_back(self)
+        finally:
+            state["is_undoing"] = False
+
+    def fail(*arguments: Any) -> Any:
+        if state["is_undoing"] and len(failures) < times:
+            failures.append(1)
+            raise ZeroDivisionError
+        return real(*arguments)
+
+    monkeypatch.setattr(guest._Guest, "_put_back", put_back)
+    monkeypatch.setattr(made._gl, function, fail)
+    return failures
+
+
+@pytest.mark.parametrize(("name", "function"), UNDOING)
+def test_an_undo_step_that_fails_once_is_tried_again(
+    host: moderngl.Context, monkeypatch: pytest.MonkeyPatch, name: str, function: str
+) -> None:
+    poison_all()
+    texture = immutable_texture((41, 67))
+    with renderer_of(name, host) as made:
+        made.render(SCENE, into=texture)
+        check = check_against(snapshot())
+        with monkeypatch.context() as patch:
+            failures = failing_undo(made, patch, function, 1)
+            with pytest.raises(ZeroDivisionError):
+                made.render(SCENE, into=texture)
+            assert len(failures) == 1
+        check()
+        use_everything(made, check)
+
+
+@pytest.mark.parametrize(("name", "function"), UNDOING)
+def test_an_undo_step_that_always_fails_is_left_out(
+    host: moderngl.Context, monkeypatch: pytest.MonkeyPatch, name: str, function: str
+) -> None:
+    """The others run, and the renderer can be used again."""
+    poison_all()
+    texture = immutable_texture((41, 67))
+    with renderer_of(name, host) as made:
+        made.render(SCENE, into=texture)
+        before = snapshot()
+        with monkeypatch.context() as patch:
+            failures = failing_undo(made, patch, function, 1 << 20)
+            with pytest.raises(ZeroDivisionError):
+                made.render(SCENE, into=texture)
+            assert 2 <= len(failures) < 200
+            assert len(failures) % 2 == 0, "each step is tried twice"
+        assert made._method.guard._undo == []  # type: ignore[attr-defined]
+        changed = difference(before, snapshot())
+        assert len(changed) < 50, "that of one function"
+        if function != "glUseProgram":
+            assert "CURRENT_PROGRAM" not in changed
+        use_everything(made, check_against(snapshot()))
+
+
+@every_method
+def test_a_call_from_within_a_call(host: moderngl.Context, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Such as from a signal handler, or a debugger."""
+    texture, array = immutable_texture((41, 67)), immutable_texture((41, 67), layers=2)
+    POISONS["program"]()
+    check = check_against(snapshot())
+    with renderer_of(name, host) as made:
+        frames = made.read_frames([SCENE] * 6, size=(8, 8))
+        next(frames)
+        calls: dict[str, Callable[[], object]] = {
+            "render": lambda: made.render(SCENE, into=texture),
+            "render_many": lambda: made.render_many([SCENE], into=array),
+            "read": lambda: made.read(texture),
+            "read_frames": lambda: next(made.read_frames([SCENE], size=(8, 8))),
+        }
+        calls["render"]()
+        for outer, inner in itertools.product(("render", "render_many", "read"), calls):
+            refused = []
+            real = made._gl.glIsTexture
+
+            def ask(texture_name: int, inner: str = inner, refused: list[str] = refused, real: Any = real) -> Any:
+                with pytest.raises(WrongContextError, match="in the middle of another call") as info:
+                    calls[inner]()
+                refused.append(str(info.value))
+                return real(texture_name)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(made._gl, "glIsTexture", ask)
+                calls[outer]()
+            assert refused, (outer, inner)
+            check()
+        assert (made.read(texture) == expected((41, 67))).all()
+        assert len(list(frames)) == 5  # an iterator that was refused nothing goes on
+        use_everything(made, check)
+
+
+@every_method
+def test_an_iterator_that_goes_on_within_a_call(
+    host: moderngl.Context, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It is refused, too, and ends, as every generator that raises."""
+    texture = immutable_texture((41, 67))
+    with renderer_of(name, host) as made:
+        frames = made.read_frames([SCENE] * 6, size=(8, 8))
+        next(frames)
+        real = made._gl.glIsTexture
+
+        def ask(texture_name: int) -> Any:
+            with pytest.raises(WrongContextError, match="in the middle of another call"):
+                next(frames)
+            monkeypatch.setattr(made._gl, "glIsTexture", real)
+            return real(texture_name)
+
+        monkeypatch.setattr(made._gl, "glIsTexture", ask)
+        made.render(SCENE, into=texture)
+        assert list(frames) == []
+        use_everything(made, lambda: None)
+
+
+@every_method
+def test_a_release_from_within_a_call(host: moderngl.Context, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """It would delete what the call works with."""
+    texture = immutable_texture((41, 67))
+    with renderer_of(name, host) as made:
+        real = made._gl.glIsTexture
+
+        def ask(texture_name: int) -> Any:
+            with pytest.raises(WrongContextError, match="in the middle of another call"):
+                made.release()
+            return real(texture_name)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(made._gl, "glIsTexture", ask)
+            made.render(SCENE, into=texture)
+        use_everything(made, lambda: None)
+
+
+@every_method
+def test_interrupts_from_the_keyboard(host: moderngl.Context, name: str) -> None:
+    """At any line of Python's in the modules that change state."""
+    poison_all()
+    with renderer_of(name, host) as made:
         texture = immutable_texture((41, 67))
         made.render(SCENE, into=texture)
         before = snapshot()
-        lines = leaks = 0
-        while True:
-            lines += 2
-            if not interrupted_after(lines, lambda: made.read(made.render(SCENE, into=texture))):
+        leaks = {}
+        for line in itertools.count(1):
+            if not interrupted_after(line, lambda: made.read(made.render(SCENE, into=texture))):
                 break
-            found = difference(before, snapshot())
-            if found:
-                leaks += 1
+            if found := difference(before, snapshot()):
+                leaks[line] = found
                 before = snapshot()
-        assert lines > 300
-        assert leaks == 0
+        assert line > 100
+        assert leaks == {}
         assert (made.read(made.render(SCENE, into=texture)) == expected((41, 67))).all()
 
 
+STATE_CHANGING = ("guest.py", "compute.py", "triangles.py", "upload.py", "target.py")
+
+
 def interrupted_after(n_lines: int, call: Callable[[], Any]) -> bool:
-    """Whether an interrupt came before the call was done; one raised at its n-th line within guest.py and passes.py."""
+    """Whether an interrupt came before the call was done; one raised at its n-th line within those modules."""
     seen = 0
 
     def trace(frame: Any, event: str, argument: Any) -> Any:
         nonlocal seen
-        if not frame.f_code.co_filename.endswith(("guest.py", "passes.py")) or frame.f_code.co_name in (
-            "__exit__",
-            "_put_back",
-        ):
+        if not frame.f_code.co_filename.endswith(STATE_CHANGING) or frame.f_code.co_name in ("__exit__", "_put_back"):
             return None
         if event == "line":
             seen += 1
@@ -401,22 +1152,29 @@ def interrupted_after(n_lines: int, call: Callable[[], Any]) -> bool:
     return False
 
 
-def test_a_program_that_was_deleted_while_in_use(host: moderngl.Context) -> None:
-    """As moderngl's release() does; it is gone when another is used, and must not be asked for again."""
-    POISONS["program"]()
-    GL.glDeleteProgram(snapshot()["CURRENT_PROGRAM"][0])
-    with MaskRenderer(host, native_size=NATIVE) as made:
-        use_everything(made, lambda: None)
-    assert GL.glGetError() == 0
-    assert snapshot()["CURRENT_PROGRAM"] == (0,)
+# What renderers leave.
 
 
-def test_a_thousand_renderers_leave_nothing(host: moderngl.Context) -> None:
+@every_method
+def test_a_host_that_collects_by_context_gc(host: moderngl.Context, name: str) -> None:
+    host.gc_mode = "context_gc"
+    with renderer_of(name, host) as made:
+        made.render(SCENE)
+        made.render_many([SCENE, SCENE], into=host.texture_array((37, 71, 2), 1))
+        list(made.read_frames([SCENE, SCENE], size=(5, 5)))
+        list(made.read_frames([SCENE, SCENE], size=(6, 6)))
+    del made
+    gc.collect()
+    host.gc()
+
+
+@every_method
+def test_a_thousand_renderers_leave_nothing(host: moderngl.Context, name: str) -> None:
     """Names, and memory: what Python has allocated is the same after the second half as after the first."""
     resource = pytest.importorskip("resource")
 
     def round_trip() -> None:
-        with MaskRenderer(host, native_size=NATIVE) as made:
+        with renderer_of(name, host) as made:
             for _ in made.read_frames([SCENE]):
                 pass
             made.render_many([SCENE, SCENE], into=array)
@@ -433,13 +1191,14 @@ def test_a_thousand_renderers_leave_nothing(host: moderngl.Context) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 8 * 1024  # KiB; the high-water mark
 
 
+@every_method
 @pytest.mark.parametrize("kept", ["everything", "nothing", "frames"])
-def test_a_renderer_dropped_without_release_at_exit(ctx: moderngl.Context, kept: str) -> None:
+def test_a_renderer_dropped_without_release_at_exit(ctx: moderngl.Context, kept: str, name: str) -> None:
     script = f"""
 import sys, alphastream_gpu
-from alphastream_gpu._gl.selfcheck import scene
+from alphastream_gpu._gl.selfcheck import NATIVE_SIZE, scene
 ctx = alphastream_gpu.create_headless_context()
-renderer = alphastream_gpu.MaskRenderer(ctx)
+renderer = alphastream_gpu.MaskRenderer(ctx, native_size=NATIVE_SIZE, method={name!r})
 texture = renderer.render(scene())
 frames = renderer.read_frames([scene()] * 5)
 next(frames)
@@ -454,71 +1213,90 @@ print("end", flush=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
 
 
+# Drivers that are wrong.
+
+BROKEN_STAGES = {
+    # method: what is changed in its shaders
+    "compute": ("(major - 1u) / 2u", "major / 2u"),
+    "triangles": ("(major - 1) / 2", "major / 2"),
+}
+
+
+@by_shaders
 def test_a_driver_that_gets_a_bit_wrong(
-    host: moderngl.Context, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    host: moderngl.Context, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     """Reported once, with the driver's name; from then on the masks are the CPU's, so that bits are right."""
-    real = passes.shader_source
-    monkeypatch.setattr(
-        passes, "shader_source", lambda name, *of: real(name, *of).replace("(major - 1) / 2", "major / 2")
-    )
-    monkeypatch.setattr(renderer, "_reported", set())
+    break_shaders(monkeypatch, *BROKEN_STAGES[name])
     with caplog.at_level(logging.WARNING, "alphastream_gpu"):
         for _ in range(2):
-            with MaskRenderer(host, native_size=NATIVE) as made:
-                assert not made.is_exact
+            with MaskRenderer(host, native_size=NATIVE, method=name) as made:  # type: ignore[arg-type]
+                assert (made.method, made.is_exact) == ("upload", False)
                 use_everything(made, lambda: None)
-                assert made.stats.cpu_fallbacks == made.stats.frames > 0
-                assert made.stats.draws == 0
+                assert made.stats.upload_frames == made.stats.frames > 0
+                assert made.stats.draws == made.stats.dispatches == made.stats.cpu_fallbacks == 0
     [record] = caplog.records
     assert host.info["GL_RENDERER"] in record.getMessage()
-    assert "uploading CPU masks instead" in record.getMessage()
+    assert f"by the method {name}; another one is used" in record.getMessage()
+
+
+def break_shaders(monkeypatch: pytest.MonkeyPatch, old: str, replacement: str, *, define: str = "") -> None:
+    """Change the sources that have a define; and let everything be said again."""
+    real = method.shader_source
+
+    def shader_source(part: str, defines: tuple[str, ...] = (), **options: Any) -> str:
+        source = real(part, defines, **options)
+        return source.replace(old, replacement) if not define or define in defines else source
+
+    monkeypatch.setattr(method, "shader_source", shader_source)
+    monkeypatch.setattr(choice, "_reported", set())
 
 
 def test_a_driver_that_gets_only_batches_wrong(
     host: moderngl.Context, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real = passes.shader_source
-    monkeypatch.setattr(
-        passes,
-        "shader_source",
-        lambda name, variant: real(name, variant).replace("gl_Layer = first_layer", "gl_Layer = first_layer + 1"),
-    )
-    monkeypatch.setattr(renderer, "_reported", set())
-    with caplog.at_level(logging.WARNING, "alphastream_gpu"), MaskRenderer(host, native_size=NATIVE) as made:
-        assert made.is_exact
-        use_everything(made, lambda: None)
-    assert len(caplog.records) == len(made._layered)
-    assert all("drawing batches another way" in record.getMessage() for record in caplog.records)
+    break_shaders(monkeypatch, "PACKAGE_FIRST_LAYER] + frame", "PACKAGE_FIRST_LAYER] + frame - 1", define="LAYERED")
+    with caplog.at_level(logging.WARNING, "alphastream_gpu"):
+        with MaskRenderer(host, native_size=NATIVE, method="compute") as made:
+            assert (made.method, made.is_exact) == ("upload", False)
+            use_everything(made, lambda: None)
+        renderer_of("triangles", host).release()
+    assert len(caplog.records) == 1
 
 
-def test_a_driver_that_refuses_the_shaders_of_batches(
-    host: moderngl.Context, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("define", ["COMPUTE", "LAYERED"])
+def test_a_driver_that_refuses_the_shaders(
+    host: moderngl.Context, monkeypatch: pytest.MonkeyPatch, define: str
 ) -> None:
-    """Then by a geometry stage, and if that is refused, too, frame by frame."""
-    real = passes.shader_source
-    for refused in (["layered_by_vertex"], ["layered_by_vertex", "layered"]):
-        monkeypatch.setattr(
-            passes,
-            "shader_source",
-            lambda name, variant, refused=refused: real(name, variant) + "?" * (variant in refused),
-        )
-        monkeypatch.setattr(renderer, "_reported", set())
-        caplog.clear()
-        renderer._exact.pop(host, None)
-        with caplog.at_level(logging.WARNING, "alphastream_gpu"), MaskRenderer(host, native_size=NATIVE) as made:
-            use_everything(made, lambda: None)
-            use_everything(made, lambda: None)
-        assert len(caplog.records) == len(set(refused) & set(made._layered))
-
-
-def test_a_state_forgotten_is_noticed(host: moderngl.Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The comparison above can fail: leave one thing out."""
-    monkeypatch.setattr(guest, "_SPOILERS", guest._SPOILERS[:-1])
-    POISONS["sample mask"]()
+    """The next method is taken, or, if it was asked for by name, the driver's words are told."""
+    break_shaders(monkeypatch, "void main()", "void main(?)", define=define)
+    monkeypatch.setattr(choice, "is_software", lambda renderer_name: False)
     before = snapshot()
+    names = live_names()
+    with pytest.raises(GLUnavailableError, match=r"refuses the shaders of \w+_compute.* \(source numbers: "):
+        MaskRenderer(host, native_size=NATIVE, method="compute")
+    assert difference(before, snapshot()) == {}
+    assert live_names() | {"programs": 0} == names  # moderngl forgets the program that it made before compiling
     with MaskRenderer(host, native_size=NATIVE) as made:
-        monkeypatch.setattr(made._drawing, "_undo", [])
-        made._drawing._put_back = lambda: None  # type: ignore[method-assign]
+        assert (made.method, made.is_exact) == ("triangles", True)
+        use_everything(made, check_against(before))
+    assert live_names() | {"programs": 0} == names
+
+
+# The tests themselves.
+
+
+@every_method
+def test_a_state_forgotten_is_noticed(host: moderngl.Context, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The comparison above can fail: leave one thing out."""
+    forgotten = {
+        "compute": {"CURRENT_PROGRAM", "SHADER_STORAGE_BUFFER_BINDING 1", "IMAGE_BINDING_NAME 0"},
+        "triangles": {"CURRENT_PROGRAM", "VERTEX_ARRAY_BINDING", "VIEWPORT 0", "TEXTURE_BINDING_BUFFER 0"},
+        "upload": {"PIXEL_UNPACK_BUFFER_BINDING", "UNPACK_ALIGNMENT"},
+    }
+    POISONS["unpack buffer"]()
+    before = snapshot()
+    with renderer_of(name, host) as made:
+        made._method.guard._put_back = lambda: None  # type: ignore[attr-defined]
         made.render(SCENE)
-        assert {"CURRENT_PROGRAM", "VERTEX_ARRAY_BINDING", "VIEWPORT 0"} <= set(difference(before, snapshot()))
+        assert forgotten[name] <= set(difference(before, snapshot()))

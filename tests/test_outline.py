@@ -4,6 +4,9 @@ The outline stage: every line, one by one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import cache
+
 import numpy as np
 import oracle
 import pytest
@@ -13,25 +16,50 @@ from support import Rasterizer, geometry_of, points_between
 
 from alphastream_gpu._raster import outline
 from alphastream_gpu._raster.grid import grid_of
-from alphastream_gpu._raster.segments import segments_of
+from alphastream_gpu._segments import segments_of
 
-CELL = 256
-CELLS = 8
+Channel = list[tuple[int, int]]
+EDGE = 2048
+
+
+def _placed(deltas: list[tuple[int, int]]) -> Iterator[list[Channel]]:
+    """
+    Two-point channels for the deltas, each in a box of its own, with an empty pixel around it. The boxes stand in rows,
+    as many as fit on a square of EDGE pixels.
+    """
+    channels: list[Channel] = []
+    left = top = tallest = 0
+    for dx, dy in deltas:
+        width, height = abs(dx) + 2, abs(dy) + 2
+        if left + width > EDGE:
+            left, top, tallest = 0, top + tallest, 0
+        if top + height > EDGE:
+            yield channels
+            channels, left, top, tallest = [], 0, 0, 0
+        start = (left + max(-dx, 0), top + max(-dy, 0))
+        channels.append([start, (start[0] + dx, start[1] + dy)])
+        left, tallest = left + width, max(tallest, height)
+    yield channels
+
+
+@cache
+def _every_line() -> list[tuple[list[Channel], np.ndarray, np.ndarray]]:
+    """65,025 two-point channels on some squares, and the rows and columns of their pixels: once for all rasterizers."""
+    deltas = [(dx, dy) for dy in range(-127, 128) for dx in range(-127, 128)]
+    squares = []
+    for channels in _placed(sorted(deltas, key=lambda delta: abs(delta[1]))):
+        pixels = np.array([pixel for a, b in channels for pixel in oracle.line(a, b)], np.int16)
+        squares.append((channels, pixels[:, 1], pixels[:, 0]))
+    assert sum(len(channels) for channels, _, _ in squares) == 255 * 255
+    return squares
 
 
 def test_every_line_of_255_by_255_deltas(rasterizer: Rasterizer) -> None:
-    """Each direction in both senses: 65,025 two-point channels, each alone in a cell of its own."""
-    native = (CELL * CELLS, CELL * CELLS)
-    deltas = [(dx, dy) for dx in range(-127, 128) for dy in range(-127, 128)]
-    for at in range(0, len(deltas), CELLS * CELLS):
-        channels = []
-        expected = np.zeros((native[1], native[0]), np.uint8)
-        for place, (dx, dy) in enumerate(deltas[at : at + CELLS * CELLS]):
-            x, y = 128 + CELL * (place % CELLS), 128 + CELL * (place // CELLS)
-            channels.append([(x, y), (x + dx, y + dy)])
-            for px, py in oracle.line((x, y), (x + dx, y + dy)):
-                expected[py, px] = 255
-        assert np.array_equal(rasterizer(geometry_of(channels), native_size=native), expected), deltas[at]
+    """Each direction in both senses: none touches another."""
+    for channels, rows, columns in _every_line():
+        expected = np.zeros((EDGE, EDGE), np.uint8)
+        expected[rows, columns] = 255
+        assert np.array_equal(rasterizer(geometry_of(channels), native_size=(EDGE, EDGE)), expected), channels[0]
 
 
 def test_ties_go_to_the_start(rasterizer: Rasterizer) -> None:

@@ -56,7 +56,10 @@ def test_what_a_geometry_promises() -> None:
     assert geometry.channel_offsets.dtype == np.int32
     assert geometry.channel_offsets.tolist() == [0, 4]
     assert geometry.channel_count == 1
-    assert geometry.nbytes == 4 * 8 + 2 * 4
+    n_bytes = 4 * 8 + 2 * 4 + 4 * 4 + 4  # points, offsets, a box and a plane
+    assert geometry.nbytes == n_bytes
+    assert geometry.planes is not None
+    assert geometry.nbytes == n_bytes  # known or not: a cache counts once
     for array in (geometry.points, geometry.channel_offsets):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1

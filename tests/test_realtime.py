@@ -194,6 +194,38 @@ def test_no_masks_are_made_ahead_when_asked_not_to() -> None:
         assert stream.stats().made_ahead == 0
 
 
+def _is_prepared(geometry: FrameGeometry) -> bool:
+    """Whether its planes are known without being asked for."""
+    try:
+        FrameGeometry.__dict__["_planes"].__get__(geometry)
+    except AttributeError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("way", ["masks alone", "geometry", "for_stream"])
+def test_frames_ahead_are_prepared_for_renderers(way: str, request: pytest.FixtureRequest) -> None:
+    """Where they are decoded, once somebody renders; not for whoever asks for masks."""
+    with alphastream_gpu.open(SAMPLE, config=Config(prefetch_frames=20, ready_frames=0)) as stream:
+        session = stream._session
+        assert session is not None
+        if way == "for_stream":
+            ctx = request.getfixturevalue("ctx")
+            with alphastream_gpu.MaskRenderer.for_stream(stream, ctx) as renderer:
+                assert renderer.native_size == stream.metadata.native_size
+        ask = stream.get_geometry if way == "geometry" else partial(stream.get_frame, width=16, height=8)
+        for index in (0, 40):  # the second jump comes after the first answer
+            wait_until(lambda index=index: ask(index) is not None)
+            wait_until(lambda index=index: session.peek(index + 15) is not None)
+        ahead = [session.peek(index) for index in range(50, 60)]
+        assert all(_is_prepared(one) == (way != "masks alone") for one in ahead if one is not None)
+        if way == "for_stream":
+            stream.load_source(SAMPLE)
+            again = stream._session
+            assert again is not None
+            assert again.reader.prepares_planes
+
+
 @pytest.mark.parametrize("size", [(0, 5), (5, 20000), (-1, 1)])
 def test_a_bad_size_is_a_value_error(size: tuple[int, int]) -> None:
     with alphastream_gpu.open(SAMPLE) as stream, pytest.raises(ValueError, match="size: expected"):

@@ -1,5 +1,5 @@
 """
-The resolve stage: nearest-neighbour scaling.
+The resolve stage: nearest-neighbour scaling, on the CPU and on GL.
 """
 
 from __future__ import annotations
@@ -7,9 +7,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import oracle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import Rasterizer, geometry_of
 
 from alphastream_gpu._raster import resolve as resolve_module
 from alphastream_gpu._raster.grid import Axis, sampled
@@ -66,3 +68,12 @@ def test_unpacking_goes_by_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_resolve_does_nothing_at_the_same_size() -> None:
     mask = np.zeros((4, 6), np.uint8)
     assert resolve(mask, (6, 4)) is mask
+
+
+def test_odd_sizes(rasterizer: Rasterizer) -> None:
+    """Larger and smaller, by fractions, in one direction or both; of overlapping channels, a line, and a point."""
+    channels = [[(-9, 3), (40, 20), (69, 5), (30, 60)], [(5, 2), (60, 33), (8, 50)], [(0, 0), (64, 44)], [(63, 0)]]
+    for native in ((65, 45), (31, 64)):
+        for size in ((66, 46), (64, 44), (130, 7), (7, 130), (1, 1), (97, 45), (65, 101), (2, 3), (32, 9), (195, 135)):
+            expected = oracle.mask(channels, native, size)
+            assert (rasterizer(geometry_of(channels), size, native_size=native) == expected).all(), (native, size)

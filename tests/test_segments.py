@@ -11,7 +11,7 @@ import oracle
 from hypothesis import example, given
 from support import frames, geometry_of
 
-from alphastream_gpu._raster.segments import Box, segments_of
+from alphastream_gpu._segments import Box, segments_of
 
 
 @given(channels=frames(max_points=5))

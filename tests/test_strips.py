@@ -21,7 +21,7 @@ import alphastream_gpu
 from alphastream_gpu import Config, ErrorCode, FrameGeometry, FrameNotFoundError, FrameTimeoutError, _strips, rasterize
 from alphastream_gpu._raster.grid import grid_of
 from alphastream_gpu._raster.outline import outline_pixels
-from alphastream_gpu._raster.segments import segments_of
+from alphastream_gpu._segments import segments_of
 
 VERTEX = """
 #version 330 core

@@ -10,20 +10,27 @@ microseconds for a query that takes 0.4 here; the forty functions are a table.
 from __future__ import annotations
 
 import ctypes
-from ctypes import c_char_p, c_float, c_int, c_ssize_t, c_ubyte, c_uint, c_void_p
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ctypes import c_char_p, c_float, c_int, c_int64, c_ssize_t, c_ubyte, c_uint, c_uint64, c_void_p
 from typing import Any, Final, NamedTuple
 
 from .._exceptions import GLUnavailableError
 from . import enums
 from .loader import CurrentContext
 
-__all__ = ["Functions"]
+__all__ = ["OLDEST_VERSION", "Functions"]
+
+OLDEST_VERSION: Final = 330
 
 _OUT: Final = c_void_p  # an address to write to
 _PROTOTYPES: Final[dict[str, tuple[Any, ...]]] = {
     # name: result, arguments
     "glActiveTexture": (None, c_uint),
     "glBindBuffer": (None, c_uint, c_uint),
+    "glBindBufferBase": (None, c_uint, c_uint, c_uint),
+    "glBindBufferRange": (None, c_uint, c_uint, c_uint, c_ssize_t, c_ssize_t),
     "glBindFramebuffer": (None, c_uint, c_uint),
     "glBindSampler": (None, c_uint, c_uint),
     "glBindTexture": (None, c_uint, c_uint),
@@ -33,45 +40,61 @@ _PROTOTYPES: Final[dict[str, tuple[Any, ...]]] = {
     "glBlendFuncSeparate": (None, c_uint, c_uint, c_uint, c_uint),
     "glBufferData": (None, c_uint, c_ssize_t, c_void_p, c_uint),
     "glCheckFramebufferStatus": (c_uint, c_uint),
+    "glClear": (None, c_uint),
     "glClearBufferfv": (None, c_uint, c_int, _OUT),
     "glColorMaski": (None, c_uint, c_ubyte, c_ubyte, c_ubyte, c_ubyte),
+    "glCopyTexSubImage2D": (None, c_uint, c_int, c_int, c_int, c_int, c_int, c_int, c_int),
+    "glCopyTexSubImage3D": (None, c_uint, c_int, c_int, c_int, c_int, c_int, c_int, c_int, c_int),
     "glDeleteBuffers": (None, c_int, _OUT),
     "glDeleteFramebuffers": (None, c_int, _OUT),
+    "glDeleteSync": (None, c_void_p),
+    "glDeleteTextures": (None, c_int, _OUT),
     "glDisable": (None, c_uint),
     "glDisablei": (None, c_uint, c_uint),
     "glEnable": (None, c_uint),
     "glEnablei": (None, c_uint, c_uint),
-    "glFlush": (None,),
-    "glFramebufferTexture": (None, c_uint, c_uint, c_uint, c_int),
+    "glFenceSync": (c_void_p, c_uint, c_uint),
     "glFramebufferTexture2D": (None, c_uint, c_uint, c_uint, c_uint, c_int),
     "glFramebufferTextureLayer": (None, c_uint, c_uint, c_uint, c_int, c_int),
     "glGenBuffers": (None, c_int, _OUT),
     "glGenFramebuffers": (None, c_int, _OUT),
+    "glGenTextures": (None, c_int, _OUT),
+    "glGenVertexArrays": (None, c_int, _OUT),
     "glGetBooleani_v": (None, c_uint, c_uint, _OUT),
+    "glGetBufferParameteriv": (None, c_uint, c_uint, _OUT),
     "glGetError": (c_uint,),
-    "glGetFramebufferAttachmentParameteriv": (None, c_uint, c_uint, c_uint, _OUT),
     "glGetFloatv": (None, c_uint, _OUT),
+    "glGetInteger64i_v": (None, c_uint, c_uint, _OUT),
     "glGetIntegeri_v": (None, c_uint, c_uint, _OUT),
     "glGetIntegerv": (None, c_uint, _OUT),
+    "glGetProgramiv": (None, c_uint, c_uint, _OUT),
+    "glGetQueryiv": (None, c_uint, c_uint, _OUT),
     "glGetString": (c_char_p, c_uint),
     "glGetStringi": (c_char_p, c_uint, c_uint),
     "glGetTexLevelParameteriv": (None, c_uint, c_int, c_uint, _OUT),
+    "glGetTexParameteriv": (None, c_uint, c_uint, _OUT),
+    "glGetVertexAttribiv": (None, c_uint, c_uint, _OUT),
     "glIsEnabled": (c_ubyte, c_uint),
     "glIsEnabledi": (c_ubyte, c_uint, c_uint),
     "glIsBuffer": (c_ubyte, c_uint),
     "glIsProgram": (c_ubyte, c_uint),
+    "glIsSampler": (c_ubyte, c_uint),
     "glIsTexture": (c_ubyte, c_uint),
+    "glIsVertexArray": (c_ubyte, c_uint),
     "glPrimitiveRestartIndex": (None, c_uint),
     "glPixelStorei": (None, c_uint, c_int),
     "glPolygonMode": (None, c_uint, c_uint),
     "glScissor": (None, c_int, c_int, c_int, c_int),
+    "glTexBuffer": (None, c_uint, c_uint, c_uint),
     "glTexSubImage2D": (None, c_uint, c_int, c_int, c_int, c_int, c_int, c_uint, c_uint, c_void_p),
     "glTexSubImage3D": (None, c_uint, c_int, c_int, c_int, c_int, c_int, c_int, c_int, c_uint, c_uint, c_void_p),
     "glUseProgram": (None, c_uint),
+    "glVertexAttribDivisor": (None, c_uint, c_uint),
     "glViewport": (None, c_int, c_int, c_int, c_int),
 }
 _BLOCKING: Final[dict[str, tuple[Any, ...]]] = {
     # These wait for the GPU, and let other Python threads run meanwhile.
+    "glClientWaitSync": (c_uint, c_void_p, c_uint, c_uint64),
     "glGetBufferSubData": (None, c_uint, c_ssize_t, c_ssize_t, c_void_p),
     "glReadPixels": (None, c_int, c_int, c_int, c_int, c_uint, c_uint, c_void_p),
 }
@@ -110,8 +133,40 @@ _NEWER: Final = (
             "glViewportIndexedf": (None, c_uint, c_float, c_float, c_float, c_float),
         },
     ),
+    _Newer(
+        420,
+        "GL_ARB_shader_image_load_store",
+        "",
+        {
+            "glBindImageTexture": (None, c_uint, c_uint, c_int, c_ubyte, c_int, c_uint, c_uint),
+            "glMemoryBarrier": (None, c_uint),
+        },
+    ),
+    _Newer(430, "GL_ARB_compute_shader", "", {"glDispatchCompute": (None, c_uint, c_uint, c_uint)}),
+    _Newer(
+        440,
+        "GL_ARB_buffer_storage",
+        "",
+        {
+            "glBufferStorage": (None, c_uint, c_ssize_t, c_void_p, c_uint),
+            "glMapBufferRange": (c_void_p, c_uint, c_ssize_t, c_ssize_t, c_uint),
+        },
+    ),
     _Newer(450, "GL_ARB_clip_control", "", {"glClipControl": (None, c_uint, c_uint)}),
-    _Newer(450, "GL_ARB_direct_state_access", "", {"glGetTextureParameteriv": (None, c_uint, c_uint, _OUT)}),
+    _Newer(
+        450,
+        "GL_ARB_direct_state_access",
+        "",
+        {
+            "glGetTextureLevelParameteriv": (None, c_uint, c_int, c_uint, _OUT),
+            "glGetTextureParameteriv": (None, c_uint, c_uint, _OUT),
+            "glGetVertexArrayIndexediv": (None, c_uint, c_uint, c_uint, _OUT),
+            "glTextureSubImage2D": (None, c_uint, c_int, c_int, c_int, c_int, c_int, c_uint, c_uint, c_void_p),
+            "glTextureSubImage3D": (
+                *(None, c_uint, c_int, c_int, c_int, c_int, c_int, c_int, c_int, c_uint, c_uint, c_void_p),
+            ),
+        },
+    ),
 )
 """None where neither version nor extension is there; then there is no such state to keep either."""
 _COMPATIBILITY: Final[dict[str, tuple[Any, ...]]] = {"glPixelTransferf": (None, c_uint, c_float)}
@@ -124,34 +179,35 @@ class Functions:
 
     Args:
         context: the context, current on this thread.
-        version_code: its version, 330 for 3.3; asked for when omitted.
 
     Raises:
-        GLUnavailableError: the driver lacks a function of OpenGL 3.3.
+        GLUnavailableError: it is no desktop OpenGL of 3.3 or newer, or the driver misses a function of it. No error is
+            pending afterwards that was not before.
     """
 
-    def __init__(self, context: CurrentContext, version_code: int | None = None) -> None:
+    def __init__(self, context: CurrentContext) -> None:
         self._values = (c_int * 4)()
         self._address = ctypes.addressof(self._values)
         self._numbers = (c_float * 4)()
         self._numbers_address = ctypes.addressof(self._numbers)
         self._bytes = (c_ubyte * 4)()
         self._bytes_address = ctypes.addressof(self._bytes)
+        self._long = c_int64()
+        self._long_address = ctypes.addressof(self._long)
+        self.version_code = self._checked_version(context)
+        """330 for 3.3."""
         for name, (result, *arguments) in _PROTOTYPES.items():
             # PYFUNCTYPE keeps Python's lock. Giving it up sixty times a frame would let any busy thread in between, for
             # five milliseconds each time.
             setattr(self, name, _load(context, name, ctypes.PYFUNCTYPE(result, *arguments)))
         for name, (result, *arguments) in _BLOCKING.items():
             setattr(self, name, _load(context, name, ctypes.CFUNCTYPE(result, *arguments)))
-        if version_code is None:
-            version_code = 100 * self.integer(enums.GL_MAJOR_VERSION) + 10 * self.integer(enums.GL_MINOR_VERSION)
-        self.version_code = version_code
         self.extensions = frozenset(
             (self.glGetStringi(enums.GL_EXTENSIONS, i) or b"").decode("ascii", "replace")
             for i in range(self.integer(enums.GL_NUM_EXTENSIONS))
         )
         for newer in _NEWER:
-            is_core, is_there = version_code >= newer.version, self.has(newer.version, newer.extension)
+            is_core, is_there = self.version_code >= newer.version, self.has(newer.version, newer.extension)
             for name, (result, *arguments) in newer.prototypes.items():
                 full_name = name if is_core else name + newer.suffix
                 prototype = ctypes.PYFUNCTYPE(result, *arguments)
@@ -163,17 +219,35 @@ class Functions:
         if self.is_compatibility:
             for name, (result, *arguments) in _COMPATIBILITY.items():
                 setattr(self, name, _load(context, name, ctypes.PYFUNCTYPE(result, *arguments)))
+        self.renderer_name = self._string(enums.GL_RENDERER)
+        """As the driver names itself."""
+        self.driver = f"{self.renderer_name} {self._string(enums.GL_VERSION)}"
+        """Renderer and version."""
 
     def __getattr__(self, name: str) -> Any:  # for type checkers: the functions are set by name
         raise AttributeError(name)
 
     @property
-    def driver(self) -> str:
-        """Renderer and version, as the driver names itself."""
-        return " ".join(
-            (self.glGetString(what) or b"?").decode("utf-8", "replace")
-            for what in (enums.GL_RENDERER, enums.GL_VERSION)
-        )
+    def has_texture_queries(self) -> bool:
+        """Whether textures can be looked at by their names, without binding them."""
+        # In compatibility contexts Mesa does not tell a texture's kind.
+        return self.glGetTextureParameteriv is not None and not self.is_compatibility
+
+    def _checked_version(self, context: CurrentContext) -> int:
+        """The version code, from the version's text: other queries would leave an error pending in older contexts."""
+        self.glGetString = _load(context, "glGetString", ctypes.PYFUNCTYPE(c_char_p, c_uint))
+        text = self._string(enums.GL_VERSION)
+        found = re.match(r"(\d+)\.(\d+)", text)  # "OpenGL ES 3.2 ..." begins otherwise
+        code = 100 * int(found[1]) + 10 * int(found[2]) if found else 0
+        if code < OLDEST_VERSION:
+            raise GLUnavailableError(
+                f"expected desktop OpenGL 3.3 or newer, found {text!r} ({self._string(enums.GL_RENDERER)}); ask the"
+                " windowing toolkit for an OpenGL 3.3 core context"
+            )
+        return code
+
+    def _string(self, what: int) -> str:
+        return (self.glGetString(what) or b"?").decode("utf-8", "replace")
 
     def has(self, version_code: int, extension: str) -> bool:
         """Whether something is there that became core with a version and that an extension has as well."""
@@ -193,15 +267,41 @@ class Functions:
         """
         Make errors pending again that were taken from a host, by wrong calls that do nothing else.
 
-        Of the rarer kinds (an incomplete framebuffer, no memory, a lost context) none can be made.
+        The host's debug callback hears nothing of them. Of the rarest kinds (no memory, a lost context) none can be
+        made.
         """
-        for error in errors:
-            if error == enums.GL_INVALID_ENUM:
-                self.glEnable(enums.GL_INVALID_ENUM)  # no capability
-            elif error == enums.GL_INVALID_VALUE:
-                self.glViewport(0, 0, -1, -1)
-            elif error == enums.GL_INVALID_OPERATION:
-                self.glBindVertexArray(0xFFFFFFFF)  # a name that was never given
+        if not errors:
+            return
+        with self.unheard():
+            for error in errors:
+                if error == enums.GL_INVALID_ENUM:
+                    self.glEnable(enums.GL_INVALID_ENUM)  # no capability
+                elif error == enums.GL_INVALID_VALUE:
+                    self.glViewport(0, 0, -1, -1)
+                elif error == enums.GL_INVALID_OPERATION:
+                    self.glBindVertexArray(0xFFFFFFFF)  # a name that was never given
+                elif error == enums.GL_INVALID_FRAMEBUFFER_OPERATION:
+                    self._use_incomplete_framebuffer()
+
+    @contextmanager
+    def unheard(self) -> Iterator[None]:
+        """While the context's debug output is off, if it has any."""
+        is_heard = self.has(430, "GL_KHR_debug") and self.glIsEnabled(enums.GL_DEBUG_OUTPUT)
+        if is_heard:
+            self.glDisable(enums.GL_DEBUG_OUTPUT)
+        try:
+            yield
+        finally:
+            if is_heard:
+                self.glEnable(enums.GL_DEBUG_OUTPUT)
+
+    def _use_incomplete_framebuffer(self) -> None:
+        before = self.integer(enums.GL_DRAW_FRAMEBUFFER_BINDING)
+        empty = self.new("glGenFramebuffers")
+        self.glBindFramebuffer(enums.GL_DRAW_FRAMEBUFFER, empty)
+        self.glClear(enums.GL_COLOR_BUFFER_BIT)
+        self.glBindFramebuffer(enums.GL_DRAW_FRAMEBUFFER, before)
+        self.delete("glDeleteFramebuffers", empty)
 
     def integer(self, what: int) -> int:
         """glGetIntegerv of one value."""
@@ -225,6 +325,26 @@ class Functions:
         first, second, third, fourth = self._values
         return first, second, third, fourth
 
+    def long_at(self, what: int, index: int) -> int:
+        """glGetInteger64i_v of one value."""
+        self.glGetInteger64i_v(what, index, self._long_address)
+        return self._long.value
+
+    def buffer_size(self, target: int) -> int:
+        """Bytes of the buffer that is bound to a target."""
+        self.glGetBufferParameteriv(target, enums.GL_BUFFER_SIZE, self._address)
+        return self._values[0]
+
+    def current_query(self, target: int) -> int:
+        """The query that is active on a target; 0 if none is."""
+        self.glGetQueryiv(target, enums.GL_CURRENT_QUERY, self._address)
+        return self._values[0]
+
+    def is_linked(self, program: int) -> bool:
+        """Whether a program's last linking succeeded."""
+        self.glGetProgramiv(program, enums.GL_LINK_STATUS, self._address)
+        return bool(self._values[0])
+
     def number(self, what: int) -> float:
         """glGetFloatv of one value."""
         self.glGetFloatv(what, self._numbers_address)
@@ -243,13 +363,13 @@ class Functions:
         return first, second, third, fourth
 
     def new(self, generate: str) -> int:
-        """A new name, by ``glGenBuffers`` or ``glGenFramebuffers``."""
+        """A new name, by ``glGenBuffers`` and the like."""
         name = c_uint()
         getattr(self, generate)(1, ctypes.addressof(name))
         return name.value
 
     def delete(self, delete: str, name: int) -> None:
-        """Give a name back, by ``glDeleteBuffers`` or ``glDeleteFramebuffers``."""
+        """Give a name back, by ``glDeleteBuffers`` and the like."""
         value = c_uint(name)
         getattr(self, delete)(1, ctypes.addressof(value))
 

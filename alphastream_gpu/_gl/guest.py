@@ -3,19 +3,20 @@ Guest: leave a host's GL state as it was, and let none of it change a bit of a m
 
 Strategy
 --------
-moderngl's scopes put back what moderngl knows of: a framebuffer, four enables. A host may have set anything. So every
-state that our calls change, or that could change what they draw, is read first, set to what we need, and put back at
-the end, on an exception too. There are three groups, each a context manager, for what is touched differs: drawing,
-reading pixels, writing pixels. What is neither changed here nor able to change our pixels is not read, because each
-query costs time: depth and stencil settings (our framebuffers have neither), multisampling (nor samples), sRGB (R8 has
-none).
+A host may have set anything. So every state that our calls change, or that could change what they do, is read first,
+set to what we need, and put back at the end, on an exception too. There is a group of states for each kind of work,
+each a context manager, because what is touched differs: dispatching compute shaders, drawing triangles, reading pixels,
+writing pixels, copying between textures, making textures. A dispatch touches least: a program, two storage buffers, an
+image unit. What is neither changed here nor able to change our pixels is not read, because each query costs time.
 
-Where OpenGL has a state per draw buffer or per viewport, only number 0 is touched, through the indexed functions, which
-come with a version or an extension; without either there is no such state to spoil.
+Where OpenGL has a state per draw buffer or per viewport, number 0 is what our draws use; the scissor tests are turned
+off for every viewport, because a driver was seen to apply another's.
 
-Not saved, because no query tells of it, or no call brings it back: a host must not call between the begin and the end
-of a conditional render, of transform feedback, of an occlusion query that our draws should not count in, of a display
-list, or in feedback and selection mode; and it loses its subroutine uniforms, which every change of program resets.
+No query tells of these, or no call brings them back: a host must not call between the begin and the end of a
+conditional render or of a display list, or in feedback and selection mode; and it loses its subroutine uniforms, which
+every change of program resets. A program whose last linking failed, or that was deleted while in use, cannot be used
+again; none is in use then. What a query tells and we could not work in, or would falsify, is refused: an active
+transform feedback, and queries that count what is drawn.
 
 ``preserve`` off still sets everything, and reads only what tells whether to set it; nothing is put back.
 """
@@ -28,11 +29,11 @@ from typing import Any, Final
 
 import moderngl
 
-from .._exceptions import GLUnavailableError
+from .._exceptions import WrongContextError
 from . import enums as e
 from .functions import Functions
 
-__all__ = ["Attaching", "Drawing", "Making", "Reading", "Writing"]
+__all__ = ["Attaching", "Copying", "Dispatching", "Drawing", "Making", "Reading", "Writing"]
 
 _SPOILERS: Final = (
     # Enables that change which pixels a triangle gives, or what is written for them.
@@ -55,27 +56,34 @@ _NEWER_SPOILERS: Final = (
     (430, "GL_ARB_ES3_compatibility", e.GL_PRIMITIVE_RESTART_FIXED_INDEX),
 )
 _COMPATIBILITY_SPOILERS: Final = (e.GL_ALPHA_TEST, e.GL_POLYGON_STIPPLE)
+_COUNTING_QUERIES: Final = (e.GL_SAMPLES_PASSED, e.GL_ANY_SAMPLES_PASSED, e.GL_PRIMITIVES_GENERATED)
+"""Queries whose results our draws would change."""
+_STORAGE_BUFFERS: Final = 2
+"""Storage-buffer bindings that a dispatch uses: the package and the working memory."""
+_IMAGE_BINDING: Final = (
+    e.GL_IMAGE_BINDING_LEVEL,
+    e.GL_IMAGE_BINDING_LAYERED,
+    e.GL_IMAGE_BINDING_LAYER,
+    e.GL_IMAGE_BINDING_ACCESS,
+    e.GL_IMAGE_BINDING_FORMAT,
+)
 
 _PACK: Final = (
     (e.GL_PACK_ALIGNMENT, 1),  # rows are not padded, whatever their width
     (e.GL_PACK_ROW_LENGTH, 0),
     (e.GL_PACK_SKIP_ROWS, 0),
     (e.GL_PACK_SKIP_PIXELS, 0),
-    (e.GL_PACK_SWAP_BYTES, 0),
-    (e.GL_PACK_LSB_FIRST, 0),
-    (e.GL_PACK_IMAGE_HEIGHT, 0),
-    (e.GL_PACK_SKIP_IMAGES, 0),
 )
+"""Others are for images of several layers, or for the order of bytes and bits."""
 _UNPACK: Final = (
     (e.GL_UNPACK_ALIGNMENT, 1),
     (e.GL_UNPACK_ROW_LENGTH, 0),
     (e.GL_UNPACK_SKIP_ROWS, 0),
     (e.GL_UNPACK_SKIP_PIXELS, 0),
-    (e.GL_UNPACK_SWAP_BYTES, 0),
-    (e.GL_UNPACK_LSB_FIRST, 0),
     (e.GL_UNPACK_IMAGE_HEIGHT, 0),
     (e.GL_UNPACK_SKIP_IMAGES, 0),
 )
+"""Those for the order of bytes and bits do nothing to bytes."""
 _BLEND_FACTORS: Final = (e.GL_BLEND_SRC_RGB, e.GL_BLEND_DST_RGB, e.GL_BLEND_SRC_ALPHA, e.GL_BLEND_DST_ALPHA)
 _ZEROS: Final = (ctypes.c_float * 4)()
 _ZEROS_ADDRESS: Final = ctypes.addressof(_ZEROS)
@@ -94,13 +102,9 @@ class _Guest:
         self._gl = gl
         self._preserve = preserve
         self._undo: list[tuple[Any, ...]] = []
-        self._is_active = False
 
     def __enter__(self) -> None:
-        if self._is_active:
-            raise GLUnavailableError("the renderer is in the middle of another call, which this one came from")
         try:
-            self._is_active = True
             self._set()
         except BaseException:
             self._put_back()
@@ -115,16 +119,23 @@ class _Guest:
         raise NotImplementedError
 
     def _put_back(self) -> None:
+        """Undo everything. A step that fails, or is interrupted, is tried once more, and then left out."""
         undo = self._undo
-        try:
-            while undo:
-                function, *arguments = undo[-1]
+        first_error: BaseException | None = None
+        is_second_try = False
+        while undo:
+            function, *arguments = undo[-1]
+            try:
                 function(*arguments)
-                undo.pop()
-            self._is_active = False
-        except BaseException:  # the rest is to be put back all the same
-            self._put_back()
-            raise
+            except BaseException as exc:
+                first_error = first_error or exc
+                is_second_try = not is_second_try
+                if is_second_try:
+                    continue
+            undo.pop()
+            is_second_try = False
+        if first_error is not None:
+            raise first_error
 
     def _later(self, *call: Any) -> None:
         """Note a function and its arguments that undo what is done next."""
@@ -143,6 +154,38 @@ class _Guest:
 
     def _bind_buffer(self, kind: int, name: int) -> None:
         self._gl.glBindBuffer(kind, name if self._gl.glIsBuffer(name) else 0)
+
+    def _bind_sampler(self, unit: int, name: int) -> None:
+        self._gl.glBindSampler(unit, name if self._gl.glIsSampler(name) else 0)
+
+    def _save_program(self) -> None:
+        """Save the program in use; refuse where it may not be changed."""
+        gl = self._gl
+        if (
+            gl.has(400, "GL_ARB_transform_feedback2")  # else there is no such query
+            and gl.integer(e.GL_TRANSFORM_FEEDBACK_ACTIVE)
+            and not gl.integer(e.GL_TRANSFORM_FEEDBACK_PAUSED)
+        ):
+            raise WrongContextError(
+                "a transform feedback is active, in which no other program can be used; call the renderer before it"
+                " begins or after it ends, or pause it meanwhile"
+            )
+        if self._preserve:
+            self._later(self._use_program, gl.integer(e.GL_CURRENT_PROGRAM))
+
+    def _use_program(self, name: int) -> None:
+        """
+        Use the host's program again, if that can be done.
+
+        A program that is deleted while in use lives until another is used, that is until we worked; of one whose last
+        linking failed the same holds for what was linked before. No query and no call saves either.
+        """
+        gl = self._gl
+        gl.glUseProgram(name if gl.glIsProgram(name) and gl.is_linked(name) else 0)
+
+    def _save_read_framebuffer(self) -> None:
+        gl = self._gl
+        self._later(gl.glBindFramebuffer, e.GL_READ_FRAMEBUFFER, gl.integer(e.GL_READ_FRAMEBUFFER_BINDING))
 
     def _store(self, items: tuple[tuple[int, int], ...]) -> None:
         """Set pixel-store parameters."""
@@ -173,6 +216,9 @@ class Attaching(_Guest):
             (e.GL_READ_FRAMEBUFFER, e.GL_READ_FRAMEBUFFER_BINDING),
         ):
             undo.append((gl.glBindFramebuffer, binding, gl.integer(current)))
+            # moderngl looks at what the bound framebuffer is made of, and binds that to find out. This one is made of
+            # nothing that could be bound.
+            gl.glBindFramebuffer(binding, 0)
         for capability in (e.GL_PRIMITIVE_RESTART, e.GL_TEXTURE_CUBE_MAP_SEAMLESS, e.GL_PROGRAM_POINT_SIZE):
             undo.append((gl.glEnable if gl.glIsEnabled(capability) else gl.glDisable, capability))
         undo.append((gl.glPrimitiveRestartIndex, gl.integer(e.GL_PRIMITIVE_RESTART_INDEX) % (1 << 32)))
@@ -184,16 +230,65 @@ class Attaching(_Guest):
             undo.append((gl.glBlendFuncSeparatei, buffer, *factors))
 
 
+class Dispatching(_Guest):
+    """
+    While compute shaders run: a program, the storage buffers 0 and 1, and image unit 0, which the caller binds.
+
+    Nothing of a host's state can change what a dispatch writes.
+    """
+
+    def _set(self) -> None:
+        self._save_program()
+        gl = self._gl
+        if not self._preserve:
+            return
+        if not gl.has_texture_queries:
+            self._save_textures()  # a target is bound then, to be looked at
+        self._later(self._bind_buffer, e.GL_SHADER_STORAGE_BUFFER, gl.integer(e.GL_SHADER_STORAGE_BUFFER_BINDING))
+        for index in range(_STORAGE_BUFFERS):
+            name = gl.integer_at(e.GL_SHADER_STORAGE_BUFFER_BINDING, index)
+            start = size = 0
+            if name:
+                start = gl.long_at(e.GL_SHADER_STORAGE_BUFFER_START, index)
+                size = gl.long_at(e.GL_SHADER_STORAGE_BUFFER_SIZE, index)
+            self._later(self._bind_storage, index, name, start, size)
+        name = gl.integer_at(e.GL_IMAGE_BINDING_NAME, 0)
+        self._later(self._bind_image, name, *(gl.integer_at(what, 0) for what in _IMAGE_BINDING))
+
+    def _bind_storage(self, index: int, name: int, start: int, size: int) -> None:
+        gl = self._gl
+        if size and gl.glIsBuffer(name):
+            gl.glBindBufferRange(e.GL_SHADER_STORAGE_BUFFER, index, name, start, size)
+        else:  # the whole of it, whatever its size will be; or none
+            gl.glBindBufferBase(e.GL_SHADER_STORAGE_BUFFER, index, name if gl.glIsBuffer(name) else 0)
+
+    def _bind_image(self, name: int, level: int, layered: int, layer: int, access: int, texel: int) -> None:
+        gl = self._gl
+        gl.glBindImageTexture(0, name if gl.glIsTexture(name) else 0, level, layered, layer, access, texel)
+
+
 class Drawing(_Guest):
     """
     While drawing: no test, no mask, no mode but ours; one draw buffer, one viewport.
 
     The caller binds framebuffer, program, vertex array, array buffer, and textures to unit 0, which is active;
     viewport, blending and clearing have methods.
+
+    Args:
+        gl: the context's functions.
+        preserve: whether to put back what is changed.
+        is_thorough: set more than what is known to matter, to find out whether it does: every draw buffer's blending
+            and colour mask.
     """
 
-    def __init__(self, gl: Functions, *, preserve: bool) -> None:
+    def __init__(self, gl: Functions, *, preserve: bool, is_thorough: bool = False) -> None:
         super().__init__(gl, preserve=preserve)
+        self._draw_buffers = range(gl.integer(e.GL_MAX_DRAW_BUFFERS) if is_thorough else 1)
+        self._viewports = range(gl.integer(e.GL_MAX_VIEWPORTS) if gl.glScissorIndexed is not None else 1)
+        queries = list(_COUNTING_QUERIES)
+        if gl.has(430, "GL_ARB_ES3_compatibility"):
+            queries.append(e.GL_ANY_SAMPLES_PASSED_CONSERVATIVE)
+        self._queries = tuple(queries)
         spoilers = [*_SPOILERS, *(one for version, extension, one in _NEWER_SPOILERS if gl.has(version, extension))]
         spoilers += [e.GL_CLIP_DISTANCE0 + i for i in range(gl.integer(e.GL_MAX_CLIP_DISTANCES))]
         if gl.is_compatibility:
@@ -239,6 +334,13 @@ class Drawing(_Guest):
             gl.glDisable(e.GL_SCISSOR_TEST)
 
     def _set(self) -> None:
+        gl = self._gl
+        if any(gl.current_query(target) for target in self._queries):
+            raise WrongContextError(
+                "a query that counts samples or primitives is active, and drawing a mask would count; call the renderer"
+                " before it begins or after it ends"
+            )
+        self._save_program()
         self._set_enables()
         self._set_colours()
         if self._preserve:
@@ -255,9 +357,11 @@ class Drawing(_Guest):
             if gl.glIsEnabled(e.GL_SCISSOR_TEST):
                 self._later(gl.glEnable, e.GL_SCISSOR_TEST)
                 gl.glDisable(e.GL_SCISSOR_TEST)
-        elif gl.glIsEnabledi(e.GL_SCISSOR_TEST, 0):
-            self._later(gl.glEnablei, e.GL_SCISSOR_TEST, 0)
-            gl.glDisablei(e.GL_SCISSOR_TEST, 0)
+            return
+        for viewport in self._viewports:
+            if gl.glIsEnabledi(e.GL_SCISSOR_TEST, viewport):
+                self._later(gl.glEnablei, e.GL_SCISSOR_TEST, viewport)
+                gl.glDisablei(e.GL_SCISSOR_TEST, viewport)
 
     def _set_colours(self) -> None:
         """Blending and the colour mask of draw buffer 0."""
@@ -268,8 +372,12 @@ class Drawing(_Guest):
             gl.glBlendEquationSeparatei(0, e.GL_FUNC_ADD, e.GL_FUNC_ADD)
         else:
             gl.glBlendEquationSeparate(e.GL_FUNC_ADD, e.GL_FUNC_ADD)
-        gl.glColorMaski(0, 1, 1, 1, 1)
-        gl.glDisablei(e.GL_BLEND, 0)
+        for buffer in self._draw_buffers:
+            if buffer and self._preserve:
+                self._later(gl.glColorMaski, buffer, *gl.booleans_at(e.GL_COLOR_WRITEMASK, buffer))
+                self._later(gl.glEnablei if gl.glIsEnabledi(e.GL_BLEND, buffer) else gl.glDisablei, e.GL_BLEND, buffer)
+            gl.glColorMaski(buffer, 1, 1, 1, 1)
+            gl.glDisablei(e.GL_BLEND, buffer)
 
     def _save_colours(self) -> None:
         # Queries without an index answer for draw buffer 0, also where the indexed ones are refused (macOS).
@@ -295,13 +403,13 @@ class Drawing(_Guest):
             self._later(gl.glViewport, *gl.integers(e.GL_VIEWPORT))
             self._later(gl.glScissor, *gl.integers(e.GL_SCISSOR_BOX))
         self._later(gl.glBindFramebuffer, e.GL_DRAW_FRAMEBUFFER, gl.integer(e.GL_DRAW_FRAMEBUFFER_BINDING))
-        self._later(self._use_program, gl.integer(e.GL_CURRENT_PROGRAM))
         self._later(gl.glBindVertexArray, gl.integer(e.GL_VERTEX_ARRAY_BINDING))
         self._later(self._bind_buffer, e.GL_ARRAY_BUFFER, gl.integer(e.GL_ARRAY_BUFFER_BINDING))
         self._later(gl.glActiveTexture, gl.integer(e.GL_ACTIVE_TEXTURE))
         gl.glActiveTexture(e.GL_TEXTURE0)
         self._save_textures()
-        self._later(gl.glBindSampler, 0, gl.integer(e.GL_SAMPLER_BINDING))
+        self._later(self._bind_texture, e.GL_TEXTURE_BUFFER, gl.integer(e.GL_TEXTURE_BINDING_BUFFER))
+        self._later(self._bind_sampler, 0, gl.integer(e.GL_SAMPLER_BINDING))
 
     def _set_modes(self) -> None:
         gl = self._gl
@@ -321,15 +429,6 @@ class Drawing(_Guest):
                 self._later(gl.glClipControl, origin, depth)
                 gl.glClipControl(e.GL_LOWER_LEFT, depth)
 
-    def _use_program(self, name: int) -> None:
-        """
-        Use the host's program again, unless the host had deleted it.
-
-        A program that is deleted while in use lives until another is used, that is until we drew; no query and no call
-        saves it.
-        """
-        self._gl.glUseProgram(name if self._gl.glIsProgram(name) else 0)
-
 
 class Reading(_Guest):
     """While reading pixels into memory or, after the caller binds one, into a pixel buffer."""
@@ -337,8 +436,7 @@ class Reading(_Guest):
     def _set(self) -> None:
         gl = self._gl
         if self._preserve:
-            framebuffer = gl.integer(e.GL_READ_FRAMEBUFFER_BINDING)
-            self._later(gl.glBindFramebuffer, e.GL_READ_FRAMEBUFFER, framebuffer)
+            self._save_read_framebuffer()
             self._later(self._bind_buffer, e.GL_PIXEL_PACK_BUFFER, gl.integer(e.GL_PIXEL_PACK_BUFFER_BINDING))
             self._save_textures()
         gl.glBindBuffer(e.GL_PIXEL_PACK_BUFFER, 0)  # else an address would be taken for an offset into it
@@ -346,13 +444,27 @@ class Reading(_Guest):
         self._transfer()
 
 
+class Copying(_Guest):
+    """While pixels are copied from a framebuffer into a texture, both of which the caller binds."""
+
+    def _set(self) -> None:
+        if self._preserve:
+            self._save_read_framebuffer()
+            self._save_textures()
+        self._transfer()
+
+
 class Writing(_Guest):
-    """While writing pixels from memory into a texture, within :class:`Drawing`."""
+    """While writing pixels from memory into a texture, which before OpenGL 4.5 the caller binds to the active unit."""
+
+    _binds_textures = False
 
     def _set(self) -> None:
         gl = self._gl
         if self._preserve:
             self._later(self._bind_buffer, e.GL_PIXEL_UNPACK_BUFFER, gl.integer(e.GL_PIXEL_UNPACK_BUFFER_BINDING))
+            if self._binds_textures or not gl.has_texture_queries:
+                self._save_textures()
         gl.glBindBuffer(e.GL_PIXEL_UNPACK_BUFFER, 0)
         self._store(_UNPACK)
         self._transfer()
@@ -360,23 +472,24 @@ class Writing(_Guest):
 
 class Making(Writing):
     """
-    While moderngl makes textures, within :class:`Drawing`: it binds them to a unit of its own, where a host may have
-    another, and sets the alignments of both directions.
+    While moderngl makes textures: it binds them to a unit of its own, where a host may have another, and sets the
+    alignments of both directions.
     """
+
+    _binds_textures = True
 
     def __init__(self, gl: Functions, ctx: moderngl.Context, *, preserve: bool) -> None:
         super().__init__(gl, preserve=preserve)
-        self._ctx = ctx
+        self._unit = e.GL_TEXTURE0 + ctx.default_texture_unit
 
     def _set(self) -> None:
         gl = self._gl
         if self._preserve:
             for item in (e.GL_PACK_ALIGNMENT, e.GL_UNPACK_ALIGNMENT):
                 self._later(gl.glPixelStorei, item, gl.integer(item))
-        self._undo.append((gl.glActiveTexture, e.GL_TEXTURE0))  # whatever is preserved: the drawing goes on with it
-        if self._preserve:
-            unit = e.GL_TEXTURE0 + self._ctx.default_texture_unit
-            gl.glActiveTexture(unit)
-            self._save_textures()
-            self._later(gl.glActiveTexture, unit)
+        # Whatever is preserved: the work that textures are made for goes on with its own unit.
+        self._undo.append((gl.glActiveTexture, gl.integer(e.GL_ACTIVE_TEXTURE)))
+        gl.glActiveTexture(self._unit)
         super()._set()
+        if self._preserve:
+            self._later(gl.glActiveTexture, self._unit)

@@ -29,7 +29,7 @@ __all__ = ["Search", "create_headless_context", "search"]
 
 def create_headless_context(device: int | str | None = None) -> moderngl.Context:
     """
-    Create an OpenGL 3.3 core context without a window.
+    Create an OpenGL core context without a window, of the newest version that the driver gives, 3.3 at least.
 
     On Linux, without ``device``, the environment variable ``GLCONTEXT_DEVICE_INDEX`` names the EGL device. Without that
     too, every EGL device is tried, GPUs before software, and then the X server that ``DISPLAY`` names. On Windows and

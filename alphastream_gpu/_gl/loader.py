@@ -2,8 +2,8 @@
 The context that is current on this thread, whoever made it: which it is, and where its functions are.
 
 moderngl does not tell which context a ``moderngl.Context`` stands for, and glcontext, which makes moderngl's contexts,
-finds a host's only through GLX. So the windowing interfaces are asked themselves, four functions in all. Only libraries
-that the process has loaded are looked at: where a context is current, its library is there.
+finds a host's only through GLX. So the windowing interfaces are asked themselves. Only libraries that the process has
+loaded are looked at: where a context is current, its library is there.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ctypes import c_uint, c_void_p
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
@@ -28,16 +30,56 @@ class _Interface(NamedTuple):
     get_current: str
     get_address: str | None
     """The function that finds functions; None where the library exports them all."""
+    make_current: str
+    places: tuple[tuple[str, tuple[Any, ...]], ...]
+    """The functions, and their arguments, that tell what a context is current with: display, surfaces. `make_current`
+    takes their results, in this order, and then the context."""
 
 
+_EGL_DRAW: Final = 0x3059
+_EGL_READ: Final = 0x305A
 _INTERFACES: Final[dict[str, tuple[_Interface, ...]]] = {
     "linux": (
-        _Interface("EGL", ("libEGL.so.1", "libEGL.so"), "eglGetCurrentContext", "eglGetProcAddress"),
-        _Interface("GLX", ("libGLX.so.0", "libGL.so.1", "libGL.so"), "glXGetCurrentContext", "glXGetProcAddressARB"),
+        _Interface(
+            "EGL",
+            ("libEGL.so.1", "libEGL.so"),
+            "eglGetCurrentContext",
+            "eglGetProcAddress",
+            "eglMakeCurrent",
+            (
+                ("eglGetCurrentDisplay", ()),
+                ("eglGetCurrentSurface", (_EGL_DRAW,)),
+                ("eglGetCurrentSurface", (_EGL_READ,)),
+            ),
+        ),
+        _Interface(
+            "GLX",
+            ("libGLX.so.0", "libGL.so.1", "libGL.so"),
+            "glXGetCurrentContext",
+            "glXGetProcAddressARB",
+            "glXMakeContextCurrent",
+            (("glXGetCurrentDisplay", ()), ("glXGetCurrentDrawable", ()), ("glXGetCurrentReadDrawable", ())),
+        ),
     ),
-    "win32": (_Interface("WGL", ("opengl32.dll",), "wglGetCurrentContext", "wglGetProcAddress"),),
+    "win32": (
+        _Interface(
+            "WGL",
+            ("opengl32.dll",),
+            "wglGetCurrentContext",
+            "wglGetProcAddress",
+            "wglMakeCurrent",
+            (("wglGetCurrentDC", ()),),
+        ),
+    ),
     "darwin": (
-        _Interface("CGL", ("/System/Library/Frameworks/OpenGL.framework/OpenGL",), "CGLGetCurrentContext", None),
+        _Interface(
+            "CGL",
+            ("/System/Library/Frameworks/OpenGL.framework/OpenGL",),
+            "CGLGetCurrentContext",
+            None,
+            "CGLSetCurrentContext",
+            (),
+        ),
     ),
 }
 
@@ -59,6 +101,7 @@ class CurrentContext:
         """EGL, GLX, WGL or CGL."""
         self.handle = handle
         """Its address in that interface."""
+        self._interface = interface
         self._library = library
         # PYFUNCTYPE keeps Python's lock: these return at once, and giving it up costs a wait for whoever takes it.
         self._get_current = _function(library, interface.get_current, ctypes.PYFUNCTYPE(ctypes.c_void_p))
@@ -70,6 +113,22 @@ class CurrentContext:
     def is_current(self) -> bool:
         """Whether it is the one that GL calls of this thread go to now."""
         return bool(self._get_current() == self.handle)
+
+    @contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """While no context is current on this thread; this one, which is, is again afterwards, where it was."""
+        made_with = [
+            _function(self._library, name, ctypes.PYFUNCTYPE(c_void_p, *[c_uint] * len(arguments)))(*arguments)
+            for name, arguments in self._interface.places
+        ]
+        prototype = ctypes.CFUNCTYPE(c_uint, *[c_void_p] * (len(made_with) + 1))
+        make_current = _function(self._library, self._interface.make_current, prototype)
+        display = made_with[:1] if len(made_with) > 1 else []  # which EGL and GLX want to be told in any case
+        make_current(*display, *[None] * (len(made_with) + 1 - len(display)))
+        try:
+            yield
+        finally:
+            make_current(*made_with, self.handle)
 
     def load_opengl_function(self, name: str) -> int:
         """The address of a GL function; 0 when there is none."""

@@ -9,17 +9,25 @@ EGL's cannot be, and moderngl would wrap that other one.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+import re
+from collections.abc import Callable
+from typing import Any, Final
 
 import moderngl
 
 from .._exceptions import GLUnavailableError
-from .attach import current_of, without_default
+from .attach import identity_of, without_default
 from .egl import Library, as_line, load_problem
 from .loader import current_context
 from .system import System
 
 __all__ = ["make_by_default", "make_on_device", "names_of"]
+
+
+_VERSIONS: Final = (460, 450, 440, 430, 420, 410, 400, 330)
+"""Newest first: some drivers give exactly the version that is asked for, and masks are faster from 4.3 on."""
+_REFUSED: Final = re.compile("eglCreateContext failed|cannot create context")
+"""What glcontext says where a driver has not the version."""
 
 
 def make_by_default(**libraries: str) -> moderngl.Context:
@@ -33,7 +41,7 @@ def make_by_default(**libraries: str) -> moderngl.Context:
         Exception: it cannot; glcontext raises bare ones, and ImportError, moderngl ValueError.
     """
     backend = importlib.import_module("glcontext").default_backend()
-    return _wrap(backend(mode="standalone", glversion=330, **libraries))
+    return _wrap(_newest(lambda version: backend(mode="standalone", glversion=version, **libraries)))
 
 
 def make_on_device(egl: Library, index: int, system: System) -> moderngl.Context:
@@ -47,13 +55,26 @@ def make_on_device(egl: Library, index: int, system: System) -> moderngl.Context
     libgl = system.variables.get("GLCONTEXT_LINUX_LIBGL") or "libGL.so.1"
     if why := load_problem(libgl):  # glcontext would not tell why
         raise GLUnavailableError(f"{libgl} not loaded: {why}")
-    native = importlib.import_module("glcontext.egl").create_context(
-        mode="standalone", libgl=libgl, libegl=egl.name, glversion=330, device_index=index
+    create = importlib.import_module("glcontext.egl").create_context
+    native = _newest(
+        lambda version: create(mode="standalone", libgl=libgl, libegl=egl.name, glversion=version, device_index=index)
     )
     if egl.current().context in (None, before):
         native.release()
         raise GLUnavailableError(_why_not_current())
     return _wrap(native)
+
+
+def _newest(create: Callable[[int], Any]) -> Any:
+    """A context of the newest version that the driver gives. What fails for another reason is tried for 3.3 at once."""
+    *newer, oldest = _VERSIONS
+    for version in newer:
+        try:
+            return create(version)
+        except Exception as exc:  # glcontext raises bare ones
+            if not _REFUSED.search(str(exc)):
+                break
+    return create(oldest)
 
 
 def names_of(context: moderngl.Context) -> tuple[str, str, str]:
@@ -81,5 +102,5 @@ def _wrap(native: Any) -> moderngl.Context:
     except Exception:
         native.release()
         raise
-    current_of(context)  # remembers which GL context it stands for, while that is current
+    identity_of(context)  # remembers which GL context it stands for, while that is current
     return context

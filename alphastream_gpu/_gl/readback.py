@@ -1,69 +1,155 @@
 """
 Readback: pixel buffers that pixels are copied into on the GPU's time and fetched from later.
+
+Where OpenGL is 4.4 they stay mapped, and fetching is a wait for a fence and a copy in memory, which touches no state of
+the context's. Elsewhere it is a call that waits and copies.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import ctypes
+from contextlib import AbstractContextManager
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from .._exceptions import GLUnavailableError
 from . import enums as e
 from .functions import Functions
 
 __all__ = ["Ring", "Slot"]
 
+_MAPPED: Final = e.GL_MAP_READ_BIT | e.GL_MAP_PERSISTENT_BIT | e.GL_MAP_COHERENT_BIT
+MAX_FREE: Final = 6
+"""Most buffers that are kept for frames of their sizes: two rings."""
+_PATIENCE_NS: Final = 10**9
+"""How long one wait for the GPU may take; then the next begins."""
+_SIGNALLED: Final = (0x911A, 0x911C)
+"""GL_ALREADY_SIGNALED, GL_CONDITION_SATISFIED."""
+_WAIT_FAILED: Final = 0x911D
+
+
+class _Buffer(NamedTuple):
+    """A pixel buffer."""
+
+    name: int
+    n_bytes: int
+    mapped: npt.NDArray[np.uint8] | None
+    """Its memory, if it is mapped."""
+
 
 class Slot(NamedTuple):
     """A pixel buffer in use."""
 
-    name: int
+    buffer: _Buffer
     width: int
     height: int
+    fence: int | None
 
 
 class Ring:
     """
-    Pixel buffers, reused in turn. Everything but :meth:`give` happens inside :class:`~.guest.Reading`, with the context
-    current.
+    Pixel buffers, reused in turn.
+
+    Args:
+        gl: the context's functions, current in every call but :meth:`give`.
+        reading: the guard to read within.
     """
 
-    def __init__(self, gl: Functions) -> None:
+    def __init__(self, gl: Functions, reading: AbstractContextManager[None]) -> None:
         self._gl = gl
-        self._free: list[int] = []
-        self._sizes: dict[int, int] = {}
-
-    @property
-    def n_buffers(self) -> int:
-        """How many buffers there are."""
-        return len(self._sizes)
+        self._reading = reading
+        self._free: list[_Buffer] = []
+        self._all: dict[int, _Buffer] = {}
+        self._fences: set[int] = set()
+        """Those that are not deleted yet."""
+        self._passed: list[int] = []
+        """Of them, those of slots that were given back."""
+        self.n_made = 0
+        """Buffers made so far."""
 
     def copy(self, width: int, height: int) -> Slot:
-        """Begin to copy the read framebuffer's pixels; returns at once."""
+        """Begin to copy the read framebuffer's pixels, within the guard; returns at once."""
         gl = self._gl
-        name = self._free.pop() if self._free else gl.new("glGenBuffers")
-        gl.glBindBuffer(e.GL_PIXEL_PACK_BUFFER, name)
-        if self._sizes.get(name) != width * height:
-            gl.glBufferData(e.GL_PIXEL_PACK_BUFFER, width * height, None, e.GL_STREAM_READ)
-            self._sizes[name] = width * height
+        self._delete_fences()
+        n_bytes = width * height
+        buffer = next((one for one in self._free if one.n_bytes == n_bytes), None)
+        if buffer is not None:
+            self._free.remove(buffer)
+            gl.glBindBuffer(e.GL_PIXEL_PACK_BUFFER, buffer.name)
+        else:
+            if len(self._free) >= MAX_FREE:
+                self._delete(self._free.pop(0))
+            buffer = self._make(n_bytes)
         gl.glReadPixels(0, 0, width, height, e.GL_RED, e.GL_UNSIGNED_BYTE, None)
-        return Slot(name, width, height)
+        fence = None
+        if buffer.mapped is not None:
+            fence = gl.glFenceSync(e.GL_SYNC_GPU_COMMANDS_COMPLETE, 0)
+            self._fences.add(fence)
+        return Slot(buffer, width, height, fence)
 
-    def fetch(self, slot: Slot) -> npt.NDArray[np.uint8]:
-        """The pixels, uint8 (height, width), once they are there; the slot is still to be given back."""
-        mask = np.empty((slot.height, slot.width), np.uint8)
-        self._gl.glBindBuffer(e.GL_PIXEL_PACK_BUFFER, slot.name)
-        self._gl.glGetBufferSubData(e.GL_PIXEL_PACK_BUFFER, 0, mask.nbytes, mask.ctypes.data)
-        return mask
+    def fetch(self, slot: Slot, out: npt.NDArray[np.uint8]) -> None:
+        """Put the pixels, once they are there, into a C-contiguous array; the slot is still to be given back."""
+        gl = self._gl
+        if slot.buffer.mapped is not None:
+            self._wait(slot.fence)
+            np.copyto(out.reshape(-1), slot.buffer.mapped)
+            return
+        with self._reading:
+            gl.glBindBuffer(e.GL_PIXEL_PACK_BUFFER, slot.buffer.name)
+            gl.glGetBufferSubData(e.GL_PIXEL_PACK_BUFFER, 0, out.nbytes, out.ctypes.data)
 
     def give(self, slot: Slot) -> None:
         """Let a slot's buffer be used again. Calls no GL: an iterator may be dropped anywhere."""
-        self._free.append(slot.name)
+        self._free.append(slot.buffer)
+        if slot.fence is not None:
+            self._passed.append(slot.fence)
 
     def release(self) -> None:
         """Delete the buffers."""
-        for name in self._sizes:
-            self._gl.delete("glDeleteBuffers", name)
-        self._sizes.clear()
+        self._passed = list(self._fences)  # those of slots in use, too
+        self._delete_fences()
+        for buffer in list(self._all.values()):
+            self._delete(buffer)
         self._free.clear()
+
+    def _make(self, n_bytes: int) -> _Buffer:
+        """A buffer, which is bound."""
+        gl = self._gl
+        name = gl.new("glGenBuffers")
+        gl.glBindBuffer(e.GL_PIXEL_PACK_BUFFER, name)
+        mapped = None
+        if gl.glBufferStorage is not None:
+            gl.glBufferStorage(e.GL_PIXEL_PACK_BUFFER, n_bytes, None, _MAPPED)
+            address = gl.glMapBufferRange(e.GL_PIXEL_PACK_BUFFER, 0, n_bytes, _MAPPED)
+            if not address:
+                gl.delete("glDeleteBuffers", name)
+                raise GLUnavailableError(f"the driver {gl.driver} has no memory for a pixel buffer of {n_bytes} bytes")
+            memory: Any = (ctypes.c_ubyte * n_bytes).from_address(address)
+            mapped = np.frombuffer(memory, np.uint8)
+        else:
+            gl.glBufferData(e.GL_PIXEL_PACK_BUFFER, n_bytes, None, e.GL_STREAM_READ)
+        self.n_made += 1
+        buffer = self._all[name] = _Buffer(name, n_bytes, mapped)
+        return buffer
+
+    def _delete(self, buffer: _Buffer) -> None:
+        del self._all[buffer.name]
+        self._gl.delete("glDeleteBuffers", buffer.name)  # which ends the mapping, too
+
+    def _wait(self, fence: int | None) -> None:
+        """Wait until the GPU has copied, and let other Python threads run meanwhile."""
+        while True:
+            answer = self._gl.glClientWaitSync(fence, e.GL_SYNC_FLUSH_COMMANDS_BIT, _PATIENCE_NS)
+            if answer in _SIGNALLED:
+                return
+            if answer == _WAIT_FAILED:
+                raise GLUnavailableError(f"the driver {self._gl.driver} lost a frame that was being read back")
+
+    def _delete_fences(self) -> None:
+        while self._passed:
+            fence = self._passed.pop()
+            if fence in self._fences:
+                self._fences.remove(fence)
+                self._gl.glDeleteSync(fence)

@@ -1,10 +1,10 @@
 """
-Self-check: a scene small enough to draw at first use, with a case for every rule and every pass.
+Self-check: a scene small enough to draw at first use, with a case for every rule and every stage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Final
 
@@ -18,9 +18,7 @@ __all__ = ["NATIVE_SIZE", "SIZES", "count_wrong_pixels", "scene"]
 
 NATIVE_SIZE: Final = (96, 64)
 SIZES: Final = ((96, 64), (48, 16), (41, 67))
-"""Drawn directly, drawn on every second column and every fourth row, scaled by the resolve pass."""
-
-Mask = npt.NDArray[np.uint8]
+"""Native, every second column and every fourth row, and a size that needs scaling."""
 
 
 @cache
@@ -42,11 +40,20 @@ def scene() -> FrameGeometry:
     return FrameGeometry(np.concatenate([np.array(channel) for channel in channels]), offsets)
 
 
-def count_wrong_pixels(draw: Callable[[FrameGeometry, tuple[int, int]], Mask]) -> int:
+def count_wrong_pixels(
+    render: Callable[[Sequence[FrameGeometry], tuple[int, int]], Sequence[npt.NDArray[np.uint8]]],
+) -> int:
     """
-    How many pixels of the scene differ from the CPU twin's.
+    How many pixels of the scene differ from the CPU twin's: alone at each size, and twice in a batch with a frame
+    without points between.
 
     Args:
-        draw: gives the mask of a frame at a size, its native size being :data:`NATIVE_SIZE`.
+        render: gives the masks of frames at a size, their native size being :data:`NATIVE_SIZE`; of one frame in a
+            texture, of more in an array texture.
     """
-    return sum(int((draw(scene(), size) != rasterize(scene(), size, native_size=NATIVE_SIZE)).sum()) for size in SIZES)
+    n_wrong = 0
+    for size in SIZES:
+        for geometries in ([scene()], [scene(), FrameGeometry([]), scene()]):
+            for geometry, mask in zip(geometries, render(geometries, size), strict=True):
+                n_wrong += int((mask != rasterize(geometry, size, native_size=NATIVE_SIZE)).sum())
+    return n_wrong

@@ -11,38 +11,37 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = [
-    "LAYER_BY_VERTEX_EXTENSION",
-    "STAGES",
-    "VARIANTS",
-    "Variant",
-    "shader_folder",
-    "shader_source",
-    "source_names",
-]
+from .packing import defines as package_defines
 
-STAGES: Final = ("fill", "outline", "resolve")
-"""Raster stages; each has a ``.vert.glsl``, a ``.frag.glsl``, a numpy twin of its name, and a test."""
+__all__ = ["COMPUTE_EXTENSIONS", "DRAWN", "PROGRAMS", "ShaderProgram", "shader_folder", "shader_source", "source_names"]
 
 
-class Variant(NamedTuple):
-    """A way to build a stage."""
+class ShaderProgram(NamedTuple):
+    """A program, and how it is built."""
 
-    defines: tuple[str, ...]
     parts: dict[str, str]
-    """The files of a stage, by the argument of ``ctx.program`` that each is for; which of them there are is the
-    stage's affair."""
+    """The files, by the argument of ``ctx.program`` that each is for."""
+    defines: tuple[str, ...] = ()
 
 
-VARIANTS: Final = {
-    "single": Variant((), {"vertex_shader": "vert", "fragment_shader": "frag"}),
-    "layered": Variant(("LAYERED",), {"vertex_shader": "vert", "geometry_shader": "geom", "fragment_shader": "frag"}),
-    "layered_by_vertex": Variant(("LAYERED", "LAYER_BY_VERTEX"), {"vertex_shader": "vert", "fragment_shader": "frag"}),
+DRAWN: Final = ("fill", "outline", "resolve")
+"""The raster stages of the triangle method. Each has a numpy twin of its name, and a test."""
+PROGRAMS: Final = {
+    **{stage: ShaderProgram({"vertex_shader": f"{stage}.vert", "fragment_shader": f"{stage}.frag"}) for stage in DRAWN},
+    "cross_compute": ShaderProgram({"compute_shader": "cross.comp"}, ("COMPUTE",)),
+    "fill_compute": ShaderProgram({"compute_shader": "fill.comp"}, ("COMPUTE",)),
+    "resolve_compute": ShaderProgram({"compute_shader": "resolve.comp"}, ("COMPUTE",)),
+    "resolve_compute_layered": ShaderProgram({"compute_shader": "resolve.comp"}, ("COMPUTE", "LAYERED")),
 }
-"""``single`` draws one frame into a 2D texture, ``layered`` many into the layers of an array texture; so does
-``layered_by_vertex``, without a geometry stage, where :data:`LAYER_BY_VERTEX_EXTENSION` is there."""
-
-LAYER_BY_VERTEX_EXTENSION: Final = "GL_ARB_shader_viewport_layer_array"
+"""Every program there is."""
+COMPUTE_EXTENSIONS: Final = (
+    "GL_ARB_compute_shader",
+    "GL_ARB_shader_storage_buffer_object",
+    "GL_ARB_shader_image_load_store",
+    "GL_ARB_shading_language_420pack",
+    "GL_ARB_gpu_shader5",
+)
+"""What the compute stages need where OpenGL is older than 4.3."""
 
 _INCLUDE: Final = re.compile(r'^\s*#include\s+"([^"]+)"\s*$')
 _MAX_INCLUDE_DEPTH: Final = 4
@@ -65,21 +64,27 @@ def shader_folder() -> Traversable:
 
 
 @cache
-def shader_source(name: str, variant: str = "single") -> str:
+def shader_source(name: str, defines: tuple[str, ...] = (), *, has_version: bool = True) -> str:
     """
     A stage's complete source, such as ``shader_source("fill.vert")``.
 
     Includes are resolved here rather than by ``ctx.includes``, which belongs to the host program. Each file gets a
     number (:func:`source_names`), and ``#line`` directives let a driver's message name the file and line that a
     person sees.
+
+    Args:
+        name: the file, without ``.glsl``.
+        defines: names, with values or without, to define.
+        has_version: whether the context has the version that the file names; without, it is built for OpenGL 3.3 with
+            :data:`COMPUTE_EXTENSIONS`.
     """
     numbers: dict[str, int] = {}
-    lines = _expand(f"{name}.glsl", numbers, 0)
-    defines = VARIANTS[variant].defines
-    lines[1:1] = [f"#define {define}" for define in defines]  # after #version, before the first #line
-    if "LAYER_BY_VERTEX" in defines and name.endswith(".vert"):
-        lines.insert(1, f"#extension {LAYER_BY_VERTEX_EXTENSION} : require")
-    return "\n".join(lines) + "\n"
+    version, *lines = _expand(f"{name}.glsl", numbers, 0)
+    head = [version]
+    if not has_version:
+        head = ["#version 330 core", *(f"#extension {extension} : require" for extension in COMPUTE_EXTENSIONS)]
+    head += [f"#define {define}" for define in (*defines, *package_defines())]  # before the first #line
+    return "\n".join([*head, *lines]) + "\n"
 
 
 @cache

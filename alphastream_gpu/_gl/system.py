@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["System", "distribution_of", "look_at_system"]
+__all__ = ["System", "distribution_of", "is_software", "look_at_system"]
 
 _VARIABLES: Final = (
     "DISPLAY",
@@ -38,6 +38,10 @@ _VARIABLES: Final = (
 """What drivers, glvnd, glcontext and containers read."""
 
 
+_SOFTWARE: Final = ("llvmpipe", "softpipe", "swrast", "software rasterizer", "swiftshader", "gdi generic")
+"""Names by which drivers that use the CPU call themselves."""
+
+
 @dataclass(frozen=True, slots=True)
 class System:
     """A machine, or a made-up one."""
@@ -57,6 +61,11 @@ class System:
     def has_egl(self) -> bool:
         """Whether contexts are made through EGL or X11 here."""
         return self.platform not in ("win32", "darwin")
+
+
+def is_software(renderer: str) -> bool:
+    """Whether the CPU does the work of a driver, by its name for its renderer."""
+    return any(name in renderer.casefold() for name in _SOFTWARE)
 
 
 def look_at_system() -> System:

@@ -9,6 +9,8 @@ import operator
 from typing import Any, Final, NamedTuple
 
 import moderngl
+import numpy as np
+import numpy.typing as npt
 
 from . import enums as e
 from .functions import Functions
@@ -16,6 +18,7 @@ from .functions import Functions
 __all__ = ["Attachment", "Target", "find_target"]
 
 _KINDS: Final = {e.GL_TEXTURE_2D: "GL_TEXTURE_2D", e.GL_TEXTURE_2D_ARRAY: "GL_TEXTURE_2D_ARRAY"}
+_UNMIPMAPPED: Final = (e.GL_NEAREST, e.GL_LINEAR)
 
 
 class Target(NamedTuple):
@@ -29,6 +32,9 @@ class Target(NamedTuple):
     height: int
     n_layers: int
     """1 for a 2D texture."""
+    is_storable: bool = True
+    """Whether shaders may store into its level 0. Stores into a texture that is not complete are lost without an error,
+    and a host's may be so: of mutable storage, with one level and a filter that wants more."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -36,19 +42,22 @@ class Target(NamedTuple):
         return self.width, self.height
 
 
-def find_target(gl: Functions, ctx: moderngl.Context, texture: Any, *, is_array: bool) -> Target:
+def find_target(
+    gl: Functions, ctx: moderngl.Context, texture: Any, *, is_array: bool, is_stored: bool = False
+) -> Target:
     """
-    Look at a texture, which is bound to the active unit for that and stays bound.
+    Look at a texture. Where OpenGL is older than 4.5 it is bound to the active unit for that, and stays bound.
 
     Args:
         gl: the context's functions.
         ctx: the renderer's context.
         texture: a ``moderngl.Texture``, or a ``moderngl.TextureArray`` if `is_array`, of `ctx`; or a GL name.
         is_array: whether an array texture is expected.
+        is_stored: whether shaders are to store into it, so that it matters whether they can.
 
     Raises:
         TypeError: another type of object.
-        ValueError: released, of another context, no texture, or one of another kind.
+        ValueError: released, of another context, no texture, of another kind, or not R8.
     """
     kind = e.GL_TEXTURE_2D_ARRAY if is_array else e.GL_TEXTURE_2D
     expected = moderngl.TextureArray if is_array else moderngl.Texture
@@ -59,53 +68,90 @@ def find_target(gl: Functions, ctx: moderngl.Context, texture: Any, *, is_array:
             raise ValueError("texture: it belongs to another context than the renderer")
         if samples := getattr(texture, "samples", 0):
             raise ValueError(f"texture: expected R8 without multisampling, found samples={samples}")
-        return _described(gl, texture.glo, kind)
+        return _described(gl, texture.glo, kind, is_stored)
     if isinstance(texture, (moderngl.Texture, moderngl.TextureArray)):
         hint = "leave `layer` out" if is_array else "say which `layer`"
         raise TypeError(f"texture: expected a moderngl.{expected.__name__}, found {type(texture).__name__}; {hint}")
     try:
         if isinstance(texture, bool):
             raise TypeError
-        name = operator.index(texture)
+        # The names of some toolkits are ctypes integers.
+        name = operator.index(texture.value if isinstance(texture, ctypes._SimpleCData) else texture)
     except TypeError:
         raise TypeError(
             f"texture: expected a moderngl.{expected.__name__} or a GL name (int), found {type(texture).__name__}"
         ) from None
-    return _described(gl, name, kind)
+    return _described(gl, name, kind, is_stored)
 
 
-def _check_name(gl: Functions, name: int, kind: int) -> None:
-    """Whether a name is a texture's of that kind; moderngl's wrappers, too, may stand for what a host has deleted."""
+class _Questions:
+    """
+    What GL says of a texture: by name where OpenGL is 4.5, else by binding it.
+
+    An error that is pending of the host's stays what it is.
+    """
+
+    def __init__(self, gl: Functions, name: int, kind: int) -> None:
+        self._value = ctypes.c_int()
+        self._address = ctypes.addressof(self._value)
+        if gl.has_texture_queries:
+            self._parameter, self._level, self._texture = (
+                gl.glGetTextureParameteriv,
+                gl.glGetTextureLevelParameteriv,
+                name,
+            )
+            self.is_of_kind = self.parameter(e.GL_TEXTURE_TARGET) == kind
+        else:
+            self._parameter, self._level, self._texture = gl.glGetTexParameteriv, gl.glGetTexLevelParameteriv, kind
+            self.is_of_kind = _is_bound(gl, name, kind)
+
+    def parameter(self, what: int) -> int:
+        """glGetTexParameteriv"""
+        self._parameter(self._texture, what, self._address)
+        return self._value.value
+
+    def level(self, what: int) -> int:
+        """glGetTexLevelParameteriv of level 0"""
+        self._level(self._texture, 0, what, self._address)
+        return self._value.value
+
+
+def _is_bound(gl: Functions, name: int, kind: int) -> bool:
+    """Bind a texture to the active unit; whether it is of that kind, and bound now."""
+    binding = e.GL_TEXTURE_BINDING_2D if kind == e.GL_TEXTURE_2D else e.GL_TEXTURE_BINDING_2D_ARRAY
+    errors = gl.take_errors()  # the host's, to tell them from the one that binding another kind raises
+    with gl.unheard():
+        gl.glBindTexture(kind, name)
+    is_bound = gl.integer(binding) == name
+    if not is_bound:
+        gl.take_errors()
+    gl.put_back_errors(errors)
+    return is_bound
+
+
+def _described(gl: Functions, name: int, kind: int, is_stored: bool) -> Target:
+    """What GL says of level 0; what a wrapper around a host's texture says may be wrong, or the texture deleted."""
     if not 0 < name < 1 << 32 or not gl.glIsTexture(name):
         raise ValueError(f"texture: {name} is no texture of the renderer's context (bind it once before its first use)")
-    errors = gl.take_errors()
-    if gl.glGetTextureParameteriv is not None and not gl.is_compatibility:  # there Mesa does not tell
-        found = ctypes.c_int()
-        gl.glGetTextureParameteriv(name, e.GL_TEXTURE_TARGET, ctypes.addressof(found))
-        is_right = found.value == kind
-    else:
-        gl.glBindTexture(kind, name)
-        is_right = not gl.take_errors()
-    gl.take_errors()
-    gl.put_back_errors(errors)
-    if not is_right:
+    ask = _Questions(gl, name, kind)
+    if not ask.is_of_kind:
         hint = "say which `layer`" if kind == e.GL_TEXTURE_2D else "leave `layer` out for others"
         raise ValueError(f"texture: expected the name of a {_KINDS[kind]}, found that of another kind; {hint}")
-
-
-def _described(gl: Functions, name: int, kind: int) -> Target:
-    """The size of level 0, from GL: what a wrapper around a host's texture says of it may be wrong."""
-    _check_name(gl, name, kind)
-    value = ctypes.c_int()
-    address = ctypes.addressof(value)
-    sizes = []
-    gl.glBindTexture(kind, name)
-    for what in (e.GL_TEXTURE_WIDTH, e.GL_TEXTURE_HEIGHT, e.GL_TEXTURE_DEPTH):
-        gl.glGetTexLevelParameteriv(kind, 0, what, address)
-        sizes.append(value.value)
-    if not all(sizes):
+    width, height = ask.level(e.GL_TEXTURE_WIDTH), ask.level(e.GL_TEXTURE_HEIGHT)
+    if not width or not height:
         raise ValueError(f"texture: level 0 of {name} has no storage")
-    return Target(name, kind, *sizes)
+    n_layers = ask.level(e.GL_TEXTURE_DEPTH) if kind == e.GL_TEXTURE_2D_ARRAY else 1
+    internal_format = ask.level(e.GL_TEXTURE_INTERNAL_FORMAT)
+    # An unsized GL_RED is R8 where its component has eight bits.
+    if internal_format != e.GL_R8 and (internal_format, ask.level(e.GL_TEXTURE_RED_SIZE)) != (e.GL_RED, 8):
+        raise ValueError(
+            f"texture: expected R8 (GL_R8; components=1, dtype='f1'), found the internal format {internal_format:#06x}"
+        )
+    if not is_stored:
+        return Target(name, kind, width, height, n_layers)
+    is_complete = ask.parameter(e.GL_TEXTURE_IMMUTABLE_FORMAT) or ask.parameter(e.GL_TEXTURE_MIN_FILTER) in _UNMIPMAPPED
+    is_storable = internal_format == e.GL_R8 and is_complete and ask.parameter(e.GL_TEXTURE_BASE_LEVEL) == 0
+    return Target(name, kind, width, height, n_layers, bool(is_storable))
 
 
 class Attachment:
@@ -129,40 +175,34 @@ class Attachment:
 
         Args:
             target: the target.
-            layer: one of an array's layers; None for a 2D texture, or for all layers at once.
+            layer: one of an array's layers; None for a 2D texture.
             binding: GL_DRAW_FRAMEBUFFER or GL_READ_FRAMEBUFFER.
 
         Raises:
-            ValueError: GL cannot draw to it, or it is not R8; nothing is attached.
+            ValueError: GL cannot draw to it or read from it; nothing is attached.
         """
-        gl = self._gl
         self._binding = binding
         self.bind()
         self._attach(target, layer)
-        status = gl.glCheckFramebufferStatus(binding)
-        if status != e.GL_FRAMEBUFFER_COMPLETE:
+        if not self.is_complete():
+            status = self._gl.glCheckFramebufferStatus(binding)
             self.detach()
-            raise ValueError(f"texture: GL cannot draw to it (framebuffer status {status:#06x}); expected R8")
-        red, green, component_type = (
-            self._parameter(what)
-            for what in (
-                e.GL_FRAMEBUFFER_ATTACHMENT_RED_SIZE,
-                e.GL_FRAMEBUFFER_ATTACHMENT_GREEN_SIZE,
-                e.GL_FRAMEBUFFER_ATTACHMENT_COMPONENT_TYPE,
-            )
-        )
-        if (red, green, component_type) != (8, 0, e.GL_UNSIGNED_NORMALIZED):
-            self.detach()
-            raise ValueError(
-                f"texture: expected R8 without multisampling (GL_R8; components=1, dtype='f1'), found {red} bits"
-                f" of red, {green} of green, component type {component_type:#06x}"
-            )
+            raise ValueError(f"texture: GL cannot draw to it or read from it (framebuffer status {status:#06x})")
 
     def attach_own(self, target: Target) -> None:
-        """Bind the framebuffer for drawing with a texture of the renderer's own in it, all layers, without checks."""
+        """Bind the framebuffer for drawing with a 2D texture of the renderer's own in it, without a check."""
         self._binding = e.GL_DRAW_FRAMEBUFFER
         self.bind()
         self._attach(target, None)
+
+    def read(self, target: Target, layer: int | None, out: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Read a target, or a layer of it, into a C-contiguous array of its size, inside Reading."""
+        self.attach(target, layer, binding=e.GL_READ_FRAMEBUFFER)
+        try:
+            self._gl.glReadPixels(0, 0, *target.size, e.GL_RED, e.GL_UNSIGNED_BYTE, out.ctypes.data)
+        finally:
+            self.detach()
+        return out
 
     def is_complete(self) -> bool:
         """Whether GL can draw to what is attached; not so when there was no memory for it."""
@@ -171,10 +211,6 @@ class Attachment:
     def bind(self) -> None:
         """Bind the framebuffer again, with what is attached."""
         self._gl.glBindFramebuffer(self._binding, self._name)
-
-    def switch(self, target: Target, layer: int | None) -> None:
-        """Attach another layer, or all, of a target that was checked, while bound."""
-        self._attach(target, layer)
 
     def detach(self) -> None:
         """Forget the target. The framebuffer must still be bound."""
@@ -186,16 +222,7 @@ class Attachment:
 
     def _attach(self, target: Target, layer: int | None) -> None:
         gl = self._gl
-        if target.kind == e.GL_TEXTURE_2D:
+        if layer is None:
             gl.glFramebufferTexture2D(self._binding, e.GL_COLOR_ATTACHMENT0, target.kind, target.name, 0)
-        elif layer is None:
-            gl.glFramebufferTexture(self._binding, e.GL_COLOR_ATTACHMENT0, target.name, 0)
         else:
             gl.glFramebufferTextureLayer(self._binding, e.GL_COLOR_ATTACHMENT0, target.name, 0, layer)
-
-    def _parameter(self, what: int) -> int:
-        value = ctypes.c_int()
-        self._gl.glGetFramebufferAttachmentParameteriv(
-            self._binding, e.GL_COLOR_ATTACHMENT0, what, ctypes.addressof(value)
-        )
-        return value.value

@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from .._config import MAX_NATIVE_EDGE
 from .._geometry import FrameGeometry
+from .._segments import Segments, segments_of
 from .fill import fill_words
 from .grid import Grid, grid_of
 from .outline import outline_pixels
 from .resolve import resolve, unpack
-from .segments import Segments, segments_of
 
 __all__ = ["check_size", "rasterize", "rasterize_packed"]
 

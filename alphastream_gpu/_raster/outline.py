@@ -22,8 +22,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from .._segments import FLOAT_COORDINATE, FLOAT_EXTENT, Segments
 from .grid import Grid
-from .segments import FLOAT_COORDINATE, FLOAT_EXTENT, Segments
 
 __all__ = ["outline_pixels"]
 

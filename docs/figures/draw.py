@@ -13,7 +13,6 @@ from PIL import Image, ImageDraw, ImageFont
 
 import alphastream_gpu
 from alphastream_gpu import FrameGeometry, rasterize
-from alphastream_gpu._gl.mesh import triangles
 
 HERE = Path(__file__).resolve().parent
 SAMPLE = HERE.parents[1] / "examples" / "person_sbs.asvp"
@@ -103,12 +102,19 @@ def strict_interior(channel: list[tuple[int, int]], native: tuple[int, int]) -> 
     return inside
 
 
+def halving_triangles(n_points: int) -> np.ndarray:
+    """The triangles that shaders/fill.vert.glsl makes of a polygon, as numbers of its points; int (n, 3)."""
+    middle = np.arange(1, n_points - 1)
+    reach = middle & -middle
+    return np.stack((middle - reach, middle, np.minimum(middle + reach, n_points - 1)), axis=1)
+
+
 def flipping() -> Image.Image:
     """The triangles that flip a polygon's interior, from the large to the small."""
     turn = np.linspace(0, 2 * np.pi, 32, endpoint=False)
     radius = 1 + 0.38 * np.sin(3 * turn) + 0.1 * np.cos(5 * turn)
     ring = (np.stack((np.cos(turn), np.sin(turn)), 1) * radius[:, None] * 115 + 190).tolist()
-    corners = triangles(np.array([0]), np.array([len(ring)])).reshape(-1, 3)
+    corners = halving_triangles(len(ring))
     reach = corners[:, 1] - corners[:, 0]
     panels = []
     flipped = np.zeros((380, 380), bool)

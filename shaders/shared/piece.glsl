@@ -1,3 +1,3 @@
-// Piece: what the outline's stages hand on of a segment.
+// Piece: what the outline's vertex stage hands on of a segment.
 
-#define PIECE_BLOCK Piece { flat ivec4 segment; flat int is_closed; flat int layer; }
+#define PIECE_BLOCK Piece { flat ivec4 segment; flat int is_closed; }

@@ -4,14 +4,12 @@ Segments: the line segments that a frame's channels consist of. Shared by the nu
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from .._geometry import FrameGeometry
-
-__all__ = ["FLOAT_COORDINATE", "FLOAT_EXTENT", "Box", "Segments", "segments_of"]
+__all__ = ["FLOAT_COORDINATE", "FLOAT_EXTENT", "Box", "Channels", "Segments", "segments_of"]
 
 Int64 = npt.NDArray[np.int64]
 
@@ -66,7 +64,17 @@ class Segments(NamedTuple):
         return self.ax.size
 
 
-def segments_of(geometry: FrameGeometry) -> Segments:
+class Channels(Protocol):
+    """What a ``FrameGeometry`` is to this module and to _planes.py, which it is itself made with."""
+
+    @property
+    def points(self) -> npt.NDArray[np.int32]: ...
+
+    @property
+    def channel_offsets(self) -> npt.NDArray[np.int32]: ...
+
+
+def segments_of(geometry: Channels) -> Segments:
     """
     The segments that a frame draws (docs/coverage.md, "Channels").
 

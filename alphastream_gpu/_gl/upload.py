@@ -1,0 +1,69 @@
+"""
+Upload: masks of the CPU twin, sent to the texture. The fastest way on software drivers, and the way out everywhere.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import moderngl
+
+from .._geometry import FrameGeometry
+from .._raster.coverage import rasterize
+from . import enums as e
+from .functions import Functions
+from .guest import Writing
+from .method import Method
+from .target import Target
+
+__all__ = ["Upload"]
+
+
+class _UploadPlan(NamedTuple):
+    """A frame, to be rasterized when its turn comes: a batch of masks would be large."""
+
+    geometry: FrameGeometry
+
+
+class Upload(Method[_UploadPlan]):
+    """Rasterizes on the CPU, and uploads a byte a pixel."""
+
+    name = "upload"
+
+    def __init__(
+        self,
+        ctx: moderngl.Context,
+        gl: Functions,
+        native_size: tuple[int, int],
+        counts: Counter[str],
+        *,
+        preserve_state: bool,
+    ) -> None:
+        super().__init__(ctx, gl, native_size, counts)
+        self.guard = Writing(gl, preserve=preserve_state)
+
+    def plan(self, geometry: FrameGeometry, size: tuple[int, int]) -> _UploadPlan:
+        """Any frame will do."""
+        return _UploadPlan(geometry)
+
+    def render(self, plans: Sequence[_UploadPlan], target: Target, first_layer: int | None) -> None:
+        """One mask after the other."""
+        gl = self._gl
+        if gl.glTextureSubImage2D is not None:
+            texture, write, write_layer = target.name, gl.glTextureSubImage2D, gl.glTextureSubImage3D
+        else:
+            texture, write, write_layer = target.kind, gl.glTexSubImage2D, gl.glTexSubImage3D
+            gl.glBindTexture(target.kind, target.name)
+        for number, plan in enumerate(plans):
+            mask = rasterize(plan.geometry, target.size, native_size=self._native_size)
+            pixels = (e.GL_RED, e.GL_UNSIGNED_BYTE, mask.ctypes.data)
+            if first_layer is None:
+                write(texture, 0, 0, 0, *target.size, *pixels)
+            else:
+                write_layer(texture, 0, 0, 0, first_layer + number, *target.size, 1, *pixels)
+            self._counts["uploaded_bytes"] += mask.nbytes
+
+    def release(self) -> None:
+        """There is nothing."""
