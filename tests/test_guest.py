@@ -806,7 +806,7 @@ def test_triangles_are_refused_amid_a_counting_query(window: EGLContext, target:
     ):
         for exact_methods in (set(), {"triangles"}):
             made._identity.exact_methods = exact_methods
-            with pytest.raises(WrongContextError, match="a query that counts samples or primitives is active"):
+            with pytest.raises(WrongContextError, match="a query that counts samples, primitives or shaders is active"):
                 call()
             check()
     assert (made.read(texture) == expected(NATIVE)).all()
@@ -815,6 +815,34 @@ def test_triangles_are_refused_amid_a_counting_query(window: EGLContext, target:
     assert result_of(query) == 0
     use_everything(made, check)
     made.release()
+
+
+STATISTICS = {
+    "VERTICES_SUBMITTED": "triangles",
+    "PRIMITIVES_SUBMITTED": "triangles",
+    "VERTEX_SHADER_INVOCATIONS": "triangles",
+    "FRAGMENT_SHADER_INVOCATIONS": "triangles",
+    "CLIPPING_INPUT_PRIMITIVES": "triangles",
+    "CLIPPING_OUTPUT_PRIMITIVES": "triangles",
+    "COMPUTE_SHADER_INVOCATIONS": "compute",
+}
+"""Queries of OpenGL 4.6 section 4.4, and the method whose work each of them would count."""
+
+
+@pytest.mark.parametrize("target", STATISTICS)
+def test_a_query_of_the_pipeline_statistics_refuses_the_method_that_it_counts(window: EGLContext, target: str) -> None:
+    query = new(GL.glGenQueries)
+    for name in ("compute", "triangles", "upload"):
+        with renderer_of(name) as made:
+            check = check_against(snapshot())
+            GL.glBeginQuery(gl(target), query)
+            if STATISTICS[target] == name:
+                with pytest.raises(WrongContextError, match="counts samples, primitives or shaders is active"):
+                    made.render(SCENE, into=immutable_texture(NATIVE))
+            else:
+                use_everything(made, check)
+            GL.glEndQuery(gl(target))
+            assert result_of(query) == 0
 
 
 @every_method

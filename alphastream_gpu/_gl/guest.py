@@ -24,6 +24,7 @@ transform feedback, and queries that count what is drawn.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final
 
@@ -58,6 +59,11 @@ _NEWER_SPOILERS: Final = (
 _COMPATIBILITY_SPOILERS: Final = (e.GL_ALPHA_TEST, e.GL_POLYGON_STIPPLE)
 _COUNTING_QUERIES: Final = (e.GL_SAMPLES_PASSED, e.GL_ANY_SAMPLES_PASSED, e.GL_PRIMITIVES_GENERATED)
 """Queries whose results our draws would change."""
+_DRAWING_STATISTICS: Final = (0x82EE, 0x82EF, 0x82F0, 0x82F1, 0x82F2, 0x82F3, 0x82F4, 0x82F6, 0x82F7)
+"""GL_VERTICES_SUBMITTED to GL_FRAGMENT_SHADER_INVOCATIONS, GL_CLIPPING_INPUT_PRIMITIVES, GL_CLIPPING_OUTPUT_PRIMITIVES:
+likewise, of OpenGL 4.6 or GL_ARB_pipeline_statistics_query."""
+_COMPUTE_STATISTICS: Final = 0x82F5
+"""GL_COMPUTE_SHADER_INVOCATIONS, of the same."""
 _STORAGE_BUFFERS: Final = 2
 """Storage-buffer bindings that a dispatch uses: the package and the working memory."""
 _IMAGE_BINDING: Final = (
@@ -104,6 +110,7 @@ class _Guest:
         self._undo: list[tuple[Any, ...]] = []
 
     def __enter__(self) -> None:
+        self._undo.clear()  # of a call whose end an interrupt prevented: the host has gone on since
         try:
             self._set()
         except BaseException:
@@ -157,6 +164,13 @@ class _Guest:
 
     def _bind_sampler(self, unit: int, name: int) -> None:
         self._gl.glBindSampler(unit, name if self._gl.glIsSampler(name) else 0)
+
+    def _refuse_queries(self, targets: Sequence[int]) -> None:
+        if any(self._gl.current_query(target) for target in targets):
+            raise WrongContextError(
+                "a query that counts samples, primitives or shaders is active, and making a mask would count; call the"
+                " renderer before it begins or after it ends"
+            )
 
     def _save_program(self) -> None:
         """Save the program in use; refuse where it may not be changed."""
@@ -237,7 +251,12 @@ class Dispatching(_Guest):
     Nothing of a host's state can change what a dispatch writes.
     """
 
+    def __init__(self, gl: Functions, *, preserve: bool) -> None:
+        super().__init__(gl, preserve=preserve)
+        self._queries = (_COMPUTE_STATISTICS,) if gl.has(460, "GL_ARB_pipeline_statistics_query") else ()
+
     def _set(self) -> None:
+        self._refuse_queries(self._queries)
         self._save_program()
         gl = self._gl
         if not self._preserve:
@@ -288,6 +307,8 @@ class Drawing(_Guest):
         queries = list(_COUNTING_QUERIES)
         if gl.has(430, "GL_ARB_ES3_compatibility"):
             queries.append(e.GL_ANY_SAMPLES_PASSED_CONSERVATIVE)
+        if gl.has(460, "GL_ARB_pipeline_statistics_query"):
+            queries += _DRAWING_STATISTICS
         self._queries = tuple(queries)
         spoilers = [*_SPOILERS, *(one for version, extension, one in _NEWER_SPOILERS if gl.has(version, extension))]
         spoilers += [e.GL_CLIP_DISTANCE0 + i for i in range(gl.integer(e.GL_MAX_CLIP_DISTANCES))]
@@ -334,12 +355,7 @@ class Drawing(_Guest):
             gl.glDisable(e.GL_SCISSOR_TEST)
 
     def _set(self) -> None:
-        gl = self._gl
-        if any(gl.current_query(target) for target in self._queries):
-            raise WrongContextError(
-                "a query that counts samples or primitives is active, and drawing a mask would count; call the renderer"
-                " before it begins or after it ends"
-            )
+        self._refuse_queries(self._queries)
         self._save_program()
         self._set_enables()
         self._set_colours()

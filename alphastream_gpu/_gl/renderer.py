@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Any, Final, Protocol, TypeVar
+from weakref import ref
 
 import moderngl
 import numpy as np
@@ -132,7 +133,8 @@ class MaskRenderer:
         self._native_size = check_size("native_size", native_size)
         self._counts: Counter[str] = Counter()
         self._released = False
-        self._is_busy = False
+        self._call: ref[_Call] | None = None
+        """The call that is under way. Weak: where an interrupt prevents its end, it is over when it is gone."""
         self._thread = _thread_token()
         self._texture: moderngl.Texture | None = None
         self._readable: moderngl.Texture | None = None
@@ -342,7 +344,7 @@ class MaskRenderer:
 
         Raises:
             WrongContextError: called on another thread than the one that made the renderer, while its context is not
-                current, from within another of its calls, or inside a transform feedback or a counting query.
+                current, or from within another of its calls.
         """
         if self._released:
             return
@@ -474,7 +476,7 @@ class MaskRenderer:
     # Who may call.
 
     def _check_idle(self) -> None:
-        if self._is_busy:
+        if self._call is not None and self._call() is not None:
             raise WrongContextError("the renderer is in the middle of another call, which this one came from")
 
     def _check_thread(self) -> None:
@@ -494,7 +496,7 @@ class MaskRenderer:
 class _Call:
     """One call of a renderer: by whom it may be made, and not from within another."""
 
-    __slots__ = ("_renderer",)
+    __slots__ = ("__weakref__", "_renderer")
 
     def __init__(self, renderer: MaskRenderer) -> None:
         self._renderer = renderer
@@ -505,12 +507,12 @@ class _Call:
             raise ClosedError("the renderer is released")
         renderer._check_thread()
         renderer._check_idle()
-        renderer._is_busy = True
+        renderer._call = ref(self)
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self._renderer._is_busy = False
+        self._renderer._call = None
 
 
 _COUNTERS: Final = {"compute": "compute_frames", "triangles": "triangle_frames", "upload": "upload_frames"}
