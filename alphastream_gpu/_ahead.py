@@ -49,6 +49,7 @@ class MadeAhead(Generic[Variant, Product]):
         self._wanted: list[int] = []
         self._making: set[int] = set()
         self._workers = 0
+        self._pauses = 0
         self._geometry_of: Callable[[int], FrameGeometry | None] = lambda index: None
         self.n_made = 0
         """Products made ahead so far."""
@@ -95,6 +96,18 @@ class MadeAhead(Generic[Variant, Product]):
             if self._wanted:
                 self._hire()
 
+    def pause(self) -> None:
+        """Begin nothing more until :meth:`resume`, called as often: somebody waits for what is made now."""
+        with self._lock:
+            self._pauses += 1
+
+    def resume(self) -> None:
+        """Go on."""
+        with self._lock:
+            self._pauses -= 1
+            if self._wanted:
+                self._hire()
+
     def forget(self) -> None:
         """Another source, or the end: nothing made so far is of use."""
         with self._lock:
@@ -104,6 +117,8 @@ class MadeAhead(Generic[Variant, Product]):
 
     def _hire(self) -> None:
         """Send a worker if there is work for one more; the lock is held."""
+        if self._pauses:
+            return
         todo = sum(index not in self._made and index not in self._making for index in self._wanted)
         if self._workers < min(self._n_workers, todo):
             self._workers += 1
@@ -113,11 +128,11 @@ class MadeAhead(Generic[Variant, Product]):
                 self._workers -= 1
 
     def _work(self) -> None:
-        """Make products until nothing wanted can be made."""
+        """Make products until nothing wanted can be made, or somebody waits for what is made elsewhere."""
         while True:
             with self._lock:
                 variant = self._variant
-                task = self._next()
+                task = None if self._pauses else self._next()
                 if task is None or variant is None:
                     self._workers -= 1
                     return

@@ -9,12 +9,17 @@ decode.
 
 * *One fetch per frame.* A frame is pending from the moment it is planned or asked for until it is delivered; whoever
   asks meanwhile joins. So the same frame is never read or decoded twice at a time.
-* *Asked-for before planned.* A frame that somebody asks for and nobody has begun to read gets a read of its own at
-  once. Prefetching leaves one of the source's request slots free for that.
+* *Asked-for before planned, newest first.* A frame that somebody asks for and nobody has begun to read gets a read of
+  its own. As many reads run as the source has request slots; prefetching leaves one of them free. Where all are taken,
+  the frame that was asked for last is the next; a read that nobody waits for gives way once it has taken longer than
+  reads take here.
 * *Plan, then act.* What to prefetch is `PlayHead.ahead` and `plan_reads`, both pure. A plan is made when the frames
   ahead fall below a low-water mark, so that steady play costs one read per five sixths of a window, not one per frame.
 * *A jump* drops the plan, cancels reads of the old place that nobody waits for, and starts with a small window where
-  reads are cheap. Frames are decoded in groups, so a pool thread is never long about the old place either.
+  reads are cheap. Frames are decoded in groups, so a pool thread is never long about the old place either. What was
+  asked for and is not asked for any more is cancelled a second later, jump or not.
+* *A call costs the same whatever the window.* Wide windows are planned in steps, and the loop's work for many calls in
+  a row is done once.
 * *Failures are delivered, never kept.* A failed prefetch pauses prefetching, doubling up to some seconds; a caller's
   own request is tried at once all the same.
 
@@ -29,7 +34,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ._cache import GeometryCache
 from ._config import Config
@@ -51,6 +56,16 @@ _KEPT_SECONDS: Final = 1.0
 """How long after the last call for it a frame is fetched on although play jumped elsewhere. Two players on one stream
 jump back and forth all the time, and each must get its frames; a network that hangs must not keep its slots for
 ever."""
+_PATIENCE_SECONDS: Final = 0.025
+"""How much longer than the average read one may take that nobody waits for, when a frame that somebody waits for has no
+slot."""
+_QUEUED_SECONDS: Final = 0.1
+"""How long after the last call for it a frame is still worth a slot that it has not got: players ask again with every
+picture."""
+_MAX_URGENT: Final = 64
+"""Frames that wait for a slot; of more, the one that was asked for first is forgotten."""
+_PLAN_FRAMES: Final = 512
+"""Frames that one step of planning looks at: a millisecond."""
 _BATCH_FRAMES: Final = 256
 _BATCH_BYTES: Final = 1024 * 1024
 """`frames` reads and decodes this much at a time: enough to make the crossing between threads cheap, little enough that
@@ -79,6 +94,17 @@ class _Pending:
         """Somebody asked and gave up waiting: fetched all the same, for it was said to be still coming."""
         self.asked_at = 0.0
         """When somebody asked last."""
+
+
+class _Fetch(NamedTuple):
+    """A read that is under way."""
+
+    span: FrameSpan
+    pending: list[_Pending]
+    """Of its frames."""
+    began_at: float
+    is_urgent: bool
+    """Whether somebody asked for it; else it was planned."""
 
 
 class Session:
@@ -121,14 +147,23 @@ class Session:
         self._cache = GeometryCache(config.cache_frames)
         self._pending: dict[int, _Pending] = {}
         self._frontier: int | None = None
+        self._is_filling = False
+        """Whether the window is being planned, step by step."""
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._urgent: dict[int, _Pending] = {}
+        """Frames that wait for a slot, the newest last."""
+        self._fetches: dict[asyncio.Task[bool], _Fetch] = {}
+        self._slots = config.http_concurrency
         self._prefetching = 0
         self._prefetch_slots = max(1, config.http_concurrency - 1)
         self._read_seconds = reader.open_seconds
         self._batch_frames = _BATCH_FRAMES
         self._pause = 0.0
         self._paused_until = 0.0
-        self._is_planning = False
+        self._is_planning = self._is_abandoning = self._is_starting = False
+        """What is to be done on the loop already; doing it once serves everyone who asked."""
+        self._expiry: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
         self._closed = False
 
     # From any thread.
@@ -173,10 +208,27 @@ class Session:
         joined = pending is not None and pending.task is not None
         if pending is None:
             pending = self._pending[index] = _Pending()
-            self._loop.call_soon(self._start_urgent, index, pending)
         pending.waiting += 1
         pending.asked_at = time.monotonic()
+        if pending.task is None:
+            self._urgent.pop(index, None)
+            self._urgent[index] = pending  # the newest now
+            self._forget_oldest()
+            self._start_soon()
         return pending, joined
+
+    def _forget_oldest(self) -> None:
+        """Bound the frames that wait for a slot."""
+        for index in list(self._urgent)[: max(0, len(self._urgent) - _MAX_URGENT)]:
+            pending = self._urgent[index]
+            if not pending.waiting:
+                self._forget(index, pending)
+
+    def _forget(self, index: int, pending: _Pending) -> None:
+        """A frame that nobody waits for and nobody has begun to read need not be read."""
+        self._urgent.pop(index, None)
+        if self._pending.get(index) is pending:
+            del self._pending[index]
 
     def leave(self, index: int, pending: _Pending, *, keep: bool) -> None:
         """
@@ -194,7 +246,7 @@ class Session:
             return
         if pending.task is not None and sum(entry.task is pending.task for entry in self._pending.values()) > 1:
             return  # part of a prefetched span
-        del self._pending[index]  # at once, so that nobody joins a fetch that is being cancelled
+        self._forget(index, pending)  # at once, so that nobody joins a fetch that is being cancelled
         if pending.task is not None:
             self._loop.call_soon(pending.task.cancel)
 
@@ -213,7 +265,11 @@ class Session:
         with self.lock:
             self._closed = True
             pending, self._pending = self._pending, {}
+            self._urgent.clear()
             self._cache.clear()
+            for timer in (self._expiry, self._retry):
+                if timer is not None:
+                    timer.cancel()
         for entry in pending.values():
             _fail(entry, self._ended())
         tasks = list(self._tasks)
@@ -263,11 +319,17 @@ class Session:
     # On the loop.
 
     def _plan_soon(self, *, jumped: bool = False) -> None:
-        if jumped:
+        if jumped and not self._is_abandoning:
+            self._is_abandoning = True
             self._loop.call_soon(self._abandon)
         if not self._is_planning and not self._closed:
             self._is_planning = True
             self._loop.call_soon(self._plan)
+
+    def _start_soon(self) -> None:
+        if not self._is_starting and not self._closed:
+            self._is_starting = True
+            self._loop.call_soon(self._start_urgent)
 
     def _low_water(self) -> int:
         """Frames ahead at which the next plan is made: a sixth of the window, or what plays during two reads."""
@@ -285,55 +347,127 @@ class Session:
                 self._is_planning = True
                 asyncio.get_running_loop().call_later(self._paused_until - now, self._plan)
                 return
-            if self._frontier is not None and self.head.distance_to(self._frontier) >= self._low_water():
+            if self._urgent:
+                return  # those first; the last one started plans again
+            is_low = self._frontier is None or self.head.distance_to(self._frontier) < self._low_water()
+            is_filling = self._is_filling and self._frontier is not None
+            if not is_low and not is_filling:
                 return
-            if self._frontier is not None or self._read_seconds > _SLOW_READ_SECONDS:
+            if not is_filling and (self._frontier is not None or self._read_seconds > _SLOW_READ_SECONDS):
                 self.head.grow(at_once=self._read_seconds > _SLOW_READ_SECONDS)
             ahead = self.head.ahead(self.n_frames, after=self._frontier)
+            step = ahead[:_PLAN_FRAMES]
             sensible = self.reader.is_sensible
-            wanted = [i for i in ahead if i not in self._cache and i not in self._pending and sensible(i)]
+            wanted = [i for i in step if i not in self._cache and i not in self._pending and sensible(i)]
+            n_free = min(self._prefetch_slots - self._prefetching, self._slots - len(self._fetches))
             plan = plan_reads(
                 self.reader.index.offsets,
                 wanted,
                 max_bytes=self._config.http_chunk,
                 max_frames=self._config.prefetch_frames or 1,
-            )[: self._prefetch_slots - self._prefetching]
-            self._frontier = ahead[-1] if ahead else self.head.at
-            if plan and sum(map(len, plan)) < len(wanted):
-                last = plan[-1]
-                self._frontier = last.stop - 1 if self.head.direction > 0 else last.first
-            entries = [
-                (span, [self._pending.setdefault(i, _Pending()) for i in range(span.first, span.stop)]) for span in plan
-            ]
-            self._prefetching += len(plan)
-            for span, pending in entries:
-                task = asyncio.get_running_loop().create_task(self._fetch(span, pending))
-                # In a callback: a task that is cancelled before its first step never runs a line of its own.
-                task.add_done_callback(self._end_prefetch)
-                self._track(task)
-                for entry in pending:
-                    entry.task = task
+            )[: max(0, n_free)]
+            self._frontier = step[-1] if step else self.head.at
+            if sum(map(len, plan)) < len(wanted):
+                last = plan[-1] if plan else None
+                before = step[0] - self.head.direction if step else self.head.at
+                self._frontier = before if last is None else last.stop - 1 if self.head.direction > 0 else last.first
+            self._is_filling = bool(ahead) and self._frontier != ahead[-1]
+            for span in plan:
+                self._begin(span, [self._pending.setdefault(i, _Pending()) for i in range(span.first, span.stop)])
+            if self._is_filling and len(plan) < n_free:
+                self._plan_soon()
 
-    def _end_prefetch(self, task: asyncio.Task[bool]) -> None:
-        """A planned fetch ended: its slot is free, and after a failure prefetching pauses."""
+    def _begin(self, span: FrameSpan, pending: list[_Pending], *, is_urgent: bool = False) -> None:
+        """Start to read a span. The lock is held."""
+        task = asyncio.get_running_loop().create_task(self._fetch(span, pending))
+        self._fetches[task] = _Fetch(span, pending, time.monotonic(), is_urgent)
+        self._prefetching += not is_urgent
+        for entry in pending:
+            entry.task = task
+        # In a callback: a task that is cancelled before its first step never runs a line of its own.
+        task.add_done_callback(self._end)
+        self._track(task)
+
+    def _end(self, task: asyncio.Task[bool]) -> None:
+        """A fetch ended: its slot is free, and after a planned one that failed prefetching pauses."""
         with self.lock:
-            self._prefetching -= 1
-            if not task.cancelled():
-                if task.exception() is not None or task.result():
-                    self._pause = min(_LONGEST_PAUSE, 2 * self._pause or _FIRST_PAUSE)
-                    self._paused_until = time.monotonic() + self._pause
-                    self._frontier = None
+            fetch = self._fetches.pop(task)
+            if not fetch.is_urgent:
+                self._prefetching -= 1
+                if not task.cancelled():
+                    if task.exception() is not None or task.result():
+                        self._pause = min(_LONGEST_PAUSE, 2 * self._pause or _FIRST_PAUSE)
+                        self._paused_until = time.monotonic() + self._pause
+                        self._frontier = None
+                    else:
+                        self._pause = 0.0
+                self._plan_soon()
+            if self._urgent:
+                self._start_soon()
+
+    def _start_urgent(self) -> None:
+        """Read what was asked for last, and on, as far as there are slots."""
+        now = time.monotonic()
+        with self.lock:
+            self._is_starting = False
+            if self._closed or not self._urgent:
+                return
+            while self._urgent:
+                index = next(reversed(self._urgent))
+                pending = self._urgent[index]
+                if self._pending.get(index) is not pending or pending.task is not None:
+                    del self._urgent[index]  # given up or planned meanwhile
+                elif not pending.waiting and pending.asked_at < now - _QUEUED_SECONDS:
+                    self._forget(index, pending)
+                elif len(self._fetches) < self._slots:
+                    del self._urgent[index]
+                    self._begin(self.reader.span(index, index + 1), [pending], is_urgent=True)
                 else:
-                    self._pause = 0.0
+                    self._make_room(now)
+                    return
+            if self._expiry is None:
+                self._expiry = asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._expire)
             self._plan_soon()
 
-    def _start_urgent(self, index: int, pending: _Pending) -> None:
-        with self.lock:  # else whoever gives up between the question and the task finds no task to cancel
-            if self._pending.get(index) is not pending or pending.task is not None:
-                return  # closed, given up or planned meanwhile
-            span = self.reader.span(index, index + 1)
-            pending.task = asyncio.get_running_loop().create_task(self._fetch(span, [pending]))
-            self._track(pending.task)
+    def _make_room(self, now: float) -> None:
+        """All slots are taken: cancel the fetch that nobody waits for the longest, or see to it later. The lock is
+        held."""
+        patience = self._read_seconds + _PATIENCE_SECONDS
+        idle = [
+            (max(entry.asked_at for entry in fetch.pending), fetch.began_at, task)
+            for task, fetch in self._fetches.items()
+            if not task.cancelling() and not any(entry.waiting for entry in fetch.pending)
+        ]
+        overdue = [one for one in idle if one[1] + patience <= now]
+        if overdue:
+            task = min(overdue, key=lambda one: one[:2])[2]
+            self._withdraw_fetch(task)
+            task.cancel()
+            self._counters["abandoned"] += 1
+        elif self._retry is None:
+            soonest = min((began_at for _, began_at, _ in idle), default=now) + patience
+            wait = max(soonest - now, 0.001)
+            self._retry = asyncio.get_running_loop().call_later(wait, self._start_again)
+
+    def _start_again(self) -> None:
+        with self.lock:
+            self._retry = None
+            self._start_soon()
+
+    def _expire(self) -> None:
+        """A while after a frame was asked for: cancel what nobody has asked for since, and look again later."""
+        self._abandon()
+        with self.lock:
+            self._expiry = None
+            if self._fetches and not self._closed:
+                self._expiry = asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._expire)
+
+    def _withdraw_fetch(self, task: asyncio.Task[bool]) -> None:
+        """Nobody shall join a fetch that is being cancelled. The lock is held."""
+        fetch = self._fetches[task]
+        for index, entry in enumerate(fetch.pending, fetch.span.first):
+            if self._pending.get(index) is entry:
+                del self._pending[index]
 
     async def _fetch(self, span: FrameSpan, pending: list[_Pending]) -> bool:
         """Read, decode and deliver a span; True if the source failed. Frames that are not delivered are withdrawn."""
@@ -389,7 +523,7 @@ class Session:
     def _refuse(self, span: FrameSpan, pending: list[_Pending], error: AlphaStreamError) -> None:
         """A read failed. Where it may do for less, frames that somebody waits for are read again, each by itself."""
         is_again = _may_do_for_less(span, error)
-        refused, waited_for = [], []
+        refused = []
         with self.lock:
             if self._closed:
                 return  # aclose() ends the waits
@@ -398,14 +532,13 @@ class Session:
                     refused.append((index, entry))
                 elif entry.waiting and is_again:
                     entry.task = None
-                    waited_for.append((index, entry))
+                    self._urgent[index] = entry
+                    self._start_soon()
                 else:
                     refused.append((index, entry))
                     del self._pending[index]
         for index, entry in refused:
             _fail(entry, _of_frame(error, index))
-        for index, entry in waited_for:
-            self._start_urgent(index, entry)
         self.on_delivered()
 
     def _withdraw(self, first: int, pending: list[_Pending], cause: BaseException) -> None:
@@ -418,25 +551,28 @@ class Session:
             _fail(entry, self._ended() if isinstance(cause, asyncio.CancelledError) else cause)
 
     def _abandon(self) -> None:
-        """Play jumped: cancel the fetches none of whose frames anybody waits for or is about to play."""
+        """Cancel the fetches none of whose frames anybody waits for, asked for lately, or is about to play."""
         with self.lock:
-            near = set(self.head.ahead(self.n_frames))
-            if self.head.at is not None:
-                near.add(self.head.at)
+            self._is_abandoning = False
+            near = self.head.ahead(self.n_frames)  # a range, which is asked in no time
             recent = time.monotonic() - _KEPT_SECONDS
-            wanted = {
-                entry.task
-                for index, entry in self._pending.items()
-                if entry.waiting or index in near or (entry.is_kept and entry.asked_at > recent)
-            }
-            stale = {entry.task for entry in self._pending.values()} - wanted
-            for index, entry in list(self._pending.items()):
-                if entry.task in stale:
-                    del self._pending[index]
+            stale = [
+                task
+                for task, fetch in self._fetches.items()
+                if not task.cancelling()
+                and not any(
+                    entry.waiting
+                    or index == self.head.at
+                    or index in near
+                    or (entry.is_kept and entry.asked_at > recent)
+                    for index, entry in enumerate(fetch.pending, fetch.span.first)
+                )
+            ]
+            for task in stale:
+                self._withdraw_fetch(task)
             self._counters["abandoned"] += len(stale)
         for task in stale:
-            if task is not None:
-                task.cancel()
+            task.cancel()
 
     def _track(self, task: asyncio.Task[bool]) -> None:
         self._tasks.add(task)

@@ -10,8 +10,9 @@ import threading
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
 from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager, nullcontext
 from fractions import Fraction
 from functools import partial
 from types import TracebackType
@@ -97,6 +98,8 @@ class AlphaStream:
         self._pool = Workers(self._config.decode_workers, "alphastream-decode")
         n_workers, n_ahead = self._config.raster_workers, self._config.ready_frames
         self._raster_pool = Workers(n_workers, "alphastream-raster")
+        self._asked_pool = Workers(n_workers, "alphastream-asked")
+        """For what somebody waits for, so that it never queues behind what is made ahead."""
         self._masks = MadeAhead(partial(_make_mask, self._config.native_size), n_ahead, n_workers, self._raster_pool)
         self._slow: OrderedDict[Hashable, Future[Any]] = OrderedDict()
         self._strips = MadeAhead(_make_strip, n_ahead, n_workers, self._raster_pool)
@@ -188,12 +191,13 @@ class AlphaStream:
         deadline = time.monotonic() + self._config.get_frame_timebox / 1000
         try:
             session, geometry = self._get(index, deadline)
-            self._make_ahead(session, index, None)
             strip = self._strips.get(index, (session, "cover"))
-            if strip is None:
-                make = partial(_make_strip_of, index, geometry, (session, "cover"))
-                strip = self._in_time(index, (session, index, "cover"), geometry, deadline, 0, make)
-                self._strips.keep(index, (session, "cover"), strip)
+            with nullcontext() if strip is not None else self._others_wait():
+                self._make_ahead(session, index, None)
+                if strip is None:
+                    make = partial(_make_strip_of, index, geometry, (session, "cover"))
+                    strip = self._in_time(index, (session, index, "cover"), geometry, deadline, 0, make)
+                    self._strips.keep(index, (session, "cover"), strip)
         except ClosedError:
             raise
         except AlphaStreamError as exc:
@@ -390,13 +394,14 @@ class AlphaStream:
         deadline = time.monotonic() + self._config.get_frame_timebox / 1000
         try:
             session, geometry = self._get(index, deadline)
-            self._make_ahead(session, index, size)
             # The session is part of what is kept: a mask of another source must never be found under this index.
             mask = self._masks.get(index, (session, size))
-            if mask is None:
-                make = partial(_make_mask, self._config.native_size, geometry, (session, size))
-                mask = self._in_time(index, (session, index, size), geometry, deadline, size[0] * size[1], make)
-                self._masks.keep(index, (session, size), mask)
+            with nullcontext() if mask is not None else self._others_wait():
+                self._make_ahead(session, index, size)
+                if mask is None:
+                    make = partial(_make_mask, self._config.native_size, geometry, (session, size))
+                    mask = self._in_time(index, (session, index, size), geometry, deadline, size[0] * size[1], make)
+                    self._masks.keep(index, (session, size), mask)
         except ClosedError:
             raise
         except AlphaStreamError as exc:
@@ -469,6 +474,23 @@ class AlphaStream:
         if processing != "triangles" and size is not None:
             self._masks.aim(ahead, index, (session, size), session.peek)
 
+    @contextmanager
+    def _others_wait(self) -> Iterator[None]:
+        """While nothing is begun ahead, because somebody waits for what is made now."""
+        self._hold_others()
+        try:
+            yield
+        finally:
+            self._let_others_go_on()
+
+    def _hold_others(self) -> None:
+        for one in (self._masks, self._strips):
+            one.pause()
+
+    def _let_others_go_on(self, *_: object) -> None:
+        for one in (self._masks, self._strips):
+            one.resume()
+
     def _in_time(
         self,
         index: int,
@@ -484,14 +506,7 @@ class AlphaStream:
         if has_time and len(geometry.points) <= _QUICK_POINTS and n_pixels <= _QUICK_PIXELS:
             with mapped_errors(f"frame {index}"):
                 return make()
-        with self._lock:
-            if self._closed:
-                raise ClosedError("the stream is closed")
-            work: Future[T] = self._slow.get(key) or self._raster_pool.submit(make)
-            if key not in self._slow:
-                self._slow[key] = work
-                while len(self._slow) > _MAX_SLOW:
-                    self._slow.pop(next(iter(self._slow))).cancel()
+        work = self._asked(key, make)
         try:
             with mapped_errors(f"frame {index}"):
                 try:
@@ -514,6 +529,26 @@ class AlphaStream:
                     if self._slow.get(key) is work:
                         del self._slow[key]
         return made
+
+    def _asked(self, key: Hashable, make: Callable[[], T]) -> Future[T]:
+        """What is being made for a call that may have ended; begun if nobody asked before."""
+        dropped = []
+        with self._lock:
+            if self._closed:
+                raise ClosedError("the stream is closed")
+            work: Future[T] | None = self._slow.get(key)
+            is_new = work is None
+            if work is None:
+                work = self._slow[key] = self._asked_pool.submit(make)
+                while len(self._slow) > _MAX_SLOW:
+                    dropped.append(self._slow.pop(next(iter(self._slow))))
+        # Not under the lock, which what is made ahead takes while it holds its own.
+        for one in dropped:
+            one.cancel()
+        if is_new:
+            self._hold_others()  # until it is made, also when the time box ends before
+            work.add_done_callback(self._let_others_go_on)
+        return work
 
     def _forget_made(self) -> None:
         self._masks.forget()
@@ -553,6 +588,7 @@ class AlphaStream:
         finally:
             self._forget_made()
             self._raster_pool.shutdown(wait=True, cancel_futures=True)
+            self._asked_pool.shutdown(wait=True, cancel_futures=True)
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._loop.release()
             forget(self)

@@ -512,7 +512,7 @@ def test_a_mask_that_gives_way_at_the_last_moment(monkeypatch: pytest.MonkeyPatc
         asyncio.run(stream.frame(0))
         held = threading.Event()
         for _ in range(2):
-            stream._raster_pool.submit(held.wait, 60)
+            stream._asked_pool.submit(held.wait, 60)
         with monkeypatch.context() as patch:
             patch.setattr(Future, "done", cancelled_too_late)
             mask, error = stream.get_frame(0, 4096, 4096), stream.last_error()
@@ -522,7 +522,7 @@ def test_a_mask_that_gives_way_at_the_last_moment(monkeypatch: pytest.MonkeyPatc
             pass
 
 
-@pytest.mark.parametrize("name", ["alphastream-loop", "alphastream-call", "alphastream-decode", "alphastream-raster"])
+@pytest.mark.parametrize("name", ["alphastream-loop", "alphastream-call", "alphastream-decode", "alphastream-asked"])
 def test_no_more_threads(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A system that gives no thread: NotReadyError, or its code, whatever the thread is for; later it works."""
     start = threading.Thread.start
@@ -557,3 +557,23 @@ def test_no_more_threads(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         with pytest.raises(NotReadyError, match="can't start new thread"):
             work()
     assert work() == 3
+
+
+def test_no_more_threads_to_work_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody asked for is not made; what somebody asks for is."""
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("alphastream-raster"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with alphastream_gpu.open(SAMPLE) as stream:
+        for index in range(20):
+            asyncio.run(stream.frame(index))
+            while stream.get_frame(index, 4096, 2048) is None:
+                error = stream.last_error()
+                assert error is not None
+                assert error.code is ErrorCode.TIMEOUT
+        assert not any(thread.name.startswith("alphastream-raster") for thread in threading.enumerate())

@@ -294,14 +294,15 @@ def test_a_fetch_that_breaks_ends_the_waits_for_its_frames(monkeypatch: pytest.M
         wait_until(lambda: stream.get_geometry(3) == SQUARE_GEOMETRY)
 
 
-def test_a_jump_away_from_a_fetch_that_has_not_begun() -> None:
+def test_a_jump_away_from_a_frame_that_waits_for_a_slot() -> None:
+    """It is forgotten when its turn comes, and read again when it is asked for again."""
     with alphastream_gpu.open(FILE, config=Config(prefetch_frames=0)) as stream:
         session = stream._session
         assert session is not None
-        session._pending[500] = session_module._Pending()
-        session._abandon()
-        assert not session._pending
-        assert stream.stats().abandoned == 1
+        with session.lock:
+            session._pending[500] = session._urgent[500] = session_module._Pending()  # asked for long ago
+        assert stream.get_geometry(3) == SQUARE_GEOMETRY
+        wait_until(lambda: not session._pending and not session._urgent)
         wait_until(lambda: stream.get_geometry(500) == SQUARE_GEOMETRY)
 
 
