@@ -968,7 +968,7 @@ def test_an_exception_at_any_gl_call_leaves_no_trace_either(host: moderngl.Conte
         with Breaking(made) as breaking:
             work()
         n_calls = len(breaking.calls)
-        assert n_calls > 100
+        assert set(UNDONE_BY[name]) <= set(breaking.calls)
         for at in range(n_calls):
             with Breaking(made, at, is_made=is_made) as breaking, pytest.raises(ZeroDivisionError):
                 work()

@@ -219,6 +219,14 @@ class Functions:
         if self.is_compatibility:
             for name, (result, *arguments) in _COMPATIBILITY.items():
                 setattr(self, name, _load(context, name, ctypes.PYFUNCTYPE(result, *arguments)))
+        # In compatibility contexts Mesa does not tell a texture's kind.
+        self.has_texture_queries = self.glGetTextureParameteriv is not None and not self.is_compatibility
+        """Whether textures can be looked at by their names, without binding them."""
+        self._ask_texture, self._ask_level = (
+            (self.glGetTextureParameteriv, self.glGetTextureLevelParameteriv)
+            if self.has_texture_queries
+            else (self.glGetTexParameteriv, self.glGetTexLevelParameteriv)
+        )
         self.renderer_name = self._string(enums.GL_RENDERER)
         """As the driver names itself."""
         self.driver = f"{self.renderer_name} {self._string(enums.GL_VERSION)}"
@@ -226,12 +234,6 @@ class Functions:
 
     def __getattr__(self, name: str) -> Any:  # for type checkers: the functions are set by name
         raise AttributeError(name)
-
-    @property
-    def has_texture_queries(self) -> bool:
-        """Whether textures can be looked at by their names, without binding them."""
-        # In compatibility contexts Mesa does not tell a texture's kind.
-        return self.glGetTextureParameteriv is not None and not self.is_compatibility
 
     def _checked_version(self, context: CurrentContext) -> int:
         """The version code, from the version's text: other queries would leave an error pending in older contexts."""
@@ -308,6 +310,17 @@ class Functions:
         self.glGetIntegerv(what, self._address)
         return self._values[0]
 
+    def differing(self, needed: tuple[tuple[int, int], ...]) -> list[tuple[int, int, int]]:
+        """Of pairs of a parameter and a value: those whose value is another now, with that one. Asked in one go,
+        because each frame asks."""
+        ask, values, address = self.glGetIntegerv, self._values, self._address
+        differing = []
+        for what, value in needed:
+            ask(what, address)
+            if values[0] != value:
+                differing.append((what, value, values[0]))
+        return differing
+
     def integers(self, what: int) -> tuple[int, int, int, int]:
         """glGetIntegerv of up to four values."""
         self.glGetIntegerv(what, self._address)
@@ -324,6 +337,16 @@ class Functions:
         self.glGetIntegeri_v(what, index, self._address)
         first, second, third, fourth = self._values
         return first, second, third, fourth
+
+    def texture_parameter(self, texture: int, what: int) -> int:
+        """A parameter of the texture of a name; without :attr:`has_texture_queries`, of what is bound to a target."""
+        self._ask_texture(texture, what, self._address)
+        return self._values[0]
+
+    def texture_level(self, texture: int, what: int) -> int:
+        """Likewise, of level 0."""
+        self._ask_level(texture, 0, what, self._address)
+        return self._values[0]
 
     def long_at(self, what: int, index: int) -> int:
         """glGetInteger64i_v of one value."""

@@ -86,10 +86,10 @@ _UNPACK: Final = (
     (e.GL_UNPACK_ROW_LENGTH, 0),
     (e.GL_UNPACK_SKIP_ROWS, 0),
     (e.GL_UNPACK_SKIP_PIXELS, 0),
-    (e.GL_UNPACK_IMAGE_HEIGHT, 0),
-    (e.GL_UNPACK_SKIP_IMAGES, 0),
 )
 """Those for the order of bytes and bits do nothing to bytes."""
+_UNPACK_LAYERS: Final = ((e.GL_UNPACK_IMAGE_HEIGHT, 0), (e.GL_UNPACK_SKIP_IMAGES, 0))
+"""What 3D images and array textures heed, and 2D textures do not."""
 _BLEND_FACTORS: Final = (e.GL_BLEND_SRC_RGB, e.GL_BLEND_DST_RGB, e.GL_BLEND_SRC_ALPHA, e.GL_BLEND_DST_ALPHA)
 _ZEROS: Final = (ctypes.c_float * 4)()
 _ZEROS_ADDRESS: Final = ctypes.addressof(_ZEROS)
@@ -204,10 +204,9 @@ class _Guest:
     def _store(self, items: tuple[tuple[int, int], ...]) -> None:
         """Set pixel-store parameters."""
         gl = self._gl
-        for item, needed in items:
-            if (found := gl.integer(item)) != needed:
-                self._later(gl.glPixelStorei, item, found)
-                gl.glPixelStorei(item, needed)
+        for item, needed, found in gl.differing(items):
+            self._later(gl.glPixelStorei, item, found)
+            gl.glPixelStorei(item, needed)
 
     def _transfer(self) -> None:
         """Set pixel-transfer parameters, which only compatibility contexts have."""
@@ -477,13 +476,19 @@ class Writing(_Guest):
 
     def _set(self) -> None:
         gl = self._gl
-        if self._preserve:
-            self._later(self._bind_buffer, e.GL_PIXEL_UNPACK_BUFFER, gl.integer(e.GL_PIXEL_UNPACK_BUFFER_BINDING))
-            if self._binds_textures or not gl.has_texture_queries:
-                self._save_textures()
-        gl.glBindBuffer(e.GL_PIXEL_UNPACK_BUFFER, 0)
+        if self._preserve and (self._binds_textures or not gl.has_texture_queries):
+            self._save_textures()
+        if bound := gl.integer(
+            e.GL_PIXEL_UNPACK_BUFFER_BINDING
+        ):  # else an address would be taken for an offset into it
+            self._later(self._bind_buffer, e.GL_PIXEL_UNPACK_BUFFER, bound)
+            gl.glBindBuffer(e.GL_PIXEL_UNPACK_BUFFER, 0)
         self._store(_UNPACK)
         self._transfer()
+
+    def layers(self) -> None:
+        """Set what matters to array textures alone."""
+        self._store(_UNPACK_LAYERS)
 
 
 class Making(Writing):

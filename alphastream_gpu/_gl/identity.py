@@ -11,17 +11,12 @@ from __future__ import annotations
 
 import ctypes
 import secrets
-from collections.abc import Callable
-from typing import Final
 
 from . import enums as e
 from .functions import Functions
 from .loader import CurrentContext
 
 __all__ = ["Identity"]
-
-_WORDS: Final = 2
-"""Random numbers of 31 bits; OpenGL 3.3 has attributes for 16."""
 
 
 class Identity:
@@ -45,12 +40,12 @@ class Identity:
         """The methods of rendering that passed the self-check here."""
         self._found = ctypes.c_int()
         self._address = ctypes.addressof(self._found)
-        self._divisors = [1 + secrets.randbelow((1 << 31) - 1) for _ in range(_WORDS)]
+        self._divisor = 1 + secrets.randbelow((1 << 31) - 1)
+        """Of attribute 0. By chance, one in two thousand million contexts would be taken for another at its address."""
         self._array = gl.new("glGenVertexArrays")
         before = gl.integer(e.GL_VERTEX_ARRAY_BINDING)
         gl.glBindVertexArray(self._array)
-        for attribute, divisor in enumerate(self._divisors):
-            gl.glVertexAttribDivisor(attribute, divisor)
+        gl.glVertexAttribDivisor(0, self._divisor)
         gl.glBindVertexArray(before)
 
     def is_current(self) -> bool:
@@ -59,16 +54,10 @@ class Identity:
         if not self.current.is_current() or not gl.glIsVertexArray(self._array):
             return False
         if gl.glGetVertexArrayIndexediv is not None:
-            return self._has_divisors(gl.glGetVertexArrayIndexediv, self._array)
-        before = gl.integer(e.GL_VERTEX_ARRAY_BINDING)
-        gl.glBindVertexArray(self._array)
-        is_same = self._has_divisors(gl.glGetVertexAttribiv)
-        gl.glBindVertexArray(before)
-        return is_same
-
-    def _has_divisors(self, ask: Callable[..., None], *array: int) -> bool:
-        for attribute, divisor in enumerate(self._divisors):
-            ask(*array, attribute, e.GL_VERTEX_ATTRIB_ARRAY_DIVISOR, self._address)
-            if self._found.value != divisor:
-                return False
-        return True
+            gl.glGetVertexArrayIndexediv(self._array, 0, e.GL_VERTEX_ATTRIB_ARRAY_DIVISOR, self._address)
+        else:
+            before = gl.integer(e.GL_VERTEX_ARRAY_BINDING)
+            gl.glBindVertexArray(self._array)
+            gl.glGetVertexAttribiv(0, e.GL_VERTEX_ATTRIB_ARRAY_DIVISOR, self._address)
+            gl.glBindVertexArray(before)
+        return self._found.value == self._divisor

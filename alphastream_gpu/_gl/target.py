@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ctypes
 import operator
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import moderngl
@@ -84,38 +85,6 @@ def find_target(
     return _described(gl, name, kind, is_stored)
 
 
-class _Questions:
-    """
-    What GL says of a texture: by name where OpenGL is 4.5, else by binding it.
-
-    An error that is pending of the host's stays what it is.
-    """
-
-    def __init__(self, gl: Functions, name: int, kind: int) -> None:
-        self._value = ctypes.c_int()
-        self._address = ctypes.addressof(self._value)
-        if gl.has_texture_queries:
-            self._parameter, self._level, self._texture = (
-                gl.glGetTextureParameteriv,
-                gl.glGetTextureLevelParameteriv,
-                name,
-            )
-            self.is_of_kind = self.parameter(e.GL_TEXTURE_TARGET) == kind
-        else:
-            self._parameter, self._level, self._texture = gl.glGetTexParameteriv, gl.glGetTexLevelParameteriv, kind
-            self.is_of_kind = _is_bound(gl, name, kind)
-
-    def parameter(self, what: int) -> int:
-        """glGetTexParameteriv"""
-        self._parameter(self._texture, what, self._address)
-        return self._value.value
-
-    def level(self, what: int) -> int:
-        """glGetTexLevelParameteriv of level 0"""
-        self._level(self._texture, 0, what, self._address)
-        return self._value.value
-
-
 def _is_bound(gl: Functions, name: int, kind: int) -> bool:
     """Bind a texture to the active unit; whether it is of that kind, and bound now."""
     binding = e.GL_TEXTURE_BINDING_2D if kind == e.GL_TEXTURE_2D else e.GL_TEXTURE_BINDING_2D_ARRAY
@@ -130,27 +99,36 @@ def _is_bound(gl: Functions, name: int, kind: int) -> bool:
 
 
 def _described(gl: Functions, name: int, kind: int, is_stored: bool) -> Target:
-    """What GL says of level 0; what a wrapper around a host's texture says may be wrong, or the texture deleted."""
+    """
+    What GL says of level 0; what a wrapper around a host's texture says may be wrong, or the texture deleted.
+
+    An error that is pending of the host's stays what it is.
+    """
     if not 0 < name < 1 << 32 or not gl.glIsTexture(name):
         raise ValueError(f"texture: {name} is no texture of the renderer's context (bind it once before its first use)")
-    ask = _Questions(gl, name, kind)
-    if not ask.is_of_kind:
+    if gl.has_texture_queries:
+        texture, is_of_kind = name, gl.texture_parameter(name, e.GL_TEXTURE_TARGET) == kind
+    else:
+        texture, is_of_kind = kind, _is_bound(gl, name, kind)
+    if not is_of_kind:
         hint = "say which `layer`" if kind == e.GL_TEXTURE_2D else "leave `layer` out for others"
         raise ValueError(f"texture: expected the name of a {_KINDS[kind]}, found that of another kind; {hint}")
-    width, height = ask.level(e.GL_TEXTURE_WIDTH), ask.level(e.GL_TEXTURE_HEIGHT)
+    level = partial(gl.texture_level, texture)
+    width, height = level(e.GL_TEXTURE_WIDTH), level(e.GL_TEXTURE_HEIGHT)
     if not width or not height:
         raise ValueError(f"texture: level 0 of {name} has no storage")
-    n_layers = ask.level(e.GL_TEXTURE_DEPTH) if kind == e.GL_TEXTURE_2D_ARRAY else 1
-    internal_format = ask.level(e.GL_TEXTURE_INTERNAL_FORMAT)
+    n_layers = level(e.GL_TEXTURE_DEPTH) if kind == e.GL_TEXTURE_2D_ARRAY else 1
+    internal_format = level(e.GL_TEXTURE_INTERNAL_FORMAT)
     # An unsized GL_RED is R8 where its component has eight bits.
-    if internal_format != e.GL_R8 and (internal_format, ask.level(e.GL_TEXTURE_RED_SIZE)) != (e.GL_RED, 8):
+    if internal_format != e.GL_R8 and (internal_format, level(e.GL_TEXTURE_RED_SIZE)) != (e.GL_RED, 8):
         raise ValueError(
             f"texture: expected R8 (GL_R8; components=1, dtype='f1'), found the internal format {internal_format:#06x}"
         )
     if not is_stored:
         return Target(name, kind, width, height, n_layers)
-    is_complete = ask.parameter(e.GL_TEXTURE_IMMUTABLE_FORMAT) or ask.parameter(e.GL_TEXTURE_MIN_FILTER) in _UNMIPMAPPED
-    is_storable = internal_format == e.GL_R8 and is_complete and ask.parameter(e.GL_TEXTURE_BASE_LEVEL) == 0
+    parameter = partial(gl.texture_parameter, texture)
+    is_complete = parameter(e.GL_TEXTURE_IMMUTABLE_FORMAT) or parameter(e.GL_TEXTURE_MIN_FILTER) in _UNMIPMAPPED
+    is_storable = internal_format == e.GL_R8 and is_complete and parameter(e.GL_TEXTURE_BASE_LEVEL) == 0
     return Target(name, kind, width, height, n_layers, bool(is_storable))
 
 

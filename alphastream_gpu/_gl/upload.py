@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import moderngl
 
@@ -21,13 +20,7 @@ from .target import Target
 __all__ = ["Upload"]
 
 
-class _UploadPlan(NamedTuple):
-    """A frame, to be rasterized when its turn comes: a batch of masks would be large."""
-
-    geometry: FrameGeometry
-
-
-class Upload(Method[_UploadPlan]):
+class Upload(Method[FrameGeometry]):
     """Rasterizes on the CPU, and uploads a byte a pixel."""
 
     name = "upload"
@@ -42,27 +35,29 @@ class Upload(Method[_UploadPlan]):
         preserve_state: bool,
     ) -> None:
         super().__init__(ctx, gl, native_size, counts)
-        self.guard = Writing(gl, preserve=preserve_state)
+        self.guard = self._writing = Writing(gl, preserve=preserve_state)
 
-    def plan(self, geometry: FrameGeometry, size: tuple[int, int]) -> _UploadPlan:
-        """Any frame will do."""
-        return _UploadPlan(geometry)
+    def plan(self, geometry: FrameGeometry, size: tuple[int, int]) -> FrameGeometry:
+        """Any frame will do. It is rasterized when its turn comes: a batch of masks would be large."""
+        return geometry
 
-    def render(self, plans: Sequence[_UploadPlan], target: Target, first_layer: int | None) -> None:
+    def render(self, plans: Sequence[FrameGeometry], target: Target, first_layer: int | None) -> None:
         """One mask after the other."""
-        gl = self._gl
+        gl, size = self._gl, target.size
         if gl.glTextureSubImage2D is not None:
             texture, write, write_layer = target.name, gl.glTextureSubImage2D, gl.glTextureSubImage3D
         else:
             texture, write, write_layer = target.kind, gl.glTexSubImage2D, gl.glTexSubImage3D
             gl.glBindTexture(target.kind, target.name)
-        for number, plan in enumerate(plans):
-            mask = rasterize(plan.geometry, target.size, native_size=self._native_size)
+        if first_layer is not None:
+            self._writing.layers()
+        for number, geometry in enumerate(plans):
+            mask = rasterize(geometry, size, native_size=self._native_size)
             pixels = (e.GL_RED, e.GL_UNSIGNED_BYTE, mask.ctypes.data)
             if first_layer is None:
-                write(texture, 0, 0, 0, *target.size, *pixels)
+                write(texture, 0, 0, 0, *size, *pixels)
             else:
-                write_layer(texture, 0, 0, 0, first_layer + number, *target.size, 1, *pixels)
+                write_layer(texture, 0, 0, 0, first_layer + number, *size, 1, *pixels)
             self._counts["uploaded_bytes"] += mask.nbytes
 
     def release(self) -> None:
