@@ -53,9 +53,9 @@ def cover_strip(points: Points, channel_offsets: Offsets) -> Strip:
         channel_offsets: int32 (channels + 1,).
 
     Returns:
-        float32 (m, 2): five vertices a triangle, of which the first and the last are repeated, so that what lies
-        between neighbouring triangles has no area. The channels' own points are exact; where lines cross, they do so
-        as if their ends were up to `_SHIFT` away.
+        float32 (m, 2): three vertices a triangle, and two more between neighbouring triangles, which repeat the last
+        vertex of one and the first of the next, so that what lies between them has no area. The channels' own points
+        are exact; where lines cross, they do so as if their ends were up to `_SHIFT` away.
 
     Raises:
         DecodeError: the outlines cross too often to be cut within bounds (:mod:`._crossings`).
@@ -76,8 +76,9 @@ def cover_strip(points: Points, channel_offsets: Offsets) -> Strip:
     whole = np.rint(triangles)
     triangles = np.where(np.abs(triangles - whole) < 2 * _SHIFT, whole, triangles)
     triangles = triangles[_doubled_areas(triangles) != 0]
-    strip: Strip = aligned_empty((5 * len(triangles), 2), np.float32)
-    strip.reshape(-1, 5, 2)[:] = triangles[:, (0, 0, 1, 2, 2)]
+    corners = triangles[:, (0, 0, 1, 2, 2)].reshape(-1, 2)[1:-1]  # the strip's ends are joined to nothing
+    strip: Strip = aligned_empty(corners.shape, np.float32)
+    np.add(corners, 0.0, out=strip, casting="same_kind")  # rounding leaves -0.0, which this sum turns into 0.0
     return strip
 
 
@@ -150,10 +151,11 @@ def parity_strip(points: Points, channel_offsets: Offsets) -> Strip:
     with XOR.
 
     Any cutting of a closed polygon into triangles gives its parity when each triangle flips what it covers; this one
-    uses each point once. Each polygon's first and last vertex is repeated, to join the polygons by triangles without
-    area.
+    uses each point once. Between polygons, the last vertex of one and the first of the next are repeated, to join them
+    by triangles without area.
 
-    Args and returns as of :func:`cover_strip`; m is n plus two per polygon of three points and more.
+    Args and returns as of :func:`cover_strip`; m is the number of points of the polygons that have three points and
+    more, plus two for each of these polygons but the first.
     """
     counts = np.diff(channel_offsets).astype(np.int64)
     firsts = channel_offsets[:-1].astype(np.int64)[counts >= 3]
@@ -167,6 +169,7 @@ def parity_strip(points: Points, channel_offsets: Offsets) -> Strip:
     half = (step + 1) >> 1
     index = np.where(step & 1, half, n - half)
     index[step == 0] = 0
-    strip: Strip = aligned_empty((len(index), 2), np.float32)
-    strip[:] = points[index + firsts.repeat(lengths)]
+    corners = points[index + firsts.repeat(lengths)][1:-1]  # the strip's ends are joined to nothing
+    strip: Strip = aligned_empty(corners.shape, np.float32)
+    strip[:] = corners
     return strip

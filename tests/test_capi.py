@@ -198,6 +198,38 @@ def test_wrong_and_missing_passphrases(
         assert passphrase.hex() not in done.stdout
 
 
+def test_out_count_is_the_number_of_floats(capi: Path, tmp_path: Path) -> None:
+    """Two a vertex, as hosts of the original library read it. A triangle has three vertices, so six floats."""
+    (tmp_path / "floats.c").write_text(
+        """
+        #include "alphastream.h"
+        #include <stdio.h>
+        int main(int argc, char **argv)
+        {
+            void *handle = CV_create();
+            float *vertices;
+            size_t count;
+            if (argc < 2 || !CV_init(handle, argv[1], 0, 16, 16, NULL, 0, 0, 8, 1, 0, 0))
+                return 2;
+            while (!CV_get_triangle_strip_vertices(handle, 0, &vertices, &count))
+                if (CV_get_last_error_code(handle) != ALPHASTREAM_TIMEOUT)
+                    return 3;
+            for (size_t i = 0; i < count; i++)
+                printf("%g ", vertices[i]);
+            CV_destroy(handle);
+            return 0;
+        }
+        """
+    )
+    triangle = FrameGeometry([(0, 0), (90, 0), (0, 70)])
+    path = tmp_path / "triangle.asvp"
+    path.write_bytes(asvp_of([block_of(triangle.to_payload())]))
+    done = run(compile_c(capi, tmp_path / "floats.c", *C11), path)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = done.stdout.split()
+    assert sorted(zip(found[::2], found[1::2], strict=True)) == [("0", "0"), ("0", "70"), ("90", "0")]
+
+
 @pytest.mark.parametrize("mode", ["play", "threads", "fork", "signals", "leave"])
 def test_a_program_that_loads(capi: Path, loaded: Path, hashes: tuple[Path, Path], mode: str) -> None:
     """threads: eight, four handles, 20,000 calls, all hashes right. leave: nobody destroys anything."""
@@ -400,7 +432,11 @@ def test_the_guides_c_program(capi: Path, tmp_path: Path) -> None:
     program = compile_c(capi, ROOT / "examples" / "native" / "player.c", *C11)
     done = run(program, SAMPLE, "60", tmp_path / "mask.pgm")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"alphastream_gpu {__version__}: 120 frames, 2097152 bytes each\n")
+    strip = sample_geometries()[60].triangle_strip()
+    assert done.stdout == (
+        f"alphastream_gpu {__version__}: 120 frames, 2097152 bytes each\n"
+        f"a strip of {len(strip)} vertices, the first at {strip[0, 0]:g}, {strip[0, 1]:g}\n"
+    )
     picture = np.asarray(Image.open(tmp_path / "mask.pgm"))
     assert picture.shape == NATIVE[::-1]
     assert sha256(picture) == golden_frames()[60]["sha256"]

@@ -172,8 +172,10 @@ def test_a_channel_that_is_cut_wrongly_is_cut_again(monkeypatch: pytest.MonkeyPa
         return np.array([[(0, 0), (0, size), (size, 0)]], np.float64)
 
     monkeypatch.setattr(_strips, "_triangles", triangles)
-    strip = geometry_of([right, wrong]).triangle_strip().reshape(-1, 5, 2)
-    assert strip[:, 1:4].tolist() == [[[40, 40], [50, 40], [40, 50]], [[0, 0], [0, 2], [2, 0]]]
+    strip = geometry_of([right, wrong]).triangle_strip()
+    assert strip[:3].tolist() == [[40, 40], [50, 40], [40, 50]]
+    assert strip[-3:].tolist() == [[0, 0], [0, 2], [2, 0]]
+    assert len(strip) == 8
     assert n_cut == 5
 
 
@@ -223,17 +225,41 @@ def test_what_a_strip_is() -> None:
     bow = geometry_of([[(0, 0), (10, 10), (10, 0), (0, 10)]])
     strip = bow.triangle_strip()
     assert strip.dtype == np.float32
-    assert strip.shape == (10, 2)
+    assert strip.shape == (8, 2)
     assert strip.flags.c_contiguous
     assert {tuple(point) for point in strip.tolist()} == {(0, 0), (10, 10), (10, 0), (0, 10), (5, 5)}
     square = geometry_of([[(0, 0), (4, 0), (4, 4), (0, 4)], [(9, 9)], [(1, 1), (2, 2)]])
     zigzag = square.triangle_strip("parity")
-    assert zigzag.tolist() == [[0, 0], [0, 0], [4, 0], [0, 4], [4, 4], [4, 4]]
+    assert zigzag.tolist() == [[0, 0], [4, 0], [0, 4], [4, 4]]
     for kind in ("cover", "parity"):
         assert geometry_of([[(1, 1), (2, 2)], []]).triangle_strip(kind).shape == (0, 2)
         assert geometry_of([[(0, 0), (5, 5), (9, 9)]]).triangle_strip("cover").shape == (0, 2)
     with pytest.raises(ValueError, match="expected 'cover' or 'parity', found 'fan'"):
         square.triangle_strip("fan")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["cover", "parity"])
+def test_a_strip_has_no_vertex_too_many(kind: Any) -> None:
+    """Vertices are repeated between triangles that share none, and nowhere else."""
+    one, other = [(0, 0), (9, 0), (0, 9)], [(20, 20), (29, 20), (20, 29)]
+    assert sorted(geometry_of([one]).triangle_strip(kind).tolist()) == sorted(map(list, one))
+    both = geometry_of([one, other]).triangle_strip(kind).tolist()
+    assert len(both) == 8
+    assert both[2] == both[3]
+    assert both[4] == both[5]
+
+
+@pytest.mark.parametrize("kind", ["cover", "parity"])
+def test_no_vertex_is_a_negative_zero(kind: Any) -> None:
+    """It equals zero, but hosts that print, hash or compare bytes see another number."""
+    for channel in (
+        [(0, 0), (9, 0), (9, 9), (0, 9)],
+        [(-4, -4), (4, 4), (0, 9), (4, -4), (-4, 4)],
+        [(0, 5), (5, 0), (0, 0)],
+    ):
+        strip = geometry_of([channel]).triangle_strip(kind)
+        assert 0 in strip
+        assert not np.signbit(strip[strip == 0]).any()
 
 
 def test_strips_of_a_stream() -> None:
@@ -263,11 +289,9 @@ def test_a_strip_that_is_not_there_in_time() -> None:
 def test_strips_at_the_ends_of_int32() -> None:
     low, high = -(2**31), 2**31 - 1
     for channel in ([(low, low), (0, low), (0, 0), (low, 0)], [(0, 0), (high, 0), (high, high), (0, high)]):
-        strip = geometry_of([channel]).triangle_strip().reshape(-1, 5, 2)
-        assert len(strip) == 2
-        assert {tuple(corner) for corner in strip.reshape(-1, 2).tolist()} == {
-            tuple(map(np.float32, p)) for p in channel
-        }
+        strip = geometry_of([channel]).triangle_strip()
+        assert len(strip) == 8
+        assert {tuple(corner) for corner in strip.tolist()} == {tuple(map(np.float32, p)) for p in channel}
 
 
 @pytest.mark.parametrize("kind", ["cover", "parity"])

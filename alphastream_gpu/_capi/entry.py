@@ -150,7 +150,7 @@ class Entry:
         if strip is None:
             return False
         out_vertices[0] = self._ffi.cast("float*", strip.__array_interface__["data"][0])
-        out_count[0] = len(strip)
+        out_count[0] = strip.size
         return True
 
     def _number(self, handle: Any) -> int:

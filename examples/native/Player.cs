@@ -121,7 +121,7 @@ sealed class MaskStream : IDisposable
             ThrowUnlessComing();
             return null;
         }
-        float[] copy = new float[2 * (int)count.ToUInt64()];
+        float[] copy = new float[(int)count.ToUInt64()]; // count is the number of floats
         Marshal.Copy(vertices, copy, 0, copy.Length);
         return copy;
     }

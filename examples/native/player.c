@@ -69,12 +69,12 @@ int main(int argc, char **argv)
     }
 
     float *vertices;
-    size_t count;
+    size_t count; /* of floats, two for each vertex */
     while (!CV_get_triangle_strip_vertices(handle, strtoull(argv[2], NULL, 10), &vertices, &count))
         if (!is_coming(handle))
             return fail(handle, "strip");
     if (count > 0)
-        printf("a strip of %zu vertices, the first at %g, %g\n", count, vertices[0], vertices[1]);
+        printf("a strip of %zu vertices, the first at %g, %g\n", count / 2, vertices[0], vertices[1]);
     CV_destroy(handle);
     return 0;
 }

@@ -112,7 +112,7 @@ static void check_stream(void *handle, const char *url, unsigned int scene, cons
     size_t count = 0, n_others = 0;
     while (!CV_get_triangle_strip_vertices(handle, 7, &vertices, &count))
         CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_TIMEOUT);
-    CHECK(vertices && count > 100 && (uintptr_t)vertices % 64 == 0);
+    CHECK(vertices && count > 100 && count % 2 == 0 && (uintptr_t)vertices % 64 == 0);
     float first[2] = {vertices[0], vertices[1]};
     CHECK(first[0] >= 0 && first[0] < 2048 && first[1] >= 0 && first[1] < 1024);
     CHECK(wait_for_frame(handle, 8));

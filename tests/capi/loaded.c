@@ -112,7 +112,7 @@ static void *call_much(void *argument)
             float *vertices;
             size_t count;
             if (cv.get_triangle_strip_vertices(shared[number % 4], random % n_hashes, &vertices, &count))
-                CHECK(count > 0 && vertices[2 * count - 1] >= 0);
+                CHECK(count > 0 && count % 2 == 0 && vertices[count - 1] >= 0);
         }
     }
     return NULL;
@@ -151,8 +151,8 @@ static void soak(const char *url, unsigned int count)
         check_frame(handle, i * 7 % n_hashes);
         if (i % 10 == 0) {
             float *vertices;
-            size_t n_vertices;
-            CHECK(cv.get_triangle_strip_vertices(handle, i % n_hashes, &vertices, &n_vertices) ||
+            size_t n_floats;
+            CHECK(cv.get_triangle_strip_vertices(handle, i % n_hashes, &vertices, &n_floats) ||
                   cv.get_last_error_code(handle) == -3);
             (void)cv.get_last_error_text(handle);
         }

@@ -179,7 +179,8 @@ class _Session:
         assert done == (self.code(host) == 0)
         assert (vertices[0] != self.ffi.NULL) <= done
         if done:
-            data = bytes(self.ffi.buffer(vertices[0], 8 * count[0])) if count[0] else b""
+            data = bytes(self.ffi.buffer(vertices[0], 4 * count[0])) if count[0] else b""
+            assert count[0] % 2 == 0
             assert np.isfinite(np.frombuffer(data, np.float32)).all()
             host.strip = _Handed(vertices[0], data)
         self.check_state(host)
