@@ -20,6 +20,7 @@ from ._exceptions import (
     GLUnavailableError,
     KeyMismatchError,
     NotReadyError,
+    PassphraseError,
     TransportError,
     WrongContextError,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "MemorySource",
     "Metadata",
     "NotReadyError",
+    "PassphraseError",
     "PlaybackClock",
     "RenderStats",
     "Source",

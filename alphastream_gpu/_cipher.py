@@ -12,12 +12,23 @@ import operator
 import os
 import struct
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from ._exceptions import DecodeError, KeyMismatchError
+from ._exceptions import DecodeError, KeyMismatchError, PassphraseError
 
-__all__ = ["PASSPHRASE_VARIABLE", "AsvrKey", "StreamCipher", "cipher_for", "key_mismatch"]
+__all__ = [
+    "PASSPHRASE_VARIABLE",
+    "AsvrKey",
+    "KeyWords",
+    "LateKey",
+    "StreamCipher",
+    "cipher_for",
+    "key_mismatch",
+    "passphrase_of",
+    "said_in",
+]
 
 PASSPHRASE_VARIABLE: Final = "ALPHASTREAM_PASSPHRASE"
 """Environment variable that holds the caller's passphrase as 64 hex digits."""
@@ -32,6 +43,21 @@ _TABLE_KEY_ID: Final = 0xFFFFFFFF
 
 _TABLE_CUTOFF: Final = _TABLE_KEY_ID
 """Frames from this index on would share the table's keystream; far above any frame limit, refused all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyWords:
+    """What messages call the parts of a key, so that callers read the names of what they can set; here Python's."""
+
+    passphrase: str = "the passphrase (not shown)"
+    scene_id: str = "scene_id={}"
+    version: str = "version={!r}"
+    resource_name: str = "resource_name={!r}"
+    other_name: str = "AsvrKey(..., resource_name=)"
+    """How to give another resource name."""
+
+
+_PYTHON: Final = KeyWords()
 
 
 class AsvrKey:
@@ -49,10 +75,11 @@ class AsvrKey:
             taken from the path or URL that is opened: what follows the last ``/`` or ``\\``, before any ``?``.
 
     Raises:
-        ValueError: the passphrase is not 32 bytes, or another argument is outside its range.
+        PassphraseError: the passphrase is not 32 bytes long.
+        ValueError: another argument is outside its range.
     """
 
-    __slots__ = ("_keys", "_lock", "_passphrase", "_resource_name", "_scene_id", "_version")
+    __slots__ = ("_keys", "_lock", "_passphrase", "_resource_name", "_scene_id", "_version", "_words")
 
     def __init__(
         self, passphrase: bytes, *, scene_id: int, version: str = "1.5.0", resource_name: str | None = None
@@ -61,7 +88,7 @@ class AsvrKey:
             raise TypeError(f"passphrase: expected {PASSPHRASE_BYTES} bytes, found {type(passphrase).__name__}")
         passphrase = bytes(passphrase)
         if len(passphrase) != PASSPHRASE_BYTES:
-            raise ValueError(f"passphrase: expected {PASSPHRASE_BYTES} bytes, found {len(passphrase)}")
+            raise PassphraseError(f"passphrase: expected {PASSPHRASE_BYTES} bytes, found {len(passphrase)}")
         scene_id = operator.index(scene_id)
         if not 0 <= scene_id <= 0xFFFFFFFF:
             raise ValueError(f"scene_id: expected 0..4294967295, found {scene_id}")
@@ -76,6 +103,7 @@ class AsvrKey:
         self._resource_name = resource_name
         self._keys: dict[str, bytes] = {}
         self._lock = threading.Lock()
+        self._words = _PYTHON
 
     @property
     def scene_id(self) -> int:
@@ -111,25 +139,21 @@ class AsvrKey:
             environ: where to look for the variable; ``os.environ`` when omitted.
 
         Raises:
-            KeyMismatchError: the variable is not set, or does not hold 64 hex digits. Its value is never shown.
+            PassphraseError: the variable is not set, or does not hold 64 hex digits. Its value is never shown.
             ValueError: another argument is outside its range.
         """
-        text = (os.environ if environ is None else environ).get(PASSPHRASE_VARIABLE, "").strip()
-        if not text:
-            raise KeyMismatchError(
+        text = (os.environ if environ is None else environ).get(PASSPHRASE_VARIABLE, "")
+        if not text.strip():
+            raise PassphraseError(
                 f"an ASVR stream needs its owner's passphrase: set {PASSPHRASE_VARIABLE} to its 64 hex digits"
                 " (none is built in)"
             )
-        try:
-            passphrase = bytes.fromhex(text)
-        except ValueError:
-            passphrase = b""
-        if len(passphrase) != PASSPHRASE_BYTES:
-            # No `from`: bytes.fromhex quotes a position only, but nothing about a secret belongs in a chain.
-            raise KeyMismatchError(
-                f"{PASSPHRASE_VARIABLE}: expected 64 hex digits, found {len(text)} characters that are not"
-            ) from None
+        passphrase = passphrase_of(text, PASSPHRASE_VARIABLE)
         return cls(passphrase, scene_id=scene_id, version=version, resource_name=resource_name)
+
+    def _needed_for(self, head: bytes) -> AsvrKey:
+        """The key of a stream that is not plain and begins with these bytes."""
+        return self
 
     def _key(self, resource_name: str) -> bytes:
         """The key for a name, derived once."""
@@ -155,6 +179,55 @@ class AsvrKey:
         raise TypeError("an AsvrKey holds a secret and cannot be pickled")
 
 
+class LateKey(AsvrKey):
+    """
+    A key that is made only when a stream turns out not to be plain.
+
+    Args:
+        find: is given the stream's first bytes as stored, and returns the key; or raises what is to be said where there
+            is none.
+    """
+
+    __slots__ = ("_find",)
+
+    def __init__(self, find: Callable[[bytes], AsvrKey]) -> None:
+        self._find = find
+
+    def _needed_for(self, head: bytes) -> AsvrKey:
+        return self._find(head)
+
+    def __repr__(self) -> str:
+        return "<LateKey>"
+
+
+def said_in(words: KeyWords, key: AsvrKey) -> AsvrKey:
+    """The same key, whose errors use other words."""
+    key._words = words
+    return key
+
+
+def passphrase_of(text: str, name: str) -> bytes:
+    """
+    The passphrase that hexadecimal digits stand for.
+
+    Args:
+        text: 64 digits; white space around them is ignored.
+        name: of the variable or option that has them, for the message.
+
+    Raises:
+        PassphraseError: not 64 hexadecimal digits. They are never shown.
+    """
+    text = text.strip()
+    try:
+        passphrase = bytes.fromhex(text)
+    except ValueError:
+        passphrase = b""
+    if len(passphrase) != PASSPHRASE_BYTES:
+        # No `from`: bytes.fromhex quotes a position only, but nothing about a secret belongs in a chain.
+        raise PassphraseError(f"{name}: expected 64 hex digits, found {len(text)} characters that are not") from None
+    return passphrase
+
+
 def cipher_for(key: AsvrKey, resource_name: str) -> StreamCipher:
     """
     The cipher of one resource; the key's own `resource_name` wins over the argument.
@@ -172,7 +245,7 @@ def cipher_for(key: AsvrKey, resource_name: str) -> StreamCipher:
     if not name.isascii():
         raise ValueError(
             f"resource name: expected ASCII, found {name!r}; give the name the file was encrypted under as"
-            " AsvrKey(..., resource_name=)"
+            f" {key._words.other_name}"
         )
     return StreamCipher(key._key(name))
 
@@ -186,9 +259,11 @@ def key_mismatch(key: AsvrKey, resource_name: str, reason: str) -> KeyMismatchEr
         resource_name: the file's name.
         reason: what was wrong with the table.
     """
+    words = key._words
     return KeyMismatchError(
-        f"sizes table: does not open with this key ({reason}). The key depends on four things: the passphrase (not"
-        f" shown), scene_id={key.scene_id}, version={key.version!r} and resource_name={_name_in(key, resource_name)!r};"
+        f"sizes table: does not open with this key ({reason}). The key depends on four things: {words.passphrase},"
+        f" {words.scene_id.format(key.scene_id)}, {words.version.format(key.version)} and"
+        f" {words.resource_name.format(_name_in(key, resource_name))};"
         " one of them is not what the file was made with, or the file is not an ASVR or is damaged"
     )
 

@@ -28,6 +28,7 @@ __all__ = [
     "index_blocks",
     "inflate_sizes_table",
     "max_table_bytes",
+    "neither_plain_nor_opened",
     "parse_asvp_header",
     "parse_asvr_header",
     "refuse_table_past_end",
@@ -96,12 +97,26 @@ def parse_asvp_header(data: bytes, *, strict: bool = True) -> Header:
     magic, declared, table_bytes = struct.unpack_from("<8sII", data)
     if strict and magic != ASVP_MAGIC:
         raise DecodeError(
-            f"header: expected the magic {ASVP_MAGIC!r} of a plain ASVP file, found {magic!r};"
-            " an encrypted ASVR needs key=AsvrKey(...), and strict=False accepts other magics"
+            f"{neither_plain_nor_opened(magic, 'key=AsvrKey(...)')}; strict=False accepts an ASVP with another magic"
         )
     if magic != ASVP_MAGIC:
         declared = 0  # without the magic, nothing says that these bytes are a count
     return Header("ASVP", "PLN1", declared, table_bytes)
+
+
+def neither_plain_nor_opened(head: bytes, need: str) -> str:
+    """
+    What is said of a stream that is not plain where there is no key: an ASVR is encrypted from its first byte on, so
+    nothing tells it from what is no stream at all.
+
+    Args:
+        head: the stream's first bytes.
+        need: what an encrypted one needs, as the caller would give it.
+    """
+    return (
+        f"header: expected the magic {ASVP_MAGIC!r} of a plain ASVP file, found {head[: len(ASVP_MAGIC)]!r}: this is"
+        f" either an encrypted ASVR, which needs {need}, or not an alpha stream"
+    )
 
 
 def parse_asvr_header(data: bytes) -> Header:

@@ -6,6 +6,7 @@ Every error this package raises, and the one table that maps foreign errors to t
     AlphaStreamError
     ├── DecodeError (also ValueError)        the bytes are not what the format says, or break a limit
     │   └── KeyMismatchError                 the sizes table of an ASVR does not open with this key
+    ├── PassphraseError (also ValueError)    an ASVR's passphrase is missing or malformed
     ├── TransportError (also OSError)        a file, a network or a server failed
     ├── FrameNotFoundError (also IndexError) the frame index lies outside the stream
     ├── NotReadyError (also RuntimeError)    nothing is loaded yet, or the request could not be queued
@@ -37,6 +38,7 @@ __all__ = [
     "GLUnavailableError",
     "KeyMismatchError",
     "NotReadyError",
+    "PassphraseError",
     "TransportError",
     "WrongContextError",
 ]
@@ -102,6 +104,12 @@ class DecodeError(AlphaStreamError, ValueError):
 
 class KeyMismatchError(DecodeError):
     """The sizes table of an ASVR file does not open with this key."""
+
+
+class PassphraseError(AlphaStreamError, ValueError):
+    """An ASVR needs its owner's passphrase, and none was given, or what was given is not 32 bytes."""
+
+    code = ErrorCode.INVALID
 
 
 class TransportError(AlphaStreamError, OSError):

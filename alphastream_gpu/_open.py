@@ -21,7 +21,8 @@ def open(
     Args:
         source: a path, a ``file:``, ``http:`` or ``https:`` URL, a bytes-like object, or a :class:`Source`. The stream
             closes it.
-        key: for an encrypted ASVR; without it the source is read as plain ASVP.
+        key: for an encrypted ASVR. A source that begins with the magic of a plain ASVP needs none, and is opened as
+            plain with one, too.
         strict: refuse an ASVP whose magic bytes differ.
         config: options; the defaults of :class:`Config` otherwise.
 

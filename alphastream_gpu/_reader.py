@@ -17,6 +17,7 @@ from ._block import inflate_block
 from ._cipher import AsvrKey, StreamCipher, cipher_for, key_mismatch
 from ._config import Config
 from ._container import (
+    ASVP_MAGIC,
     HEADER_BYTES,
     BlockIndex,
     Header,
@@ -80,7 +81,8 @@ class StreamReader:
 
         Args:
             source: the bytes.
-            key: for an ASVR; without it the source is read as ASVP.
+            key: for an ASVR. A source that begins with the magic of an ASVP is read as such, whatever the key; without
+                a key, so is every other.
             strict: refuse an ASVP with other magic bytes.
             config: limits.
             executor: whose threads derive the key and read the table; None is the running loop's.
@@ -88,18 +90,25 @@ class StreamReader:
         Raises:
             DecodeError: what FORMAT says a reader refuses. KeyMismatchError when the table does not open.
             TransportError: the source failed.
+            TypeError: another kind of key.
         """
+        if not (key is None or isinstance(key, AsvrKey)):
+            raise TypeError(f"key: expected an AsvrKey, found {type(key).__name__}")
         loop = asyncio.get_running_loop()
         started = time.monotonic()
         first = await _read(source, ByteRange(0, FIRST_READ_BYTES), "header")
         open_seconds = time.monotonic() - started
+        stored = bytes(first[:HEADER_BYTES])
+        if stored.startswith(ASVP_MAGIC) or len(stored) < HEADER_BYTES:
+            key = None  # an ASVR begins with these eight bytes once in 2^64 files
+        elif key is not None:
+            key = key._needed_for(stored)
         cipher = None
         if key is not None:
             cipher = await loop.run_in_executor(executor, cipher_for, key, source.name)  # scrypt takes some 50 ms
-            head = cipher.header_and_table(first[:HEADER_BYTES])
-            header = parse_asvr_header(head)
+            header = parse_asvr_header(cipher.header_and_table(stored))
         else:
-            header = parse_asvp_header(bytes(first[:HEADER_BYTES]), strict=strict)
+            header = parse_asvp_header(stored, strict=strict)
         try:
             table = await _read_table(source, header, first, config)
             if cipher is not None:

@@ -29,7 +29,8 @@ HERE = Path(__file__).resolve().parent
 WHAT_TO_DO = {
     ErrorCode.NONE: "Nothing.",
     ErrorCode.NOT_FOUND: "Ask for another frame; `metadata.frame_count` tells how many there are.",
-    ErrorCode.INVALID: "Mend the call. In C: the handle is null, destroyed or made up, or this is a forked child.",
+    ErrorCode.INVALID: "Fix the call. In C also: the handle is null, destroyed or made up; this is a forked child; the"
+    " passphrase is missing or malformed.",
     ErrorCode.NOT_READY: "Load a source. After another one was loaded meanwhile: ask again.",
     ErrorCode.TIMEOUT: "Show the last mask again, and ask again for the next picture.",
     ErrorCode.DECODE: "A frame: skip it, others may be fine. A file: it is damaged, or the [key](keys.md) is wrong.",
@@ -38,6 +39,8 @@ WHAT_TO_DO = {
     "DecodeError": "See which frame the message names. Is it over a limit, raise `max_frame_bytes` or `max_frames`;"
     " where a cover strip is refused, use the mask.",
     "KeyMismatchError": "Check the four things that a [key](keys.md) is made from; the message lists them.",
+    "PassphraseError": "Set `ALPHASTREAM_PASSPHRASE` to 64 hexadecimal digits, or give `AsvrKey` 32 bytes. In C also:"
+    ' `CV_set_option(handle, "passphrase", ...)`.',
     "TransportError": "Try again, or see to the disk, the network or the server.",
     "FrameNotFoundError": "Ask for an index from 0 to `frame_count - 1`.",
     "NotReadyError": "`load_source` first.",

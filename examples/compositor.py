@@ -246,7 +246,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
     Raises:
         UsageError: an option is unknown or wrong, or options do not go together.
-        KeyMismatchError: an .asvr, and the environment has no passphrase.
+        PassphraseError: an .asvr, and the environment has no passphrase.
     """
     summary, details = (__doc__ or "").strip().split("\n", 1)
     parser = Parser(description=summary, epilog=details, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
-from support import SQUARE, block_of
+from support import SQUARE, asvp_of, block_of
 
 import alphastream_gpu
-from alphastream_gpu import AsvrKey, FrameGeometry, KeyMismatchError
+from alphastream_gpu import AsvrKey, DecodeError, FrameGeometry, KeyMismatchError, PassphraseError
 from alphastream_gpu._cipher import StreamCipher, cipher_for
 
 
@@ -81,8 +81,22 @@ def test_a_wrong_key_lists_the_four_things(passphrase: bytes, tmp_path: Path) ->
 
 
 def test_a_plain_file_with_a_key(passphrase: bytes) -> None:
-    with pytest.raises(KeyMismatchError, match="not an ASVR"):
-        alphastream_gpu.open(b"ASVPPLN1" + bytes(64), key=AsvrKey(passphrase, scene_id=1, resource_name="x"))
+    """The first bytes decide: it needs no key, and one that is given does no harm."""
+    key = AsvrKey(passphrase, scene_id=1, resource_name="x")
+    with alphastream_gpu.open(asvp_of([block_of(SQUARE)]), key=key) as stream:
+        assert stream.metadata.container == "ASVP"
+    with pytest.raises(DecodeError) as caught:
+        alphastream_gpu.open(b"ASVPPLN1" + bytes(64), key=key)
+    assert not isinstance(caught.value, KeyMismatchError)
+
+
+def test_no_key_and_no_plain_file(passphrase: bytes) -> None:
+    encrypted = _asvr_by_hand(passphrase, 5, "1.5.0", "a.asvr", [block_of(SQUARE)])
+    for content in (encrypted, b"<!DOCTYPE html><html></html>"):
+        with pytest.raises(DecodeError, match="either an encrypted ASVR, which needs key=.* or not an alpha stream"):
+            alphastream_gpu.open(content)
+    with pytest.raises(TypeError, match="key: expected an AsvrKey, found bytes"):
+        alphastream_gpu.open(encrypted, key=passphrase)  # type: ignore[arg-type]
 
 
 def test_secrets_never_show(passphrase: bytes, caplog: pytest.LogCaptureFixture) -> None:
@@ -113,7 +127,7 @@ def test_the_key_is_derived_once(passphrase: bytes, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"passphrase": bytes(31)}, ValueError, "expected 32 bytes, found 31"),
+        ({"passphrase": bytes(31)}, PassphraseError, "expected 32 bytes, found 31"),
         ({"passphrase": "x" * 32}, TypeError, "expected 32 bytes, found str"),
         ({"scene_id": -1}, ValueError, r"scene_id: expected 0\.\.4294967295, found -1"),
         ({"scene_id": 1 << 32}, ValueError, "scene_id"),
@@ -134,10 +148,10 @@ def test_the_environment_variable(passphrase: bytes) -> None:
     environ = {"ALPHASTREAM_PASSPHRASE": f" {passphrase.hex()}\n"}
     key = AsvrKey.from_environment(scene_id=9, environ=environ)
     assert key._passphrase == passphrase
-    with pytest.raises(KeyMismatchError, match="none is built in"):
+    with pytest.raises(PassphraseError, match="none is built in"):
         AsvrKey.from_environment(scene_id=9, environ={})
     for text in ("abc", "zz" * 32, passphrase.hex()[:-2], passphrase.hex() + "00"):
-        with pytest.raises(KeyMismatchError, match="expected 64 hex digits") as caught:
+        with pytest.raises(PassphraseError, match="expected 64 hex digits") as caught:
             AsvrKey.from_environment(scene_id=9, environ={"ALPHASTREAM_PASSPHRASE": text})
         assert text not in str(caught.value)
         assert caught.value.__suppress_context__

@@ -22,6 +22,7 @@ CODES = {
     "GLUnavailableError": ErrorCode.NOT_READY,
     "KeyMismatchError": ErrorCode.DECODE,
     "NotReadyError": ErrorCode.NOT_READY,
+    "PassphraseError": ErrorCode.INVALID,
     "TransportError": ErrorCode.TRANSPORT,
     "WrongContextError": ErrorCode.INVALID,
 }
