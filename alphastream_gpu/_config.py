@@ -5,6 +5,7 @@ Options of a stream, each with its default and its range named once.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 from ._polystream import MAX_PAYLOAD_BYTES
 
-__all__ = ["MAX_NATIVE_EDGE", "Config"]
+__all__ = ["MAX_NATIVE_EDGE", "Config", "option_from_text"]
 
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
@@ -159,6 +160,40 @@ def _checked(name: str, given: Any, meta: Mapping[str, Any]) -> Any:
         found = str(given) if isinstance(given, Fraction) else repr(given)
         raise ValueError(f"{name}: expected {_allowed(meta)}, found {found}")
     return value
+
+
+def option_from_text(name: str, text: str) -> Any:
+    """
+    An option's value, from how callers without Python write it.
+
+    Args:
+        name: of an option of :class:`Config`.
+        text: a number (a fraction such as ``60000/1001`` for a rate), ``true`` or ``false``, a size such as
+            ``2048x1024``, or a word.
+
+    Raises:
+        ValueError: not of the option's kind, or outside its range.
+    """
+    meta = next(option.metadata for option in fields(Config) if option.name == name)
+    read = _READERS.get(meta["convert"], str)
+    try:
+        value = read(text.strip())
+    except (KeyError, ValueError):
+        value = text  # which is refused below, and shown
+    return _checked(name, value, meta)
+
+
+def _size_of(text: str) -> tuple[int, ...]:
+    width, height = re.split("[xX]", text)
+    return int(width), int(height)
+
+
+_READERS: Final[dict[Any, Callable[[str], Any]]] = {
+    _whole: int,
+    _number: float,
+    _truth: {"true": True, "1": True, "false": False, "0": False}.__getitem__,
+    _size: _size_of,
+}
 
 
 def _allowed(meta: Mapping[str, Any]) -> str:

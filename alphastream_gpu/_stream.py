@@ -57,7 +57,7 @@ as the format allows; a larger one in the pool, where the time box can end the w
 _QUICK_SHARE: Final = 2 / 3
 """How much of the time box may be gone when that begins. Later the pool makes it, and this call or the next gets it."""
 _QUICK_SECONDS: Final = 0.001
-"""What may be gone of a time box however small: a frame that is here needs no waiting."""
+"""What may be gone of a time box however small, unless it is 0: a frame that is here needs no waiting."""
 _MAX_SLOW: Final = 4
 """Frames that are being made in the pool for callers whose time box ended; an older one gives way."""
 
@@ -502,7 +502,7 @@ class AlphaStream:
     ) -> T:
         """Make something of a frame: here if that is quick, else in the pool by the deadline; asking again joins."""
         box = self._config.get_frame_timebox / 1000
-        has_time = time.monotonic() < deadline - box + max(box * _QUICK_SHARE, _QUICK_SECONDS)
+        has_time = box > 0 and time.monotonic() < deadline - box + max(box * _QUICK_SHARE, _QUICK_SECONDS)
         if has_time and len(geometry.points) <= _QUICK_POINTS and n_pixels <= _QUICK_PIXELS:
             with mapped_errors(f"frame {index}"):
                 return make()

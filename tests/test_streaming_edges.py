@@ -408,7 +408,7 @@ def test_a_key_that_is_being_derived_is_waited_for(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(reader_module, "cipher_for", slowly)
     key = AsvrKey(os.urandom(32), scene_id=1, version="1")
     with pytest.raises(FrameTimeoutError, match=r"not read within 0.1 s"):
-        alphastream_gpu.open(FILE, key=key, config=Config(init_timeout=0.1))
+        alphastream_gpu.open(bytes(100), key=key, config=Config(init_timeout=0.1))
     assert is_derived.is_set()
     assert not any(thread.name.startswith("alphastream-decode") for thread in threading.enumerate())
 

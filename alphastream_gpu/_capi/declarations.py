@@ -137,7 +137,7 @@ def shim_functions(constants: dict[str, str]) -> str:
 
 
 def exports() -> str:
-    """A linker's version script: the eleven functions are seen, nothing else of the library is."""
+    """A linker's version script: the functions are seen, nothing else of the library is."""
     names = " ".join(f"{one.name};" for one in functions())
     return f"{{ global: {names} local: *; }};\n"
 

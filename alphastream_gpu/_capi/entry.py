@@ -131,6 +131,20 @@ class Entry:
             environ=_environment(),
         )
 
+    def set_option(self, handle: Any, name: Any, value: Any) -> bool:
+        player = self._player(handle)
+        if player is None:
+            return False
+        try:
+            name_text, value_text = self._text(name), self._text(value)
+        except UnicodeDecodeError:
+            player.refuse(f"name, value: {_NOT_UTF8}")
+            return False
+        if name_text is None or value_text is None:
+            player.refuse("name, value: expected texts, found null")
+            return False
+        return player.set_option(name_text, value_text)
+
     def get_frame(self, handle: Any, frame_index: int) -> Any:
         player = self._player(handle)
         mask = None if player is None else player.frame(frame_index)

@@ -12,13 +12,24 @@ from typing import Any, Final, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .._cipher import AsvrKey
+from .._cipher import PASSPHRASE_VARIABLE, AsvrKey, KeyWords, LateKey, passphrase_of, said_in
 from .._config import Config
-from .._exceptions import AlphaStreamError, ClosedError, ErrorCode, FrameTimeoutError, NotReadyError
+from .._container import neither_plain_nor_opened
+from .._exceptions import (
+    AlphaStreamError,
+    ClosedError,
+    DecodeError,
+    ErrorCode,
+    FrameTimeoutError,
+    NotReadyError,
+    PassphraseError,
+)
 from .._raster.coverage import check_size
+from .._sources import SourceLike, _select
 from .._sources._base import resource_name_of
 from .._stats import LastError
 from .._stream import AlphaStream
+from .options import Options
 
 __all__ = ["ENCRYPTED_SUFFIX", "Handout", "Player"]
 
@@ -34,6 +45,25 @@ _MAX_READY_BYTES: Final = 1 << 29
 _FEWEST_READY_FRAMES: Final = 2
 _MAX_CACHE_FRAMES: Final = 65536
 _PREFETCH_FRAMES: Final = 120
+_PAUSE_SECONDS: Final = 0.001
+"""Between two looks for a frame that CV_init waits for: the time box, which is such a pause, may be 0."""
+_KEY_WORDS: Final = KeyWords(
+    passphrase=f'the passphrase (not shown; {PASSPHRASE_VARIABLE}, or CV_set_option "passphrase")',
+    scene_id="scene_id {} of CV_init",
+    version="version {!r} of CV_init",
+    resource_name='the name {!r} (of base_url, or CV_set_option "resource_name")',
+    other_name='CV_set_option "resource_name"',
+)
+_NEEDS_PASSPHRASE: Final = (
+    f'its owner\'s passphrase (64 hex digits, in {PASSPHRASE_VARIABLE} or CV_set_option "passphrase")'
+)
+_NEEDS_VERSION: Final = "the version that it was made for (CV_init's version is null)"
+_SAID_IN_C: Final = (
+    ("so read a pipe into memory and open the bytes", "so write what the pipe holds to a file first"),
+    ("; use the mask or a parity strip", "; use the mask, CV_get_frame"),
+    ("(whole_file_cap)", '(CV_set_option "http_whole_file_cap")'),
+)
+"""What errors advise Python's callers, and what a C host can do instead."""
 _INTERNAL: Final = "internal error, please report it: "
 
 
@@ -68,10 +98,11 @@ class Player:
         self._opening = threading.Lock()
         """Held during :meth:`init`."""
         self._lock = threading.Lock()
-        """Guards the two below; held for moments."""
+        """Guards the three below; held for moments."""
         self._coming: AlphaStream | None = None
         """What :meth:`init` opens and prefetches; whoever destroys the player closes it, which ends that."""
         self._is_destroyed = False
+        self._options = Options()
         self._masks: Handout[npt.NDArray[np.uint8]] = Handout()
         self._strips: Handout[npt.NDArray[np.float32]] = Handout()
         self.texts: Handout[Any] = Handout()
@@ -100,6 +131,16 @@ class Player:
         """Bytes of a mask, 0 without a stream."""
         return 0 if self._stream is None else self._size[0] * self._size[1]
 
+    def set_option(self, name: str, value: str) -> bool:
+        """Set an option for the next :meth:`init`; False: see :attr:`error`."""
+        try:
+            with self._lock:
+                self._options.set(name, value)
+        except Exception as exc:
+            return self._fail(exc)
+        self._note(None)
+        return True
+
     def init(
         self,
         url: str,
@@ -122,21 +163,19 @@ class Player:
         Returns:
             Whether it can be played. :attr:`error` says why not.
         """
-        init_timeout = min(init_timeout, _LONGEST_INIT_SECONDS)
+        with self._lock:
+            options = self._options.copy()
+        init_timeout = options.config.get("init_timeout", min(init_timeout, _LONGEST_INIT_SECONDS))
         deadline = time.monotonic() + init_timeout
         if not self._opening.acquire(timeout=init_timeout):
             return self._fail(FrameTimeoutError("another CV_init of this handle is going on; wait until it returned"))
         try:
             self._leave_stream()
             size = check_size("width, height", size)
-            key = None
-            if resource_name_of(url).lower().endswith(ENCRYPTED_SUFFIX):
-                if version is None:
-                    raise ValueError("version: expected text, found null; an .asvr needs the one it was made for")
-                key = AsvrKey.from_environment(scene_id=scene_id, version=version, environ=environ)
+            key = LateKey(lambda head: _key(head, url, scene_id, version, options, environ))
             left = deadline - time.monotonic()
-            config = _config(ready_frames, cache_frames, init_frames, left, data_timeout, size)
-            stream = self._open(url, key, config)
+            config = _config(ready_frames, cache_frames, init_frames, left, data_timeout, size, options.config)
+            stream = self._open(url, key, config, options.headers)
             try:
                 n_frames = stream.metadata.frame_count
                 self._prefetch(stream, range(start_frame, min(start_frame + init_frames, n_frames)), deadline, size)
@@ -155,13 +194,13 @@ class Player:
         self._note(None)
         return True
 
-    def _open(self, url: str, key: AsvrKey | None, config: Config) -> AlphaStream:
+    def _open(self, url: str, key: AsvrKey, config: Config, headers: Mapping[str, str]) -> AlphaStream:
         stream = AlphaStream(config=config)
         try:
             with self._lock:
                 self._coming = stream
                 self._refuse_destroyed()
-            stream.load_source(url, key=key)
+            stream.load_source(_source(url, config, headers), key=key)
         except BaseException:
             stream.close()
             raise
@@ -239,19 +278,52 @@ class Player:
                 error = stream.last_error()  # only this thread has the stream yet
                 if error is None or error.code not in (ErrorCode.TIMEOUT, ErrorCode.NOT_READY):
                     break
+                time.sleep(_PAUSE_SECONDS)
             if time.monotonic() >= deadline:
                 break
         if frames:
             stream.get_frame(frames.start, *size)  # the play head back to the start, and masks ahead of it
 
     def _fail(self, exc: Exception, index: int | None = None) -> bool:
-        if isinstance(exc, AlphaStreamError):
-            self._note(LastError(ErrorCode(exc.code), str(exc), index))
-        elif isinstance(exc, (ValueError, TypeError)):
-            self._note(LastError(ErrorCode.INVALID, str(exc), index))
-        else:
-            self._note(LastError(ErrorCode.INVALID, f"{_INTERNAL}{type(exc).__name__}: {exc}", index))
+        code = ErrorCode(exc.code) if isinstance(exc, AlphaStreamError) else ErrorCode.INVALID
+        text = str(exc)
+        if not isinstance(exc, (AlphaStreamError, ValueError, TypeError)):
+            text = f"{_INTERNAL}{type(exc).__name__}: {exc}"
+        for in_python, in_c in _SAID_IN_C:
+            text = text.replace(in_python, in_c)
+        self._note(LastError(code, text, index))
         return False
+
+
+def _source(url: str, config: Config, headers: Mapping[str, str]) -> SourceLike:
+    """What is opened; headers are for http alone, so a host may set them whatever it opens next."""
+    if not headers or not url.lower().startswith(("http:", "https:")):
+        return url
+    with_http = getattr(_select, "with_http", None)
+    if with_http is None:
+        raise ValueError("http_header: this version of the library cannot send any")
+    source: SourceLike = with_http(url, config, headers=headers, client=None)
+    return source
+
+
+def _key(
+    head: bytes, url: str, scene_id: int, version: str | None, options: Options, environ: Mapping[str, str]
+) -> AsvrKey:
+    """The key of a stream that is not plain, from what the host has set."""
+    text = environ.get(PASSPHRASE_VARIABLE, "")
+    passphrase = options.passphrase
+    if passphrase is None and text.strip():
+        passphrase = passphrase_of(text, PASSPHRASE_VARIABLE)
+    if passphrase is not None and version is not None:
+        key = AsvrKey(passphrase, scene_id=scene_id, version=version, resource_name=options.resource_name)
+        return said_in(_KEY_WORDS, key)
+    need = _NEEDS_PASSPHRASE if passphrase is None else _NEEDS_VERSION
+    is_meant = resource_name_of(url).lower().endswith(ENCRYPTED_SUFFIX) or bool(
+        options.passphrase or options.resource_name
+    )
+    if not is_meant:  # by the host, to be encrypted: it may be anything
+        raise DecodeError(neither_plain_nor_opened(head, need))
+    raise (PassphraseError if passphrase is None else ValueError)(f"an encrypted stream needs {need}")
 
 
 def _config(
@@ -261,16 +333,24 @@ def _config(
     init_timeout: float,
     data_timeout: float,
     size: tuple[int, int],
+    options: Mapping[str, Any],
 ) -> Config:
-    """Options from a host's numbers, each brought into its range: hosts pass 0 for "none" and much for "much"."""
+    """
+    Options from a host's numbers, each brought into its range: hosts pass 0 for "none" and much for "much". What
+    CV_set_option has set, and checked, takes the place of an argument.
+    """
+    ready_frames, cache_frames = options.get("ready_frames", ready_frames), options.get("cache_frames", cache_frames)
     most_ready = max(_FEWEST_READY_FRAMES, _MAX_READY_BYTES // (size[0] * size[1]))
     cache_frames = min(max(cache_frames, init_frames, 1), _MAX_CACHE_FRAMES)
-    return Config(
-        ready_frames=min(ready_frames, _MAX_READY_FRAMES, most_ready),
-        cache_frames=cache_frames,
-        prefetch_frames=min(max(_PREFETCH_FRAMES, init_frames), cache_frames),
-        init_timeout=max(init_timeout, 0.1),
-        http_timeout=min(max(data_timeout, 1.0), 300.0),
-        http_deadline=min(max(data_timeout, 1.0), 3600.0),
-        get_frame_timebox=_TIME_BOX_MS,
-    )
+    from_arguments = {
+        "http_timeout": min(max(data_timeout, 1.0), 300.0),
+        "http_deadline": min(max(data_timeout, 1.0), 3600.0),
+        "get_frame_timebox": _TIME_BOX_MS,
+    }
+    bounded = {
+        "ready_frames": min(ready_frames, _MAX_READY_FRAMES, most_ready),
+        "cache_frames": cache_frames,
+        "prefetch_frames": min(options.get("prefetch_frames", max(_PREFETCH_FRAMES, init_frames)), cache_frames),
+        "init_timeout": max(init_timeout, 0.1),
+    }
+    return Config(**{**from_arguments, **options, **bounded})

@@ -4,7 +4,7 @@
 //     mcs Player.cs                                        (or: csc, dotnet)
 //     LD_LIBRARY_PATH=capi mono Player.exe person_sbs.asvp 0 60
 //
-// An encrypted .asvr takes its passphrase from ALPHASTREAM_PASSPHRASE, and its scene and version from CV_init.
+// An encrypted stream takes its passphrase from ALPHASTREAM_PASSPHRASE, and its scene and version from CV_init.
 
 using System;
 using System.Runtime.InteropServices;

@@ -4,7 +4,7 @@
  *     cc -std=c11 -Icapi player.c -o player -Lcapi -lalphastream -Wl,-rpath,"$PWD/capi"
  *     ./player person_sbs.asvp 60 mask.pgm
  *
- * An encrypted .asvr takes its passphrase from ALPHASTREAM_PASSPHRASE, and its scene and version from CV_init. */
+ * An encrypted stream takes its passphrase from ALPHASTREAM_PASSPHRASE or CV_set_option, and its scene and version from CV_init. */
 
 #include "alphastream.h"
 

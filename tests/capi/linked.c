@@ -54,6 +54,7 @@ static void check_no_handle(void *handle)
     CHECK(CV_get_total_frames(handle) == 0);
     CHECK(CV_get_frame_size(handle) == 0);
     CHECK(!open_stream(handle, "x", 0, "1.5.0"));
+    CHECK(!CV_set_option(handle, "http2", "true"));
     CHECK(CV_get_frame(handle, 0) == NULL);
     CHECK(!CV_get_triangle_strip_vertices(handle, 0, &vertices, &count));
     CHECK(vertices == NULL && count == 0);
@@ -74,8 +75,8 @@ static void check_bad_arguments(void *handle, const char *sample, const char *no
     CHECK(strstr(CV_get_last_error_text(handle), "UTF-8"));
     CHECK(!open_stream(handle, sample, 0, "\xc0"));
     CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_INVALID);
-    CHECK(!open_stream(handle, "a.asvr", 0, NULL));
-    CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_INVALID);
+    CHECK(!open_stream(handle, "/nowhere/a.asvr", 0, NULL));
+    CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_TRANSPORT);
     CHECK(!CV_init(handle, sample, 0, 0, 1024, NULL, 0, 0, 0, 0, 0, 0));
     CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_INVALID);
     CHECK(strstr(CV_get_last_error_text(handle), "found 0 x 1024"));
@@ -88,6 +89,23 @@ static void check_bad_arguments(void *handle, const char *sample, const char *no
     CHECK(!open_stream(handle, no_stream, 0, NULL)); /* a file, but no stream */
     CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_DECODE);
     check_nothing_loaded(handle);
+}
+
+/* Options are refused one by one, and what was set stays. */
+static void check_options(void *handle, const char *sample)
+{
+    CHECK(!CV_set_option(NULL, "cache_frames", "1"));
+    CHECK(!CV_set_option(handle, NULL, "1") && !CV_set_option(handle, "cache_frames", NULL));
+    CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_INVALID);
+    CHECK(!CV_set_option(handle, "cache_frames", "\xff") && strstr(CV_get_last_error_text(handle), "UTF-8"));
+    CHECK(!CV_set_option(handle, "colour", "red") && strstr(CV_get_last_error_text(handle), "get_frame_timebox_ms"));
+    CHECK(!CV_set_option(handle, "passphrase", "secret") && !strstr(CV_get_last_error_text(handle), "secret"));
+    CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_INVALID);
+    CHECK(CV_set_option(handle, "get_frame_timebox_ms", "0"));
+    CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_NONE && !*CV_get_last_error_text(handle));
+    CHECK(open_stream(handle, sample, 0, NULL));
+    CHECK(wait_for_frame(handle, 5));
+    CHECK(CV_set_option(handle, "get_frame_timebox_ms", "10"));
 }
 
 static void check_stream(void *handle, const char *url, unsigned int scene, const char *version)
@@ -152,6 +170,7 @@ int main(int argc, char **argv)
     CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_NONE);
     check_nothing_loaded(handle);
     check_bad_arguments(handle, argv[1], argv[2]);
+    check_options(handle, argv[1]);
     check_stream(handle, argv[1], 0, NULL);
     check_bad_arguments(handle, argv[1], argv[2]); /* also after a good one */
     if (argc > 3)

@@ -1,10 +1,13 @@
 #include "alphastream.h"
 
+extern void *handle;
+extern const char *digits;
 void upload(const void *mask, int width, int height);
 void fail(const char *text);
 void play(unsigned long long frame);
 
 void play(unsigned long long frame)
 {
+    (void)frame;
 BLOCK
 }
