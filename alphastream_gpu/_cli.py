@@ -10,8 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
@@ -31,19 +34,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from . import __version__
-from ._cipher import AsvrKey
+from ._cipher import PASSPHRASE_VARIABLE, AsvrKey, KeyWords, LateKey, said_in
 from ._config import MAX_NATIVE_EDGE, Config
+from ._container import neither_plain_nor_opened
 from ._convert import convert_blocks
 from ._doctor import examine
-from ._exceptions import AlphaStreamError, GLUnavailableError, mapped_errors
+from ._exceptions import AlphaStreamError, DecodeError, GLUnavailableError, PassphraseError, mapped_errors
 from ._geometry import FrameGeometry
 from ._gl import SHADER_METHODS, MaskRenderer, create_headless_context
 from ._metadata import Metadata
 from ._open import open_async
+from ._pipes import STANDARD, Input, input_of, standard_output
 from ._raster import rasterize
 from ._reader import StreamReader
 from ._sources import as_source
-from ._sources._base import resource_name_of
 from ._whole_file import whole_file
 from ._writer import AsvpWriter, AsvrWriter
 
@@ -53,8 +57,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 EXIT_CHECK_FAILED: Final = 1
+EXIT_WRONG_USAGE: Final = 2
 EXIT_BAD_INPUT: Final = 3
 
+KEY_WORDS: Final = KeyWords(
+    passphrase=f"the passphrase in {PASSPHRASE_VARIABLE} (not shown)",
+    scene_id="--scene-id {}",
+    version="--stream-version {}",
+    resource_name="--resource-name {}",
+    other_name="--resource-name",
+)
+NEEDS: Final = f"--scene-id, and its owner's passphrase in {PASSPHRASE_VARIABLE} (64 hex digits)"
 
 if TYPE_CHECKING:
     SizeType = click.ParamType[tuple[int, int]]
@@ -93,12 +106,23 @@ class RateParameter(RateType):
 
 
 def command(function: Callable[P, Coroutine[Any, Any, int]]) -> Callable[P, None]:
-    """Run an async command; turn our errors into one line on standard error and the exit code."""
+    """
+    Run an async command; turn our errors into one line on standard error and the exit code.
+
+    The keyword `file` becomes the :class:`Input` that it means, before there is an event loop, which would keep the
+    keyboard from interrupting the reading of standard input.
+    """
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
+            options = kwargs.get("options")
+            if isinstance(options, StreamOptions):
+                kwargs["file"] = input_of(str(kwargs["file"]), options.config.http_whole_file_cap)
             code = asyncio.run(function(*args, **kwargs))
+        except PassphraseError as exc:
+            click.echo(f"alphastream: {_one_line(exc)}", err=True)
+            sys.exit(EXIT_WRONG_USAGE)
         except AlphaStreamError as exc:
             click.echo(f"alphastream: {_one_line(exc)}", err=True)
             sys.exit(EXIT_BAD_INPUT)
@@ -131,17 +155,36 @@ class StreamOptions:
         """Grid and rate."""
         return Config(native_size=self.native_size, fps=self.fps)
 
-    def key(self, file: str) -> AsvrKey | None:
-        """The key of an ASVR (the passphrase is taken from the environment alone); None for an ASVP."""
-        if not _is_asvr(file):
-            if self.scene_id is not None:
-                raise click.UsageError(f"--scene-id is for .asvr files, found {resource_name_of(file)!r}")
-            return None
+    def key(self, file: Input) -> AsvrKey:
+        """The key to read with, made when a stream turns out not to be plain."""
+        return LateKey(lambda head: self._key_to_read(file, head))
+
+    def key_to_write(self, target_name: str | None) -> AsvrKey:
+        """The key to write an ASVR with, whose name is part of it."""
         if self.scene_id is None:
-            raise click.UsageError("an .asvr file needs --scene-id")
-        return AsvrKey.from_environment(
-            scene_id=self.scene_id, version=self.stream_version, resource_name=self.resource_name
-        )
+            raise click.UsageError("an .asvr output needs --scene-id")
+        return self._key(self.scene_id, target_name, replace(KEY_WORDS, other_name="--target-name"))
+
+    def _key_to_read(self, file: Input, head: bytes) -> AsvrKey:
+        if self.scene_id is None:
+            if _is_asvr(file.name):
+                raise click.UsageError("an encrypted stream needs --scene-id")
+            raise DecodeError(neither_plain_nor_opened(head, NEEDS))
+        if file.is_standard and self.resource_name is None:
+            raise click.UsageError("an encrypted stream on standard input needs --resource-name")
+        return self._key(self.scene_id, self.resource_name, KEY_WORDS)
+
+    def _key(self, scene_id: int, resource_name: str | None, words: KeyWords) -> AsvrKey:
+        """The passphrase is taken from the environment alone."""
+        key = AsvrKey.from_environment(scene_id=scene_id, version=self.stream_version, resource_name=resource_name)
+        return said_in(words, key)
+
+
+def ascii_text(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """A part of a key."""
+    if value is not None and not value.isascii():
+        raise click.BadParameter(f"expected ASCII, found {value!r}", context, option)
+    return value
 
 
 def stream_options(function: Callable[..., T]) -> Callable[..., T]:
@@ -170,23 +213,51 @@ def stream_options(function: Callable[..., T]) -> Callable[..., T]:
             ),
             click.option("--scene-id", type=click.IntRange(0, 0xFFFFFFFF), help="ASVR: the scene it was made for."),
             click.option(
-                "--stream-version", default="1.5.0", show_default=True, help="ASVR: the version it was made for."
+                "--stream-version",
+                default="1.5.0",
+                show_default=True,
+                callback=ascii_text,
+                help="ASVR: the version it was made for.",
             ),
-            click.option("--resource-name", help="ASVR: the file's original name, if it was renamed."),
+            click.option(
+                "--resource-name",
+                callback=ascii_text,
+                help="ASVR: the file's original name, if it was renamed or comes from standard input.",
+            ),
         )
     ):
         run = option(run)
     return run
 
 
-def _is_asvr(file: str) -> bool:
-    return resource_name_of(file).lower().endswith(".asvr")
+def _is_asvr(name: str) -> bool:
+    return name.lower().endswith(".asvr")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """A group whose commands end silently, and with 3, when whoever reads their output has gone."""
+
+    def make_context(self, *given: Any, **options: Any) -> click.Context:
+        with _until_the_reader_has_gone():
+            return super().make_context(*given, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _until_the_reader_has_gone():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _until_the_reader_has_gone() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # click would exit with 1, which says that a check failed
+        sys.exit(EXIT_BAD_INPUT)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="alphastream")
 def cli() -> None:
-    """Exact alpha masks from ASVP and ASVR streams. FILE may be a URL.
+    """Exact alpha masks from ASVP and ASVR streams. FILE may be a URL, or - for standard input.
 
     Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 the input is bad or unreachable, or the output
     cannot be written. An ASVR's passphrase is read from ALPHASTREAM_PASSPHRASE (64 hex digits).
@@ -199,19 +270,20 @@ def cli() -> None:
 @stream_options
 @command
 async def info(
-    file: str,
+    file: Input,
     as_json: bool,
     options: StreamOptions,
 ) -> int:
     """Tell what a stream's header and table say."""
-    async with await open_async(file, key=options.key(file), config=options.config) as stream:
+    async with await open_async(file.source, key=options.key(file), config=options.config) as stream:
         facts = _facts(stream.metadata)
     if as_json:
         click.echo(json.dumps(facts))
         return 0
     table = Table(show_header=False, box=None)
     for name, value in facts.items():
-        table.add_row(name.replace("_", " "), "unknown" if value is None else escape(_shown(value)))
+        shown = _duration(value) if name == "duration" else "unknown" if value is None else _shown(value)
+        table.add_row(name.replace("_", " "), escape(shown))
     Console().print(table)
     return 0
 
@@ -230,6 +302,17 @@ def _shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
+def _duration(seconds: float) -> str:
+    """``2.0 s``, ``4 min 32.9 s``, ``1 h 0 min 5.0 s``; three digits after the point below a second."""
+    if seconds < 1:
+        return f"{seconds:.3f} s"
+    tenths = round(10 * seconds)
+    minutes, tenths = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{hours} h"] * (hours > 0) + [f"{minutes} min"] * (hours + minutes > 0)
+    return " ".join([*parts, f"{tenths / 10:.1f} s"])
+
+
 @cli.command()
 @click.argument("file")
 @click.option("--frame", "index", type=click.IntRange(0), required=True, help="Frame, from 0.")
@@ -241,24 +324,31 @@ def _shown(value: Any) -> str:
     show_default=True,
     help="Who renders; auto takes the CPU where there is no GL. The bits are the same.",
 )
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="PNG to write.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False), required=True, help="PNG to write; - is standard output."
+)
 @stream_options
 @command
 async def render(
-    file: str,
+    file: Input,
     index: int,
     size: tuple[int, int] | None,
     backend: str,
-    output: Path,
+    output: str,
     options: StreamOptions,
 ) -> int:
     """Render a frame's mask to a PNG."""
-    async with await open_async(file, key=options.key(file), config=options.config) as stream:
+    async with await open_async(file.source, key=options.key(file), config=options.config) as stream:
         geometry = await stream.frame(index)
     mask, rendered_by = _mask(geometry, size or options.native_size, options.native_size, backend)
     _save_png(mask, output)
     covered = np.count_nonzero(mask) / mask.size
-    click.echo(f"{output}: frame {index}, {mask.shape[1]} x {mask.shape[0]}, {covered:.1%} covered, {rendered_by}")
+    is_standard = output == STANDARD
+    click.echo(
+        f"{'standard output' if is_standard else Path(output)}: frame {index}, {mask.shape[1]} x {mask.shape[0]},"
+        f" {covered:.1%} covered, {rendered_by}",
+        err=is_standard,
+    )
     return 0
 
 
@@ -311,16 +401,27 @@ def _shader_renderers(
             renderer.release()
 
 
-def _save_png(mask: npt.NDArray[np.uint8], output: Path) -> None:
-    """Whole or not at all; a device or a pipe is written to as it is."""
+def _save_png(mask: npt.NDArray[np.uint8], output: str) -> None:
+    """Whole or not at all; standard output, a device or a pipe is written to as it is."""
     picture = BytesIO()
     Image.fromarray(mask).save(picture, format="PNG")
-    with mapped_errors(f"writing {str(output)!r}"):
-        if output.exists() and not output.is_file():
-            output.write_bytes(picture.getvalue())
+    if output == STANDARD:
+        _write_out(picture.getbuffer())
+        return
+    path = Path(output)
+    with mapped_errors(f"writing {str(path)!r}"):
+        if path.exists() and not path.is_file():
+            path.write_bytes(picture.getvalue())
             return
-        with whole_file(output.resolve()) as file:
+        with whole_file(path.resolve()) as file:
             file.write(picture.getbuffer())
+
+
+def _write_out(content: bytes | memoryview) -> None:
+    """To standard output, at once: what fails is told before the command says that it is done."""
+    out = standard_output()
+    out.write(content)
+    out.flush()
 
 
 @cli.command()
@@ -335,7 +436,7 @@ def _save_png(mask: npt.NDArray[np.uint8], output: Path) -> None:
 @stream_options
 @command
 async def verify(
-    file: str,
+    file: Input,
     method: str,
     options: StreamOptions,
 ) -> int:
@@ -347,7 +448,7 @@ async def verify(
     methods = SHADER_METHODS if method == "all" else (method,)
     context = create_headless_context()
     try:
-        async with await open_async(file, key=key, config=options.config) as stream:
+        async with await open_async(file.source, key=key, config=options.config) as stream:
             with contextlib.ExitStack() as stack:
                 renderers = [
                     stack.enter_context(one) for one in _shader_renderers(context, options.native_size, methods)
@@ -389,31 +490,49 @@ def _difference(geometry: FrameGeometry, renderer: MaskRenderer) -> int:
 
 
 @cli.command()
-@click.argument("source", metavar="IN")
-@click.argument("target", metavar="OUT", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--target-name", help="ASVR output: encrypt under this name instead of OUT's own.")
+@click.argument("file", metavar="IN")
+@click.argument("target", metavar="OUT", type=click.Path(dir_okay=False))
+@click.option("--target-name", callback=ascii_text, help="ASVR output: encrypt under this name instead of OUT's own.")
 @stream_options
 @command
 async def convert(
-    source: str,
-    target: Path,
+    file: Input,
+    target: str,
     target_name: str | None,
     options: StreamOptions,
 ) -> int:
-    """Convert between .asvp and .asvr.
+    """Convert between ASVP and ASVR.
 
-    The names' endings say from what to what; compressed frames are kept as they are. The same
-    passphrase, scene and version serve both sides of an ASVR to ASVR conversion, which changes the name.
+    The first bytes of IN say what it is, the ending of OUT what it becomes: .asvp or .asvr. Compressed frames are kept
+    as they are. The same passphrase, scene and version serve both sides of an ASVR to ASVR conversion, which changes
+    the name. Standard output (-) becomes an ASVP, or with --target-name an ASVR of that name. It is written when
+    all frames are converted, so a pipe gets nothing of a conversion that fails before.
     """
-    if target.suffix.lower() not in (".asvp", ".asvr"):
-        raise click.UsageError(f"OUT: expected a name ending in .asvp or .asvr, found {target.name!r}")
-    if not _is_asvr(source) and not _is_asvr(target.name):
-        options.key(source)
-    read_key = options.key(source) if _is_asvr(source) else None
-    write_key = replace(options, resource_name=target_name).key(target.name) if _is_asvr(target.name) else None
-    opened = as_source(source, options.config)
+    if target == STANDARD:
+        standard_output()
+        with tempfile.TemporaryDirectory() as folder:
+            spool = Path(folder, "stream.asvp" if target_name is None else "stream.asvr")
+            n_frames = await _convert(file, spool, target_name, options)
+            with open(spool, "rb") as whole:
+                n_bytes = os.fstat(whole.fileno()).st_size
+                shutil.copyfileobj(whole, standard_output())
+            standard_output().flush()
+        click.echo(f"standard output: {n_frames} frames, {n_bytes:,} bytes", err=True)
+        return 0
+    path = Path(target)
+    if path.suffix.lower() not in (".asvp", ".asvr"):
+        raise click.UsageError(f"OUT: expected a name ending in .asvp or .asvr, or -, found {path.name!r}")
+    n_frames = await _convert(file, path, target_name, options)
+    click.echo(f"{path}: {n_frames} frames, {path.stat().st_size:,} bytes")
+    return 0
+
+
+async def _convert(file: Input, target: Path, target_name: str | None, options: StreamOptions) -> int:
+    """Convert to a file, whose ending says to what; the number of frames."""
+    write_key = options.key_to_write(target_name) if _is_asvr(target.name) else None
+    opened = as_source(file.source, options.config)
     try:
-        reader = await StreamReader.open(opened, key=read_key, config=options.config)
+        reader = await StreamReader.open(opened, key=options.key(file), config=options.config)
         writer = AsvpWriter(target) if write_key is None else AsvrWriter(target, key=write_key)
         with writer, _progress() as progress:
             task = progress.add_task("convert", total=len(reader.index))
@@ -421,8 +540,7 @@ async def convert(
                 progress.update(task, completed=done)
     finally:
         await opened.aclose()
-    click.echo(f"{target}: {writer.frame_count} frames, {target.stat().st_size:,} bytes")
-    return 0
+    return writer.frame_count
 
 
 @cli.command()

@@ -12,8 +12,10 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import click.testing
 import moderngl
@@ -26,6 +28,7 @@ from support import GOLDEN, ROOT, SAMPLE, SQUARE, asvp_of, block_of, golden_fram
 import alphastream_gpu
 from alphastream_gpu import AsvrKey, GLUnavailableError, _cli
 from alphastream_gpu._gl import choice, compute
+from alphastream_gpu._pipes import input_of
 
 
 def run(*arguments: object, env: dict[str, str] | None = None) -> click.testing.Result:
@@ -41,6 +44,25 @@ def test_info() -> None:
     assert done.exit_code == 0
     assert "ASVP" in done.stdout
     assert "2048 x 1024" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "fps", "shown"),
+    [
+        (0, "60", "0.000 s"),
+        (1, "60", "0.017 s"),
+        (120, "60", "2.0 s"),
+        (3598, "60", "1 min 0.0 s"),
+        (16_375, "60000/1001", "4 min 33.2 s"),
+        (216_300, "60", "1 h 0 min 5.0 s"),
+    ],
+)
+def test_a_duration_that_people_read(tmp_path: Path, n_frames: int, fps: str, shown: str) -> None:
+    path = tmp_path / "long.asvp"
+    path.write_bytes(asvp_of([block_of(SQUARE)] * n_frames))
+    line = next(line for line in run("info", path, "--fps", fps).stdout.splitlines() if "duration" in line)
+    assert line.split() == ["duration", *shown.split()]
+    assert isinstance(json.loads(run("info", path, "--json").stdout)["duration"], float)
 
 
 def test_info_as_json() -> None:
@@ -173,9 +195,56 @@ def test_convert_there_and_back(tmp_path: Path, passphrase: bytes) -> None:
     assert done.exit_code == 3
     assert done.stderr.startswith("alphastream: sizes table: does not open with this key")
     assert passphrase.hex() not in done.stderr
-    done = run("info", tmp_path / "a.asvr", "--scene-id", 7, env={"ALPHASTREAM_PASSPHRASE": ""})
+    for text, message in (("", "none is built in"), ("abc", "ALPHASTREAM_PASSPHRASE: expected 64 hex digits")):
+        done = run("info", tmp_path / "a.asvr", "--scene-id", 7, env={"ALPHASTREAM_PASSPHRASE": text})
+        assert done.exit_code == 2
+        assert done.stderr.startswith("alphastream: ")
+        assert message in done.stderr
+
+
+def test_the_first_bytes_tell_what_is_encrypted(tmp_path: Path, passphrase: bytes) -> None:
+    """Not the names."""
+    env = {"ALPHASTREAM_PASSPHRASE": passphrase.hex()}
+    assert run("convert", SAMPLE, tmp_path / "a.asvr", "--scene-id", 7, env=env).exit_code == 0
+    unnamed = (tmp_path / "a.asvr").rename(tmp_path / "a")
+    key = ["--scene-id", 7, "--resource-name", "a.asvr"]
+    assert json.loads(run("info", unnamed, "--json", *key, env=env).stdout)["container"] == "ASVR"
+    assert run("convert", unnamed, tmp_path / "b.asvp", *key, env=env).exit_code == 0
+    plain = tmp_path / "plain.asvr"
+    plain.write_bytes(SAMPLE.read_bytes())
+    for options in ([], key):
+        assert json.loads(run("info", plain, "--json", *options).stdout)["container"] == "ASVP"
+    assert run("convert", plain, tmp_path / "c.asvp").exit_code == 0
+
+
+def test_messages_name_options(tmp_path: Path, passphrase: bytes) -> None:
+    """Not parameters of Python."""
+    env = {"ALPHASTREAM_PASSPHRASE": passphrase.hex()}
+    path = tmp_path / "a.asvr"
+    assert run("convert", SAMPLE, path, "--scene-id", 7, env=env).exit_code == 0
+    done = run("info", path, "--scene-id", 8, env=env)
     assert done.exit_code == 3
-    assert "none is built in" in done.stderr
+    for part in (
+        "--scene-id 8",
+        "--stream-version 1.5.0",
+        "--resource-name a.asvr",
+        "ALPHASTREAM_PASSPHRASE (not shown)",
+    ):
+        assert part in done.stderr
+    assert "=" not in done.stderr
+    done = run("info", path)
+    assert done.exit_code == 2
+    assert done.stderr.endswith("Error: an encrypted stream needs --scene-id\n")
+    done = run("info", path.rename(tmp_path / "a"))
+    assert done.exit_code == 3
+    assert done.stderr.endswith(
+        "this is either an encrypted ASVR, which needs --scene-id, and its owner's passphrase in ALPHASTREAM_PASSPHRASE"
+        " (64 hex digits), or not an alpha stream\n"
+    )
+    done = run("info", (tmp_path / "a").rename(tmp_path / "maß.asvr"), "--scene-id", 7, env=env)
+    assert done.stderr.endswith("give the name the file was encrypted under as --resource-name\n")
+    done = run("convert", SAMPLE, tmp_path / "maß2.asvr", "--scene-id", 7, env=env)
+    assert done.stderr.endswith("give the name the file was encrypted under as --target-name\n")
 
 
 def test_convert_under_another_name(tmp_path: Path, passphrase: bytes) -> None:
@@ -211,9 +280,10 @@ def test_a_failed_conversion_leaves_nothing(tmp_path: Path) -> None:
         ),
         (["info", SAMPLE, "--fps", "1/0"], 2, "expected a rate"),
         (["info", SAMPLE, "--fps", "5000"], 2, "fps: expected 1..1000"),
-        (["info", SAMPLE, "--scene-id", "4"], 2, "--scene-id is for .asvr files"),
-        (["info", "x.asvr"], 2, "an .asvr file needs --scene-id"),
-        (["convert", SAMPLE, "x.txt"], 2, "ending in .asvp or .asvr"),
+        (["info", SAMPLE, "--resource-name", "maß"], 2, "expected ASCII"),
+        (["info", SAMPLE, "--stream-version", "é"], 2, "expected ASCII"),
+        (["convert", SAMPLE, "x.txt"], 2, "ending in .asvp or .asvr, or -"),
+        (["convert", SAMPLE, "x.asvr"], 2, "an .asvr output needs --scene-id"),
         (["info", "ftp://host/x.asvp"], 2, "scheme 'ftp'"),
         (["nonsense"], 2, "No such command"),
     ],
@@ -317,3 +387,134 @@ def test_a_picture_through_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "link.png").is_symlink()
     with Image.open(tmp_path / "mask.png") as picture:
         assert sha256(np.asarray(picture)) == golden_frames()[0]["sha256"]
+
+
+# Standard input and output.
+
+
+def piped(*arguments: object, content: bytes = b"", **variables: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "alphastream_gpu", *map(str, arguments)]
+    return subprocess.run(
+        command, input=content, capture_output=True, check=False, env={**os.environ, **variables}, timeout=120
+    )
+
+
+def blocks_of(stream: bytes) -> bytes:
+    """Header and table may be compressed in another way."""
+    return stream[16 + int.from_bytes(stream[12:16], "little") :]
+
+
+def test_standard_input(ctx: moderngl.Context, tmp_path: Path) -> None:
+    sample = SAMPLE.read_bytes()
+    done = piped("info", "-", "--json", content=sample)
+    assert json.loads(done.stdout)["source_bytes"] == len(sample)
+    done = piped("verify", "-", "--method", "triangles", content=sample)
+    assert done.returncode == 0, done.stderr
+    done = piped("convert", "-", tmp_path / "out.asvp", content=sample)
+    assert done.returncode == 0, done.stderr
+    assert blocks_of((tmp_path / "out.asvp").read_bytes()) == blocks_of(sample)
+    assert piped("info", "--", "-", content=sample).returncode == 0
+
+
+def test_standard_output(tmp_path: Path) -> None:
+    done = piped("render", "-", "--frame", 3, "--backend", "cpu", "-o", "-", content=SAMPLE.read_bytes())
+    assert done.returncode == 0
+    with Image.open(BytesIO(done.stdout)) as picture:
+        assert sha256(np.asarray(picture)) == golden_frames()[3]["sha256"]
+    assert done.stderr.startswith(b"standard output: frame 3, 2048 x 1024, ")
+    done = piped("convert", SAMPLE, "-")
+    assert blocks_of(done.stdout) == blocks_of(SAMPLE.read_bytes())
+    assert re.search(rb"^standard output: 120 frames, [\d,]+ bytes\n\Z", done.stderr, re.MULTILINE)
+
+
+def test_an_encrypted_stream_through_pipes(passphrase: bytes) -> None:
+    variables = {"ALPHASTREAM_PASSPHRASE": passphrase.hex()}
+    encrypted = piped("convert", SAMPLE, "-", "--target-name", "a.asvr", "--scene-id", 7, **variables)
+    assert encrypted.returncode == 0, encrypted.stderr
+    done = piped("convert", "-", "-", "--scene-id", 7, content=encrypted.stdout, **variables)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.endswith(b"Error: an encrypted stream on standard input needs --resource-name\n")
+    key = ["--scene-id", 7, "--resource-name", "a.asvr"]
+    done = piped("convert", "-", "-", *key, content=encrypted.stdout, **variables)
+    assert blocks_of(done.stdout) == blocks_of(SAMPLE.read_bytes())
+
+
+def test_a_pipe_gets_nothing_of_a_conversion_that_fails() -> None:
+    done = piped("convert", "-", "-", content=asvp_of([block_of(SQUARE), b"junk"]))
+    assert (done.returncode, done.stdout) == (3, b"")
+    assert b"frame 1" in done.stderr
+
+
+def test_standard_input_that_is_no_stream() -> None:
+    for content, message in ((b"", b"expected 16 bytes, found 0"), (b"x" * 99, b"not an alpha stream")):
+        done = piped("info", "-", content=content)
+        assert (done.returncode, done.stderr.count(b"\n")) == (3, 1)
+        assert message in done.stderr
+    script = f"exec {shlex.quote(sys.executable)} -m alphastream_gpu info - <"
+    for stdin, expected in (("&-", "it is closed"), ("/dev/null", "found 0")):
+        shell = ["/bin/sh", "-c", f"{script}{stdin}"]
+        ended = subprocess.run(shell, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+        assert (ended.returncode, ended.stderr.count("\n")) == (3, 1), ended.stderr
+        assert expected in ended.stderr
+
+
+def test_standard_input_is_bounded() -> None:
+    message = "at most 5 bytes, found more; save it to a file"
+    with (
+        mock.patch("sys.stdin", TextIOWrapper(BytesIO(b"123456"))),
+        pytest.raises(alphastream_gpu.TransportError, match=message),
+    ):
+        input_of("-", 5)
+    with mock.patch("sys.stdin", TextIOWrapper(BytesIO(b"12345"))):
+        assert input_of("-", 5).is_standard
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="its pipes fail otherwise")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["convert", SAMPLE, "-"],
+        ["render", SAMPLE, "--frame", 3, "-o", "-"],
+        ["doctor"],
+        ["--help"],
+        ["info", SAMPLE, "--json"],
+    ],
+)
+def test_a_reader_that_has_gone(command: list[object]) -> None:
+    """Silently: it has seen enough."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with open(theirs, "wb") as broken:
+        done = run_process(*command, *(["--backend", "cpu"] if "-o" in command else []), stdout=broken)
+    assert done.returncode == 3
+    assert "alphastream:" not in done.stderr
+    assert "Error" not in done.stderr
+    assert "standard output" not in done.stderr
+
+
+@needs_full
+@pytest.mark.parametrize("command", [["convert", SAMPLE, "-"], ["render", SAMPLE, "--frame", 3, "-o", "-"]])
+def test_bytes_to_a_full_standard_output(command: list[object]) -> None:
+    with open(FULL, "wb") as full:
+        done = run_process(*command, *(["--backend", "cpu"] if "-o" in command else []), stdout=full)
+    assert done.returncode == 3
+    assert done.stderr.endswith("alphastream: cannot write: No space left on device\n")
+
+
+def test_files_with_odd_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("-", "--odd.asvp"):
+        Path(name).write_bytes(SAMPLE.read_bytes())
+    assert run("info", "./-").exit_code == 0
+    assert run("info", "--", "--odd.asvp").exit_code == 0
+    assert run("render", "./-", "--frame", 0, "--backend", "cpu", "-o", "./-").exit_code == 0
+    with Image.open("-") as picture:
+        assert picture.size == (2048, 1024)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_named_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = run("info", tmp_path / "pipe")
+    assert done.exit_code == 3
+    assert done.stderr.endswith("so redirect the pipe to standard input, and name that: -\n")

@@ -45,7 +45,7 @@ LAYERS = [
     ["_block", "_cipher", "_config", "_container", "_strips"],
     ["_geometry"],
     ["_cache", "_raster", "_sources"],
-    ["_ahead", "_gl", "_reader"],
+    ["_ahead", "_gl", "_pipes", "_reader"],
     ["_facts", "_loop", "_metadata", "_writer"],
     ["_session"],
     ["_convert", "_doctor", "_stream"],
