@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import Any, Final
 
+import numpy as np
+
 from ._polystream import MAX_PAYLOAD_BYTES
 
 __all__ = ["MAX_NATIVE_EDGE", "Config", "option_from_text"]
@@ -32,28 +34,34 @@ def _option(default: Any, low: Any, high: Any, unit: str, doc: str, convert: Cal
 
 def _whole(value: Any) -> int:
     """An int, but never by silently cutting a fraction off or by reading a string."""
-    if isinstance(value, bool) or int(value) != value:
+    if isinstance(value, (bool, np.bool_)) or int(value) != value:
         raise ValueError("not a whole number")
     return int(value)
 
 
 def _number(value: Any) -> float:
     """A float, but never by reading a string or counting a truth."""
-    if isinstance(value, bool | str | bytes):
+    if isinstance(value, bool | np.bool_ | str | bytes):
         raise ValueError("not a number")
     return float(value)
 
 
 def _truth(value: Any) -> bool:
     """A bool, but never by taking a text such as "no" for yes."""
-    if not isinstance(value, bool):
+    if not isinstance(value, (bool, np.bool_)):
         raise ValueError("not a truth")
-    return value
+    return bool(value)
 
 
 def _fraction(value: Any) -> Fraction:
-    if isinstance(value, bool):
+    if isinstance(value, (bool, np.bool_)):
         raise ValueError("not a number")
+    if isinstance(value, np.ndarray):
+        value = value[()]  # of no dimensions, that is its number
+    if isinstance(value, np.floating):
+        value = Fraction(str(value))  # float32's 59.94, not what float64 shows of it
+    elif isinstance(value, np.integer):
+        value = int(value)
     return Fraction(value) if not isinstance(value, float) else Fraction(value).limit_denominator(1_000_000)
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ._planes import boxes_of, planes_of
 from ._polystream import decode_payload, encode_payload
 
-__all__ = ["FrameGeometry"]
+__all__ = ["FrameGeometry", "check_geometry"]
 
 
 class FrameGeometry:
@@ -192,6 +192,15 @@ class FrameGeometry:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return FrameGeometry, (self._points, self._channel_offsets)
+
+
+def check_geometry(name: str, geometry: object) -> None:
+    """Raise TypeError unless it is a FrameGeometry; for calls that are easily given an array of points."""
+    if not isinstance(geometry, FrameGeometry):
+        hint = (
+            "; FrameGeometry(points, channel_offsets) makes one of points" if isinstance(geometry, np.ndarray) else ""
+        )
+        raise TypeError(f"{name}: expected a FrameGeometry, found {type(geometry).__name__}{hint}")
 
 
 _INT32: Final = np.iinfo(np.int32)

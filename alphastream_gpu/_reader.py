@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import operator
+import re
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -32,12 +33,17 @@ from ._deflate import OverLimitError, deflated_bound
 from ._exceptions import DecodeError, FrameNotFoundError, TransportError, mapped_errors
 from ._geometry import FrameGeometry
 from ._ranges import ByteRange, FrameSpan
-from ._sources import Source
+from ._sources import MemorySource, Source
 
 __all__ = ["FIRST_READ_BYTES", "StreamReader"]
 
 FIRST_READ_BYTES = 64 * 1024
 """The first read: header and, in a usual file, the whole table (16,375 frames compress to about 30 KB)."""
+
+
+_MAX_PATH_BYTES = 4096
+_PATH = re.compile(r"^[^<>|*\"{}]*([/\\]|\.\w{1,5}$)[^<>|*\"{}]*$")
+"""A text with a separator, or that ends as a file's name; and has nothing that pages and data have."""
 
 
 class StreamReader:
@@ -99,10 +105,11 @@ class StreamReader:
         first = await _read(source, ByteRange(0, FIRST_READ_BYTES), "header")
         open_seconds = time.monotonic() - started
         stored = bytes(first[:HEADER_BYTES])
-        if stored.startswith(ASVP_MAGIC) or len(stored) < HEADER_BYTES:
+        if stored.startswith(ASVP_MAGIC):
             key = None  # an ASVR begins with these eight bytes once in 2^64 files
-        elif key is not None:
-            key = key._needed_for(stored)
+        else:
+            _refuse_path(source, first)
+            key = None if key is None or len(stored) < HEADER_BYTES else key._needed_for(stored)
         cipher = None
         if key is not None:
             cipher = await loop.run_in_executor(executor, cipher_for, key, source.name)  # scrypt takes some 50 ms
@@ -230,6 +237,21 @@ class StreamReader:
 def _inflate_table(compressed: memoryview, header: Header, config: Config) -> bytes:
     with mapped_errors("sizes table"):
         return inflate_sizes_table(compressed, header, max_frames=config.max_frames)
+
+
+def _refuse_path(source: Source, first: bytes | memoryview) -> None:
+    """Bytes are content, and a path in bytes is the content of no stream: say that it is not opened."""
+    if not isinstance(source, MemorySource) or not 0 < source.length <= _MAX_PATH_BYTES:
+        return
+    try:
+        text = bytes(first).decode()
+    except UnicodeDecodeError:
+        return
+    if text.isprintable() and _PATH.search(text):
+        raise DecodeError(
+            f"source: bytes are taken as a stream's content, and these are none, but look like a path: {text!r};"
+            " give a path or URL as str or Path"
+        )
 
 
 def _index_table(table: bytes, header: Header, source: Source) -> BlockIndex:

@@ -255,6 +255,9 @@ class AlphaStream:
 
         Args:
             seconds: media time, in seconds.
+
+        Raises:
+            ValueError: not a finite number.
         """
         return frame_at(seconds, self._fps)
 

@@ -71,6 +71,7 @@ class _Writer(ABC):
             ValueError: the format cannot hold this geometry.
             TransportError: the disk failed.
             ClosedError: the writer is closed.
+            TypeError: neither geometry nor bytes; also an array, whose bytes are no payload.
         """
         if isinstance(frame, FrameGeometry):
             payload = frame.to_payload()
@@ -79,7 +80,7 @@ class _Writer(ABC):
                     f"frame: expected a payload of at most {MAX_PAYLOAD_BYTES} bytes, found {len(payload)}"
                 )
         else:
-            payload = bytes(memoryview(frame))
+            payload = _payload_of(frame)
             FrameGeometry.from_payload(payload)
         self._append(pack_block(payload))
 
@@ -211,6 +212,16 @@ class AsvrWriter(_Writer):
 
     def _head(self, table: bytes) -> bytes:
         return self._cipher.header_and_table(asvr_header(len(table)) + table)
+
+
+def _payload_of(frame: object) -> bytes:
+    """The bytes of a payload. An array is refused: it holds points or a mask, whose bytes are none."""
+    try:
+        if not isinstance(frame, np.ndarray):
+            return bytes(memoryview(frame))  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    raise TypeError(f"frame: expected a FrameGeometry or its payload as bytes, found {type(frame).__name__}")
 
 
 def _discard(spool: IO[bytes]) -> None:

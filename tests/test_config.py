@@ -4,10 +4,15 @@ Options: their ranges, their value, and the builder that takes them one by one.
 
 from __future__ import annotations
 
+from dataclasses import fields
+from fractions import Fraction
+
+import numpy as np
 import pytest
 
 import alphastream_gpu
 from alphastream_gpu import AlphaStreamBuilder, AsvrKey, Config
+from alphastream_gpu._config import option_from_text
 
 
 @pytest.mark.parametrize(
@@ -30,6 +35,52 @@ from alphastream_gpu import AlphaStreamBuilder, AsvrKey, Config
 def test_options_outside_their_range(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Config(**options)  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    """And none of numpy's own is kept, whose sums could wrap or lose digits."""
+    config = Config(
+        native_size=np.array([512, 256]),  # type: ignore[arg-type]
+        fps=np.float32(59.94),  # type: ignore[arg-type]
+        cache_frames=np.uint8(200),  # type: ignore[arg-type]
+        prefetch_frames=np.int64(5),  # type: ignore[arg-type]
+        init_timeout=np.float32(5),  # type: ignore[arg-type]
+        http2=np.bool_(False),  # type: ignore[arg-type]
+    )
+    assert config == Config(
+        native_size=(512, 256),
+        fps=59.94,
+        cache_frames=200,
+        prefetch_frames=5,
+        init_timeout=5,
+        http2=False,  # type: ignore[arg-type]
+    )
+    assert {type(getattr(config, one.name)) for one in fields(Config)} == {tuple, Fraction, int, float, bool, str}
+    assert {type(edge) for edge in config.native_size} == {int}
+    for rate in (np.int16(60), np.float64(60), np.array(60), np.array(60.0)):
+        assert type(Config(fps=rate).fps.numerator) is int  # type: ignore[arg-type]
+        assert Config(fps=rate).fps == 60  # type: ignore[arg-type]
+    for wrong in ({"fps": np.float32("nan")}, {"fps": np.array([60, 30])}, {"cache_frames": np.bool_(True)}):
+        with pytest.raises(ValueError, match="expected"):
+            Config(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("fps", "60000/1001", Fraction(60000, 1001)),
+        ("fps", "59.94", Fraction("59.94")),
+        ("native_size", " 4096x2048\n", (4096, 2048)),
+        ("http2", "true", True),
+        ("http2", "0", False),
+        ("get_frame_timebox", "2.5", 2.5),
+        ("cache_frames", "7", 7),
+        ("processing", "both", "both"),
+    ],
+)
+def test_options_from_texts(name: str, text: str, value: object) -> None:
+    found = option_from_text(name, text)
+    assert (found, type(found)) == (value, type(value))
 
 
 def test_config_is_a_value() -> None:

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._exceptions import ClosedError, GLUnavailableError, WrongContextError
-from .._geometry import FrameGeometry
+from .._geometry import FrameGeometry, check_geometry
 from .._raster.coverage import check_size, rasterize
 from . import enums as e
 from .attach import attach, identity_of
@@ -231,7 +231,7 @@ class MaskRenderer:
             WrongContextError: called on another thread than the one that made the renderer, while its context is not
                 current, from within another of its calls, or inside a transform feedback or a counting query.
         """
-        _check_geometry(geometry)
+        check_geometry("geometry", geometry)
         layer = _checked_layer(layer)
         with _Call(self), self._method.guard:
             texture = self._own_texture() if into is None else into
@@ -267,7 +267,7 @@ class MaskRenderer:
         """
         geometries = list(geometries)  # what an iterable does meanwhile must be done before the state is ours
         for geometry in geometries:
-            _check_geometry(geometry)
+            check_geometry("geometry", geometry)
         start = operator.index(first_layer)
         with _Call(self), self._method.guard:
             target = find_target(self._gl, self._ctx, into, is_array=True, is_stored=self._method.stores)
@@ -420,7 +420,7 @@ class MaskRenderer:
 
     def _rasterized(self, geometry: FrameGeometry, size: tuple[int, int], out: Mask | None) -> Mask:
         """The CPU twin's mask, without a way through GL."""
-        _check_geometry(geometry)
+        check_geometry("geometry", geometry)
         with _Call(self):
             mask = rasterize(geometry, size, native_size=self._native_size)
             self._counts["frames"] += 1
@@ -432,7 +432,7 @@ class MaskRenderer:
 
     def _copy(self, geometry: FrameGeometry, size: tuple[int, int]) -> Slot:
         """Render a frame and begin to copy it."""
-        _check_geometry(geometry)
+        check_geometry("geometry", geometry)
         with _Call(self):
             texture = self._readable
             if texture is None or texture.size != size:
@@ -525,11 +525,6 @@ def _check_context(gl: Functions, native_size: tuple[int, int]) -> None:
             f"the driver {gl.driver} has textures of at most {limit} pixels, found a native size of"
             f" {native_size[0]} x {native_size[1]}"
         )
-
-
-def _check_geometry(geometry: object) -> None:
-    if not isinstance(geometry, FrameGeometry):
-        raise TypeError(f"geometry: expected a FrameGeometry, found {type(geometry).__name__}")
 
 
 def _checked_out(out: Mask | None, size: tuple[int, int]) -> Mask:

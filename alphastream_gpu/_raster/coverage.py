@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._config import MAX_NATIVE_EDGE
-from .._geometry import FrameGeometry
+from .._geometry import FrameGeometry, check_geometry
 from .._segments import Segments, segments_of
 from .fill import fill_words
 from .grid import Grid, grid_of
@@ -44,6 +44,7 @@ def rasterize(
     Raises:
         ValueError: a size outside its range.
     """
+    check_geometry("geometry", geometry)
     native_size = check_size("native_size", native_size)
     size = native_size if size is None else check_size("size", size)
     grid = grid_of(native_size, size)
@@ -73,6 +74,7 @@ def rasterize_packed(
     Raises:
         ValueError: a size outside its range.
     """
+    check_geometry("geometry", geometry)
     native_size = check_size("native_size", native_size)
     grid = grid_of(native_size, native_size)
     segments = segments_of(geometry)
