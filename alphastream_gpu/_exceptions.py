@@ -22,6 +22,7 @@ Anything else that escapes from this package, on any input, is a bug.
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -169,6 +170,41 @@ ERROR_MAP: tuple[tuple[type[Exception], type[AlphaStreamError]], ...] = (
     (OSError, TransportError),
     (ImportError, TransportError),  # a part of what a source needs is not installed
 )
+
+
+@contextmanager
+def contained_errors(doing: str) -> Iterator[None]:
+    """
+    Turn everything that the caller's own code raises into an error of ours, with the cause attached.
+
+    For a :class:`~alphastream_gpu.Source` and for callables, which run in the library's threads: ``SystemExit`` and
+    ``KeyboardInterrupt`` would end the event loop that all streams share, and ``CancelledError`` would look as if the
+    stream were being closed. Only a real cancellation of the current task passes.
+
+    Args:
+        doing: what was being done, for the message, as in :func:`mapped_errors`.
+    """
+    try:
+        with mapped_errors(doing):
+            yield
+    except AlphaStreamError:
+        raise
+    except GeneratorExit:
+        raise  # the coroutine is being dropped
+    except asyncio.CancelledError as exc:
+        if _is_being_cancelled():
+            raise
+        raise TransportError(f"{doing}: raised CancelledError, although nobody cancelled it") from exc
+    except BaseException as exc:
+        raise TransportError(f"{doing}: raised {type(exc).__name__}" + (f": {exc}" if str(exc) else "")) from exc
+
+
+def _is_being_cancelled() -> bool:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop runs in this thread
+        return False
+    return task is not None and task.cancelling() > 0
 
 
 @contextmanager

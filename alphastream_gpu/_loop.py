@@ -5,6 +5,9 @@ The first lease starts the thread, the last one ends it. Work is handed over by 
 wait for the loop: a caller that holds a lock would otherwise wait for a loop that waits for the lock. Nothing runs at
 import.
 
+Work runs in an empty context (`contextvars`), not in a copy of the caller's. A caller on trio would otherwise bring
+sniffio's variable, "trio", into this loop, and httpcore would await trio's calls here.
+
 anyio's portals were turned down: handing work over waits for the loop, and a portal that outlives its thread (in a
 forked child, at interpreter exit) waits for it for ever when it is collected.
 """
@@ -12,6 +15,8 @@ forked child, at interpreter exit) waits for it for ever when it is collected.
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import logging
 import os
 import sys
 import threading
@@ -25,6 +30,8 @@ from ._workers import Unjoined, join, no_thread
 __all__ = ["LoopLease"]
 
 T = TypeVar("T")
+
+_logger = logging.getLogger("alphastream_gpu")
 
 
 class _LoopThread:
@@ -52,7 +59,7 @@ class _LoopThread:
                 self.loop.set_default_executor(Unjoined())
                 self._stop = asyncio.Event()
                 started.set()
-                runner.run(self._until_stopped())
+                self._run_until_stopped()
         except OSError as exc:  # a loop takes three file descriptors
             if started.is_set():
                 raise
@@ -63,6 +70,15 @@ class _LoopThread:
             # threads by one. They have ended by then, and the loop is closed all the same.
             if not (started.is_set() and (3, 12) <= sys.version_info < (3, 12, 2)):
                 raise
+
+    def _run_until_stopped(self) -> None:
+        stopped = self.loop.create_task(self._until_stopped())
+        while not stopped.done():
+            try:
+                self.loop.run_until_complete(stopped)
+            except (SystemExit, KeyboardInterrupt):
+                # A task raised it, for which asyncio ends the loop. Only that task ends: the loop serves every stream.
+                _logger.exception("a task on the library's event loop tried to end the process")
 
     async def _until_stopped(self) -> None:
         await self._stop.wait()
@@ -111,11 +127,11 @@ class LoopLease:
 
     def submit(self, function: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         """Run a coroutine function on the loop, from any thread. Cancelling the future cancels the coroutine."""
-        return asyncio.run_coroutine_threadsafe(function(), self._loop)
+        return contextvars.Context().run(asyncio.run_coroutine_threadsafe, function(), self._loop)
 
     def call_soon(self, function: Callable[..., object], *args: object) -> None:
         """Call a function on the loop, from any thread, soon."""
-        self._loop.call_soon_threadsafe(function, *args)
+        self._loop.call_soon_threadsafe(function, *args, context=contextvars.Context())
 
     def release(self) -> None:
         """Give the claim up; may be called again. Waits for the thread to end when it was the last claim."""

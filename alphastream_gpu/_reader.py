@@ -30,7 +30,7 @@ from ._container import (
     refuse_table_past_end,
 )
 from ._deflate import OverLimitError, deflated_bound
-from ._exceptions import DecodeError, FrameNotFoundError, TransportError, mapped_errors
+from ._exceptions import DecodeError, FrameNotFoundError, TransportError, contained_errors, mapped_errors
 from ._geometry import FrameGeometry
 from ._ranges import ByteRange, FrameSpan
 from ._sources import MemorySource, Source
@@ -260,8 +260,13 @@ def _index_table(table: bytes, header: Header, source: Source) -> BlockIndex:
 
 
 async def _read(source: Source, span: ByteRange, what: str) -> bytes | memoryview:
-    with mapped_errors(f"{what}: reading {span} of {source.name!r}"):
-        return await source.read(span)
+    with contained_errors(f"{what}: reading {span} of {source.name!r}"):
+        data = await source.read(span)
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TransportError(
+                f"{what}: reading {span} of {source.name!r}: expected bytes, found {type(data).__name__}"
+            )
+        return data
 
 
 async def _read_table(source: Source, header: Header, first: bytes | memoryview, config: Config) -> bytes | memoryview:

@@ -38,7 +38,7 @@ from typing import Any, Final, NamedTuple
 
 from ._cache import GeometryCache
 from ._config import Config
-from ._exceptions import AlphaStreamError, ClosedError, NotReadyError
+from ._exceptions import AlphaStreamError, ClosedError, NotReadyError, TransportError, contained_errors
 from ._geometry import FrameGeometry
 from ._loop import LoopLease
 from ._playhead import PlayHead
@@ -258,6 +258,8 @@ class Session:
         """Why a wait ended without a frame."""
         if self.is_replaced:
             return NotReadyError("another source was loaded during the call; ask again")
+        if not self._closed:
+            return TransportError("the source cancelled the read that it was asked for; ask again")
         return ClosedError("the stream was closed during the call")
 
     async def aclose(self) -> None:
@@ -278,7 +280,8 @@ class Session:
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self.owns_source:
-            await self.reader.source.aclose()
+            with contained_errors("closing the source"):
+                await self.reader.source.aclose()
 
     async def fetch_batch(self, start: int, stop: int) -> tuple[list[FrameGeometry], AlphaStreamError | None]:
         """

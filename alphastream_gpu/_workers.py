@@ -4,6 +4,7 @@ Workers: the threads that do what takes long, and those that do what nothing can
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
@@ -13,9 +14,9 @@ from functools import partial
 from threading import Thread
 from typing import Any, Final, ParamSpec, TypeVar
 
-from ._exceptions import NotReadyError
+from ._exceptions import NotReadyError, contained_errors
 
-__all__ = ["Unjoined", "Workers", "join", "no_thread"]
+__all__ = ["Unjoined", "Workers", "in_thread", "join", "no_thread"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -91,6 +92,32 @@ class Unjoined(ThreadPoolExecutor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Nothing to wait for."""
+
+
+async def in_thread(doing: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """
+    Call a synchronous callable of the caller's in a thread, so that it cannot block the event loop.
+
+    On the library's loop this is a daemon thread of its own (:class:`Unjoined`): closing and exit do not wait for it.
+
+    Args:
+        doing: what is being done, for messages: ``"the URL callable of 'person.asvp'"``.
+        function: the callable.
+        args: its arguments.
+        kwargs: likewise.
+
+    Raises:
+        TransportError: it raised something that is no error of ours, also ``SystemExit`` or ``KeyboardInterrupt``. What
+            :func:`~alphastream_gpu._exceptions.mapped_errors` maps is mapped.
+        NotReadyError: no thread could be started.
+    """
+    call = partial(_contained, doing, partial(function, *args, **kwargs))
+    return await asyncio.get_running_loop().run_in_executor(None, call)
+
+
+def _contained(doing: str, function: Callable[[], T]) -> T:
+    with contained_errors(doing):
+        return function()
 
 
 def _note(started: list[Thread]) -> None:

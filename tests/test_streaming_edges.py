@@ -285,7 +285,7 @@ def test_a_fetch_that_breaks_ends_the_waits_for_its_frames(monkeypatch: pytest.M
         with monkeypatch.context() as patch, pytest.raises(ArithmeticError, match="a fault"):
             patch.setattr(session_module, "_decode_each", fail)
             asyncio.run(stream.frame(3))
-        for cause, expected in ((MemoryError("none left"), MemoryError), (asyncio.CancelledError(), ClosedError)):
+        for cause, expected in ((MemoryError("none left"), MemoryError), (asyncio.CancelledError(), TransportError)):
             entries = [session_module._Pending(), session_module._Pending()]
             session._pending.update({3: entries[0], 4: entries[1]})
             session._withdraw(3, entries, cause)
