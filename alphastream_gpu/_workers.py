@@ -10,13 +10,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
+from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Final, ParamSpec, TypeVar
 
 from ._exceptions import NotReadyError, contained_errors
 
-__all__ = ["Unjoined", "Workers", "in_thread", "join", "no_thread"]
+__all__ = ["Serial", "Unjoined", "Workers", "in_thread", "join", "no_thread"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -92,6 +94,84 @@ class Unjoined(ThreadPoolExecutor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Nothing to wait for."""
+
+
+class Serial:
+    """
+    A daemon thread that makes one call after another, for who awaits the results on an event loop.
+
+    For calls that usually take microseconds, but may hang in the system. The thread starts with the first call, and
+    ends with :meth:`end` or with this object. A forked child, which has no thread of its parent's, starts another.
+
+    Args:
+        name: the thread's.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._queue: SimpleQueue[_Call | None] = SimpleQueue()
+        self._thread: Thread | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a thread."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def call(self, function: Callable[[], T]) -> asyncio.Future[T]:
+        """
+        Make a call, after those before it. On an event loop, and always on the same one.
+
+        Raises:
+            NotReadyError: no thread could be started.
+        """
+        if not self.is_running:
+            self._start()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._queue.put((loop, future, function))
+        return future
+
+    def end(self) -> None:
+        """End the thread after the calls so far. Does not wait."""
+        self._queue.put(None)
+
+    __del__ = end  # the queue's put may be interrupted by the collector, and called by it
+
+    def _start(self) -> None:
+        self._queue = SimpleQueue()
+        # A function and the queue: the thread must not keep this object.
+        thread = Thread(target=_serve, args=(self._queue,), name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as exc:
+            raise no_thread(exc) from exc
+        self._thread = thread
+
+
+_Call = tuple[asyncio.AbstractEventLoop, asyncio.Future[Any], Callable[[], Any]]
+
+
+def _serve(queue: SimpleQueue[_Call | None]) -> None:
+    while (call := queue.get()) is not None:
+        loop, future, function = call
+        result, error = None, None
+        if not future.cancelled():
+            try:
+                result = function()
+            except BaseException as exc:
+                error = exc
+        with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
+            loop.call_soon_threadsafe(_settle, future, result, error)
+        del call, future, function, result, error  # else they would live until the next call
+
+
+def _settle(future: asyncio.Future[T], result: T, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
 
 
 async def in_thread(doing: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -5,6 +5,7 @@ A caller's own code in the library's threads: whatever it raises fails that call
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -18,11 +19,13 @@ from alphastream_gpu import (
     ByteRange,
     Config,
     ErrorCode,
+    FileSource,
     FrameTimeoutError,
     MemorySource,
     TransportError,
 )
 from alphastream_gpu._loop import LoopLease
+from alphastream_gpu._sources import _file
 from alphastream_gpu._workers import in_thread
 
 SLOWLY = Config(prefetch_frames=0, get_frame_timebox=1000)
@@ -177,6 +180,72 @@ def test_a_callable_that_blocks_keeps_nobody_waiting(other: AlphaStream) -> None
     finally:
         done.set()
         lease.release()
+
+
+class HangingDisk:
+    """A file server that is gone: asking for a file's state does not return until the test says so."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_gone = False
+        self.is_back = threading.Event()
+        real = os.fstat
+
+        def fstat(descriptor: int) -> os.stat_result:
+            if self.is_gone:
+                self.is_back.wait(60)
+            return real(descriptor)
+
+        monkeypatch.setattr(_file.os, "fstat", fstat)
+
+
+def test_a_disk_that_hangs_keeps_nobody_waiting(other: AlphaStream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_file, "_CLOSE_SECONDS", 0.05)
+    disk = HangingDisk(monkeypatch)
+    stream = alphastream_gpu.open(SAMPLE, config=Config(prefetch_frames=0))
+    source = stream._session.reader.source  # type: ignore[union-attr]
+    assert isinstance(source, FileSource)
+    opened = source._opened
+    assert opened is not None
+    disk.is_gone = True
+    try:
+        assert stream.get_geometry(100) is None
+        assert code_of(stream) is ErrorCode.TIMEOUT
+        assert other.get_geometry(100) is not None
+        stream.close()  # does not wait for the disk
+        assert not opened._file.closed
+    finally:
+        disk.is_back.set()
+    wait_until(lambda: opened._file.closed)
+    wait_until(lambda: not source._thread.is_running)
+
+
+def test_a_files_thread_ends_with_its_source() -> None:
+    def n_threads() -> int:
+        return sum(thread.name == "alphastream-file" for thread in threading.enumerate())
+
+    source: FileSource | None = FileSource(SAMPLE)
+    assert source is not None
+    assert n_threads() == 0  # none before the first read
+    first = asyncio.run(source.read(ByteRange(0, 16)))
+    assert first == SAMPLE.read_bytes()[:16]
+    assert n_threads() == 1
+    source._close()
+    source = None
+    wait_until(lambda: n_threads() == 0)
+
+
+def test_a_files_reads_go_on_after_one_that_was_given_up() -> None:
+    async def read() -> bytes:
+        source = FileSource(SAMPLE)
+        given_up = asyncio.ensure_future(source.read(ByteRange(0, 4)))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        try:
+            return await source.read(ByteRange(0, 4))
+        finally:
+            await source.aclose()
+
+    assert asyncio.run(read()) == b"ASVP"
 
 
 def test_the_librarys_work_runs_in_a_context_of_its_own() -> None:

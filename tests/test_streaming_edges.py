@@ -473,17 +473,16 @@ def test_a_file_that_gives_less_than_it_said(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("alphastream_gpu._sources._file._map", lambda file, length: None)
     (tmp_path / "x.asvp").write_bytes(FILE)
     source = FileSource(tmp_path / "x.asvp")
-    file = source._file
-    assert file is not None
+    assert source._opened is not None
+    file = source._opened._file
 
     class Short:
         fileno, seek, close = file.fileno, file.seek, file.close
 
         def read(self, n_bytes: int) -> bytes:
-            assert file is not None
             return file.read(n_bytes)[:-1]
 
-    source._file = Short()  # type: ignore[assignment]
+    source._opened._file = Short()  # type: ignore[assignment]
     with pytest.raises(TransportError, match="expected 7 bytes at 5, found 6"):
         asyncio.run(source.read(ByteRange(5, 12)))
     asyncio.run(source.aclose())

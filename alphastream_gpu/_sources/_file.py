@@ -11,21 +11,29 @@ truncates files under a running player should replace them by rename instead, wh
 
 from __future__ import annotations
 
+import asyncio
 import mmap
 import os
 import stat
-from typing import BinaryIO
+from functools import partial
+from typing import BinaryIO, Final
 
 from .._exceptions import ClosedError, TransportError, mapped_errors
 from .._ranges import ByteRange
+from .._workers import Serial
 from ._base import Source, check_range, resource_name_of
 
 __all__ = ["FileSource"]
+
+_CLOSE_SECONDS: Final = 2.0
+"""How long closing waits for a read that hangs in the system."""
 
 
 class FileSource(Source):
     """
     A regular file.
+
+    Its reads are made in a thread of the source's own: a disk or a file server that hangs keeps nobody else waiting.
 
     Args:
         path: the file. Opened at once, read-only.
@@ -40,19 +48,9 @@ class FileSource(Source):
         check_range("buffer_bytes", buffer_bytes, 4096, 64 * 1024 * 1024)
         self._path = os.fspath(path)
         self._name = resource_name_of(self._path)
-        with mapped_errors(f"opening {self._path!r}"):
-            # Checked before opening: to open a pipe would wait for its writer.
-            _refuse_irregular(os.stat(self._path).st_mode, self._path)
-            self._file: BinaryIO | None = open(self._path, "rb", buffering=buffer_bytes)  # noqa: SIM115
-        try:
-            with mapped_errors(f"opening {self._path!r}"):
-                status = os.fstat(self._file.fileno())
-                _refuse_irregular(status.st_mode, self._path)
-            self._length = status.st_size
-            self._map = _map(self._file, self._length)
-        except BaseException:
-            self._file.close()
-            raise
+        self._opened: _OpenFile | None = _OpenFile(self._path, buffer_bytes)
+        self._length = self._opened.length
+        self._thread = Serial("alphastream-file")
 
     @property
     def name(self) -> str:
@@ -65,43 +63,78 @@ class FileSource(Source):
     @property
     def is_mapped(self) -> bool:
         """Whether reads come from a mapping; False for empty files and file systems without mmap."""
-        return self._map is not None
+        return self._opened is not None and self._opened.map is not None
 
     async def read(self, span: ByteRange) -> bytes:
-        file = self._file
-        if file is None:
+        opened = self._opened
+        if opened is None:
             raise ClosedError(f"{self._name!r}: the file was closed before {span} could be read")
+        return await self._thread.call(partial(opened.read, span))
+
+    async def aclose(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is None:
+            return
+        if not self._thread.is_running:
+            opened.close()
+            return
+        # After the read that the thread may be at, which would touch a mapping that is gone. If that read hangs, the
+        # thread closes the file when the system lets go of it.
+        closing = self._thread.call(opened.close)
+        self._thread.end()
+        await asyncio.wait({closing}, timeout=_CLOSE_SECONDS)
+
+    def _close(self) -> None:
+        """:meth:`aclose` for who has no event loop, and has not read."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._opened is None else "mapped" if self.is_mapped else "buffered"
+        return f"<FileSource {self._path!r} {self._length} bytes {state}>"
+
+
+class _OpenFile:
+    """The file itself; one thread at a time."""
+
+    def __init__(self, path: str, buffer_bytes: int) -> None:
+        self._path = path
+        with mapped_errors(f"opening {path!r}"):
+            # Checked before opening: to open a pipe would wait for its writer.
+            _refuse_irregular(os.stat(path).st_mode, path)
+            self._file: BinaryIO = open(path, "rb", buffering=buffer_bytes)  # noqa: SIM115
+        try:
+            with mapped_errors(f"opening {path!r}"):
+                status = os.fstat(self._file.fileno())
+                _refuse_irregular(status.st_mode, path)
+            self.length = status.st_size
+            self.map = _map(self._file, self.length)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def read(self, span: ByteRange) -> bytes:
         with mapped_errors(f"reading {span} of {self._path!r}"):
-            length = os.fstat(file.fileno()).st_size
-            if length < self._length:
+            length = os.fstat(self._file.fileno()).st_size
+            if length < self.length:
                 raise TransportError(
-                    f"{self._path!r}: shrank from {self._length} to {length} bytes while open; replace files by rename"
+                    f"{self._path!r}: shrank from {self.length} to {length} bytes while open; replace files by rename"
                 )
-            if self._map is not None:
-                return self._map[span.start : span.stop]
-            # Reads of one event loop never overlap between seek and read: neither awaits.
-            file.seek(span.start)
-            data = file.read(len(span))
-        expected = max(0, min(span.stop, self._length) - span.start)
+            if self.map is not None:
+                return self.map[span.start : span.stop]
+            self._file.seek(span.start)
+            data = self._file.read(len(span))
+        expected = max(0, min(span.stop, self.length) - span.start)
         if len(data) < expected:
             raise TransportError(f"{self._path!r}: expected {expected} bytes at {span.start}, found {len(data)}")
         return data
 
-    async def aclose(self) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        """:meth:`aclose` for who has no event loop."""
-        file, self._file = self._file, None
-        mapping, self._map = self._map, None
+    def close(self) -> None:
+        mapping, self.map = self.map, None
         if mapping is not None:
             mapping.close()
-        if file is not None:
-            file.close()
-
-    def __repr__(self) -> str:
-        state = "closed" if self._file is None else "mapped" if self.is_mapped else "buffered"
-        return f"<FileSource {self._path!r} {self._length} bytes {state}>"
+        self._file.close()
 
 
 def _refuse_irregular(mode: int, path: str) -> None:
