@@ -114,6 +114,7 @@ class MadeAhead(Generic[Variant, Product]):
             self._variant = None
             self._made.clear()
             self._wanted = []
+            self._geometry_of = lambda index: None  # the last one keeps a source alive
 
     def _hire(self) -> None:
         """Send a worker if there is work for one more; the lock is held."""

@@ -11,11 +11,11 @@ from __future__ import annotations
 import operator
 import os
 import struct
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from ._calls import SafeLock
 from ._exceptions import DecodeError, KeyMismatchError, PassphraseError
 
 __all__ = [
@@ -102,7 +102,7 @@ class AsvrKey:
         self._version = version
         self._resource_name = resource_name
         self._keys: dict[str, bytes] = {}
-        self._lock = threading.Lock()
+        self._lock = SafeLock()
         self._words = _PYTHON
 
     @property

@@ -41,10 +41,11 @@ Rejected:
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable
 from typing import Final
+
+from ._calls import SafeLock
 
 __all__ = ["PlaybackClock"]
 
@@ -94,7 +95,7 @@ class PlaybackClock:
 
     def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
-        self._lock = threading.Lock()
+        self._lock = SafeLock()
         self._rate = 1.0
         self._is_paused = True
         self._is_stalled = False

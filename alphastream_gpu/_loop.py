@@ -24,6 +24,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from ._calls import stay_inside
 from ._exceptions import TransportError
 from ._workers import Unjoined, join, no_thread
 
@@ -53,6 +54,7 @@ class _LoopThread:
             raise TransportError(f"no event loop for reading: {self._error}") from self._error
 
     def _run(self, started: threading.Event) -> None:
+        stay_inside()
         try:
             with asyncio.Runner() as runner:  # which cancels what is left when it ends
                 self.loop = runner.get_loop()
@@ -83,10 +85,10 @@ class _LoopThread:
     async def _until_stopped(self) -> None:
         await self._stop.wait()
 
-    def stop(self) -> None:
-        """End the loop and wait for the thread."""
+    def stop(self, deadline: float | None) -> None:
+        """End the loop and wait for the thread, until a deadline by `time.monotonic` if there is one."""
         self.loop.call_soon_threadsafe(self._stop.set)
-        join([self._thread])
+        join([self._thread], deadline)
 
 
 class _Shared:
@@ -99,11 +101,15 @@ class _Shared:
 
 
 _shared = _Shared()
+_parents: list[_Shared] = []
+"""In a forked child, what was its parent's. Kept: an event loop that is collected would unregister its file descriptors
+with the system, also for the parent."""
 
 
 def _forget_after_fork() -> None:
     """The thread does not exist in a forked child; its first stream there starts another."""
     global _shared  # noqa: PLW0603 - one per process is the point
+    _parents.append(_shared)
     _shared = _Shared()
 
 
@@ -133,8 +139,13 @@ class LoopLease:
         """Call a function on the loop, from any thread, soon."""
         self._loop.call_soon_threadsafe(function, *args, context=contextvars.Context())
 
-    def release(self) -> None:
-        """Give the claim up; may be called again. Waits for the thread to end when it was the last claim."""
+    def release(self, deadline: float | None = None) -> None:
+        """
+        Give the claim up; may be called again. Waits for the thread to end when it was the last claim.
+
+        Args:
+            deadline: by `time.monotonic`, when to give up waiting.
+        """
         thread = None
         with self._shared.lock:
             if not self._is_released:
@@ -143,4 +154,4 @@ class LoopLease:
                 if self._shared.n_leases == 0:
                     thread, self._shared.thread = self._shared.thread, None
         if thread is not None:
-            thread.stop()
+            thread.stop(deadline)

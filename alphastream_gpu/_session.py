@@ -30,10 +30,10 @@ as one of the other.
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any, Final, NamedTuple
 
 from ._cache import GeometryCache
@@ -117,7 +117,7 @@ class Session:
         loop: the library's loop; owned by the stream.
         pool: where frames are decoded; owned by the stream.
         counters: the stream's counters, guarded by `lock`.
-        lock: the stream's; guards everything here that callers and the loop share.
+        lock: the stream's, re-entrant; guards everything here that callers and the loop share.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Session:
         loop: LoopLease,
         pool: ThreadPoolExecutor,
         counters: dict[str, int],
-        lock: threading.Lock,
+        lock: AbstractContextManager[object],
     ) -> None:
         self.reader = reader
         self.n_frames = len(reader.index)

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._ahead import MadeAhead
+from ._calls import entered, marked, may_not_wait
 from ._cipher import AsvrKey
 from ._config import Config
 from ._exceptions import (
@@ -33,7 +34,7 @@ from ._exceptions import (
     NotReadyError,
     mapped_errors,
 )
-from ._exit import close_at_exit, forget
+from ._exit import close_at_exit, forget, in_background
 from ._geometry import FrameGeometry
 from ._loop import LoopLease
 from ._metadata import Metadata, describe
@@ -83,9 +84,10 @@ class AlphaStream:
 
     def __init__(self, *, config: Config | None = None) -> None:
         self._closed = True  # until all is there, so that __del__ leaves half a stream alone
+        self._is_closing = self._is_parents = False
         self._config = config or Config()
         self._fps = self._config.fps
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may ask for stats() while its thread holds it
         self._session: Session | None = None
         self._metadata: Metadata | None = None
         self._last_error: LastError | None = None
@@ -94,6 +96,12 @@ class AlphaStream:
         self._counters = new_counters()
         self._pending: set[Future[Any]] = set()
         self._closers: set[asyncio.Future[None]] = set()
+        self._loading: set[asyncio.Task[Any]] = set()
+        """Of :meth:`load_source`, on the loop; closing waits until each has closed its source."""
+        with entered("AlphaStream"):
+            self._start()
+
+    def _start(self) -> None:
         self._loop = LoopLease()
         self._pool = Workers(self._config.decode_workers, "alphastream-decode")
         n_workers, n_ahead = self._config.raster_workers, self._config.ready_frames
@@ -190,14 +198,15 @@ class AlphaStream:
         """
         deadline = time.monotonic() + self._config.get_frame_timebox / 1000
         try:
-            session, geometry = self._get(index, deadline)
-            strip = self._strips.get(index, (session, "cover"))
-            with nullcontext() if strip is not None else self._others_wait():
-                self._make_ahead(session, index, None)
-                if strip is None:
-                    make = partial(_make_strip_of, index, geometry, (session, "cover"))
-                    strip = self._in_time(index, (session, index, "cover"), geometry, deadline, 0, make)
-                    self._strips.keep(index, (session, "cover"), strip)
+            with entered("get_triangle_strip_vertices"):
+                session, geometry = self._get(index, deadline)
+                strip = self._strips.get(index, (session, "cover"))
+                with nullcontext() if strip is not None else self._others_wait():
+                    self._make_ahead(session, index, None)
+                    if strip is None:
+                        make = partial(_make_strip_of, index, geometry, (session, "cover"))
+                        strip = self._in_time(index, (session, index, "cover"), geometry, deadline, 0, make)
+                        self._strips.keep(index, (session, "cover"), strip)
         except ClosedError:
             raise
         except AlphaStreamError as exc:
@@ -215,8 +224,15 @@ class AlphaStream:
         self._last_error = None
 
     def stats(self) -> Stats:
-        """A consistent snapshot of the counters."""
-        with self._lock:
+        """
+        A consistent snapshot of the counters. From a signal handler, it may be taken in the middle of a call.
+
+        Raises:
+            ClosedError: in a forked child, of a stream of the parent's.
+        """
+        with marked(), self._lock:
+            if self._is_parents:
+                raise self._refusal()
             counts = dict(self._counters)
             session = self._session
             if session is not None:
@@ -277,7 +293,7 @@ class AlphaStream:
             ClosedError: the stream was closed, also while waiting.
         """
         index = int(operator.index(index))
-        with self._lock:
+        with marked(), self._lock:
             session = self._open_session()
             session.reader.check(index)
             geometry = session.cached(index)
@@ -290,7 +306,7 @@ class AlphaStream:
         try:
             return await asyncio.wrap_future(waiter)
         finally:
-            with self._lock:
+            with marked(), self._lock:
                 session.leave(index, pending, keep=False)
 
     async def frames(self, start: int = 0, stop: int | None = None) -> AsyncIterator[FrameGeometry]:
@@ -304,7 +320,7 @@ class AlphaStream:
             start: first frame.
             stop: one past the last frame; the stream's end when omitted.
         """
-        with self._lock:
+        with marked(), self._lock:
             session = self._open_session()
         stop = session.n_frames if stop is None else stop
         if start < stop:
@@ -333,11 +349,12 @@ class AlphaStream:
 
         Args and errors as of :func:`open`.
         """
-        future = self._submit(lambda: self._load(source, key, strict))
-        try:
-            future.result()
-        except CancelledError:
-            raise ClosedError("the stream was closed while it was opening a source") from None
+        with entered("load_source"):
+            future = self._submit(lambda: self._load(source, key, strict))
+            try:
+                future.result()
+            except CancelledError:
+                raise ClosedError("the stream was closed while it was opening a source") from None
 
     async def aload_source(self, source: SourceLike, *, key: AsvrKey | None = None, strict: bool = True) -> None:
         """:meth:`load_source` without blocking the caller's event loop. Args and errors as of :func:`open`."""
@@ -346,16 +363,35 @@ class AlphaStream:
     def close(self) -> None:
         """
         Close the stream and its source; calls that wait end with ClosedError. May be called again.
+
+        Returns when all is closed. A signal handler, a finalizer, a :class:`Source` or a URL callable would wait for
+        what it interrupted: called by one of these, it returns at once, and another thread closes the stream.
+
+        Raises:
+            TransportError: the source could not be closed properly; it and the stream are closed all the same.
+            NotReadyError: the system has no thread for that other one; the stream is closed at exit.
         """
-        closing = self._begin_close()
-        if closing is not None:
-            self._end_close(closing)
+        if may_not_wait():
+            self._hand_over()
+            return
+        with marked():
+            closing = self._begin_close()
+            if closing is not None:
+                self._end_close(closing)
 
     async def aclose(self) -> None:
-        """:meth:`close` without blocking the caller's event loop. Cancelled, it goes on in the background."""
-        closing = self._begin_close()
+        """
+        :meth:`close` without blocking the caller's event loop. Cancelled, it goes on in the background.
+
+        Errors as of :meth:`close`.
+        """
+        if may_not_wait():
+            self._hand_over()
+            return
+        with marked():
+            closing = self._begin_close()
         if closing is not None:
-            await asyncio.shield(asyncio.to_thread(self._end_close, closing))
+            await asyncio.shield(asyncio.to_thread(self._wait_for_close, closing))
 
     def __enter__(self) -> AlphaStream:
         return self
@@ -374,17 +410,25 @@ class AlphaStream:
         await self.aclose()
 
     def _disown(self) -> None:
-        """Leave the stream alone, in a forked child: its threads are the parent's."""
-        self._closed = True
+        """Leave the stream alone, in a forked child: its threads are the parent's, and so may be who holds the lock."""
+        self._closed = self._is_closing = self._is_parents = True
+        self._lock = threading.RLock()
 
     def __del__(self) -> None:
         if getattr(self, "_closed", True):
             return
         warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
-        # Not here: this may be the loop's own thread, which close() would wait for.
-        threading.Thread(target=self.close, name="alphastream-leftover").start()
+        self._hand_over()  # this may be the loop's own thread, which close() would wait for
+
+    def __reduce__(self) -> str:
+        raise TypeError(
+            "an AlphaStream cannot be pickled or copied: it has threads and an open source; give the other process the"
+            " path or URL, and open it there"
+        )
 
     def __repr__(self) -> str:
+        if self._is_parents:
+            return "<AlphaStream of the parent process>"
         if self._closed:
             return "<AlphaStream closed>"
         if self._metadata is None:
@@ -396,15 +440,16 @@ class AlphaStream:
         that of another's call."""
         deadline = time.monotonic() + self._config.get_frame_timebox / 1000
         try:
-            session, geometry = self._get(index, deadline)
-            # The session is part of what is kept: a mask of another source must never be found under this index.
-            mask = self._masks.get(index, (session, size))
-            with nullcontext() if mask is not None else self._others_wait():
-                self._make_ahead(session, index, size)
-                if mask is None:
-                    make = partial(_make_mask, self._config.native_size, geometry, (session, size))
-                    mask = self._in_time(index, (session, index, size), geometry, deadline, size[0] * size[1], make)
-                    self._masks.keep(index, (session, size), mask)
+            with entered("get_frame"):
+                session, geometry = self._get(index, deadline)
+                # The session is part of what is kept: a mask of another source must never be found under this index.
+                mask = self._masks.get(index, (session, size))
+                with nullcontext() if mask is not None else self._others_wait():
+                    self._make_ahead(session, index, size)
+                    if mask is None:
+                        make = partial(_make_mask, self._config.native_size, geometry, (session, size))
+                        mask = self._in_time(index, (session, index, size), geometry, deadline, size[0] * size[1], make)
+                        self._masks.keep(index, (session, size), mask)
         except ClosedError:
             raise
         except AlphaStreamError as exc:
@@ -415,9 +460,9 @@ class AlphaStream:
 
     def _prepare_for_renderers(self) -> None:
         """Called by MaskRenderer.for_stream."""
-        with self._lock:
+        with marked(), self._lock:
             if self._closed:
-                raise ClosedError("the stream is closed")
+                raise self._refusal()
             self._has_renderers = True
             if self._session is not None:
                 self._session.reader.prepares_planes = True
@@ -425,14 +470,15 @@ class AlphaStream:
     def _geometry(self, index: int) -> FrameGeometry:
         """:meth:`get_geometry`, likewise."""
         try:
-            session, geometry = self._get(index, time.monotonic() + self._config.get_frame_timebox / 1000)
+            with entered("get_geometry"):
+                session, geometry = self._get(index, time.monotonic() + self._config.get_frame_timebox / 1000)
+                session.reader.prepares_planes = True  # whoever asks for geometry is likely to render it
+                self._make_ahead(session, index, None)
         except ClosedError:
             raise
         except AlphaStreamError as exc:
             self._fail(exc, index)
             raise
-        session.reader.prepares_planes = True  # whoever asks for geometry is likely to render it
-        self._make_ahead(session, index, None)
         self._last_error = None
         return geometry
 
@@ -538,7 +584,7 @@ class AlphaStream:
         dropped = []
         with self._lock:
             if self._closed:
-                raise ClosedError("the stream is closed")
+                raise self._refusal()
             work: Future[T] | None = self._slow.get(key)
             is_new = work is None
             if work is None:
@@ -554,20 +600,25 @@ class AlphaStream:
         return work
 
     def _forget_made(self) -> None:
+        """What was made, and is being made, of a source that is gone; it would keep that source alive."""
         self._masks.forget()
         self._strips.forget()
+        with self._lock:
+            slow, self._slow = self._slow, OrderedDict()
+        for work in slow.values():
+            work.cancel()
 
     def _fail(self, error: AlphaStreamError, index: int) -> None:
-        with self._lock:
+        with marked(), self._lock:
             self._counters["timeouts" if isinstance(error, _TimeBoxEndedError) else "failed"] += 1
             self._last_error = LastError(ErrorCode(error.code), str(error), index)
 
     def _begin_close(self) -> Future[None] | None:
         """Refuse new calls, end the waiting ones, begin to close the source; None when somebody else already closes."""
         with self._lock:
-            if self._closed:
+            if self._is_closing:
                 return None
-            self._closed = True
+            self._is_closing = self._closed = True
             if self._session is not None:
                 self._session.close()
             pending = list(self._pending)
@@ -580,25 +631,54 @@ class AlphaStream:
             session, self._session = self._session, None
             if session is not None:
                 _add_session(self._counters, session)
-        if session is not None:
-            await session.aclose()
-        await asyncio.gather(*self._closers, return_exceptions=True)
-
-    def _end_close(self, closing: Future[None]) -> None:
-        """Wait until all is closed and the stream's threads have ended. Never on the loop's own thread."""
         try:
-            closing.result()
+            if session is not None:
+                await session.aclose()
+        finally:
+            for task in self._loading:
+                if not task.cancelling():  # a second cancellation would interrupt the clean-up after the first
+                    task.cancel()
+            await asyncio.gather(*self._closers, *self._loading, return_exceptions=True)
+
+    def _end_close(self, closing: Future[None], deadline: float | None = None) -> None:
+        """
+        Wait until all is closed and the stream's threads have ended. Never on a thread of the library's.
+
+        Args:
+            closing: what :meth:`_begin_close` gave.
+            deadline: by `time.monotonic`, when to give up waiting.
+        """
+        try:
+            closing.result(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            if closing.done():
+                raise
         finally:
             self._forget_made()
-            self._raster_pool.shutdown(wait=True, cancel_futures=True)
-            self._asked_pool.shutdown(wait=True, cancel_futures=True)
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._loop.release()
+            for pool in (self._raster_pool, self._asked_pool, self._pool):
+                pool.shutdown(wait=False, cancel_futures=True)
+                pool.join(deadline)
+            self._loop.release(deadline)
             forget(self)
+
+    def _wait_for_close(self, closing: Future[None]) -> None:
+        with marked():
+            self._end_close(closing)
+
+    def _hand_over(self) -> None:
+        """Close in a thread of its own. Takes no lock: the call that was interrupted may hold any."""
+        if not self._closed:
+            self._closed = True
+            in_background(self.close)
+
+    def _refusal(self) -> ClosedError:
+        if self._is_parents:
+            return ClosedError("the stream was opened before a fork; open it again in the child")
+        return ClosedError("the stream is closed")
 
     def _open_session(self) -> Session:
         if self._closed:
-            raise ClosedError("the stream is closed")
+            raise self._refusal()
         if self._session is None:
             raise NotReadyError("nothing is loaded: open a source first")
         return self._session
@@ -610,9 +690,9 @@ class AlphaStream:
 
     def _submit(self, function: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         """Run on the library's loop, known to :meth:`close`."""
-        with self._lock:
+        with marked(), self._lock:
             if self._closed:
-                raise ClosedError("the stream is closed")
+                raise self._refusal()
             future = self._loop.submit(function)
             self._pending.add(future)
         future.add_done_callback(self._forget)
@@ -634,6 +714,10 @@ class AlphaStream:
             raise
 
     async def _load(self, source: SourceLike, key: AsvrKey | None, strict: bool) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._loading.add(task)
+        task.add_done_callback(self._loading.discard)
         config = self._config
         opened: Source | None = None
         try:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -16,6 +17,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Final, ParamSpec, TypeVar
 
+from ._calls import stay_inside
 from ._exceptions import NotReadyError, contained_errors
 
 __all__ = ["Serial", "Unjoined", "Workers", "in_thread", "join", "no_thread"]
@@ -61,9 +63,13 @@ class Workers(ThreadPoolExecutor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """As of every executor; whoever waits, waits as :func:`join` does."""
         self._is_shut = True
-        super().shutdown(wait, cancel_futures=cancel_futures)
+        super().shutdown(wait=False, cancel_futures=cancel_futures)
         if wait:
-            join(self._started)
+            self.join()
+
+    def join(self, deadline: float | None = None) -> None:
+        """Wait for the threads of a pool that was shut down, as :func:`join` does."""
+        join({*self._threads, *self._started}, deadline)
 
 
 class Unjoined(ThreadPoolExecutor):
@@ -152,6 +158,7 @@ _Call = tuple[asyncio.AbstractEventLoop, asyncio.Future[Any], Callable[[], Any]]
 
 
 def _serve(queue: SimpleQueue[_Call | None]) -> None:
+    stay_inside()
     while (call := queue.get()) is not None:
         loop, future, function = call
         result, error = None, None
@@ -201,6 +208,7 @@ def _contained(doing: str, function: Callable[[], T]) -> T:
 
 
 def _note(started: list[Thread]) -> None:
+    stay_inside()
     started.append(threading.current_thread())
 
 
@@ -221,8 +229,10 @@ def join(threads: Iterable[Thread], deadline: float | None = None) -> None:
 
     ``Thread.join`` returns when Python has done with a thread. Libraries have not: when the thread's own data is freed,
     OpenSSL frees what it keeps for it, and so does its exit handler. Where a process ended in that very moment, both
-    freed the same, and it aborted ("corrupted size vs. prev_size in fastbins"). Only Linux tells when a thread is gone;
-    elsewhere this is ``Thread.join``.
+    freed the same, and it aborted ("corrupted size vs. prev_size in fastbins"). From Python 3.13 on, ``Thread.join``
+    waits for the system's thread. Before, only Linux tells when a thread is gone; elsewhere this is ``Thread.join``.
+
+    Under gevent, what Python takes for threads are parts of one thread of the system, which goes on.
 
     Args:
         threads: of Python's, started, and not the one that asks.
@@ -232,7 +242,12 @@ def join(threads: Iterable[Thread], deadline: float | None = None) -> None:
     for thread in threads:
         thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
     end = time.monotonic() + _END_SECONDS if deadline is None else deadline
+    if sys.version_info >= (3, 13):
+        return
+    own = threading.get_native_id()
     for thread in threads:
+        if thread.native_id == own:
+            continue
         while os.path.exists(f"/proc/self/task/{thread.native_id}") and time.monotonic() < end:
             time.sleep(0.0001)
 

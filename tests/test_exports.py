@@ -40,9 +40,10 @@ def test_modules_declare_what_they_export() -> None:
 
 
 LAYERS = [
-    ["_aligned", "_clock", "_exceptions", "_exit", "_extras", "_playhead", "_segments", "_timebase", "_whole_file"],
-    ["_crossings", "_deflate", "_planes", "_polystream", "_ranges", "_stats", "_workers"],
-    ["_block", "_cipher", "_config", "_container", "_strips"],
+    ["_aligned", "_exceptions", "_extras", "_playhead", "_segments", "_timebase", "_whole_file"],
+    ["_calls"],
+    ["_clock", "_crossings", "_deflate", "_planes", "_polystream", "_ranges", "_stats", "_workers"],
+    ["_block", "_cipher", "_config", "_container", "_exit", "_strips"],
     ["_geometry"],
     ["_cache", "_raster", "_sources"],
     ["_ahead", "_gl", "_pipes", "_reader"],

@@ -521,7 +521,14 @@ class _Open:
 
     said = ""
 
-    def close(self) -> None:
+    def _begin_close(self) -> Future[None]:
+        self.said += "closing, "
+        closing: Future[None] = Future()
+        closing.set_result(None)
+        return closing
+
+    def _end_close(self, closing: Future[None], deadline: float | None = None) -> None:
+        assert deadline is not None
         self.said += "closed"
         exit_module.forget(self)
 
@@ -532,7 +539,7 @@ class _Open:
 def test_what_is_open_is_closed_at_exit_and_disowned_in_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
     """The processes that do so are looked at elsewhere; here what they run."""
     monkeypatch.setattr(exit_module, "_open", weakref.WeakSet())
-    for end, said in ((exit_module._close_all, "closed"), (exit_module._disown_after_fork, "disowned")):
+    for end, said in ((exit_module._close_all, "closing, closed"), (exit_module._disown_after_fork, "disowned")):
         monkeypatch.setattr(exit_module, "_lock", threading.Lock())
         streams = [_Open(), _Open()]
         for stream in streams:
