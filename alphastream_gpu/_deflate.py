@@ -7,7 +7,7 @@ from __future__ import annotations
 import zlib
 from typing import Final
 
-from ._exceptions import DecodeError
+from ._exceptions import DecodeError, shown_as_base
 
 __all__ = ["OverLimitError", "deflate", "deflated_bound", "inflate_at_most"]
 
@@ -15,6 +15,7 @@ _LEVEL: Final = 9
 """Streams are written once and fetched many times; level 9 costs a fraction of a millisecond per frame."""
 
 
+@shown_as_base
 class OverLimitError(DecodeError):
     """A zlib stream, as far as it goes, that inflates past its limit; told apart from bytes that are none."""
 

@@ -27,7 +27,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 __all__ = [
     "AlphaStreamError",
@@ -90,7 +90,8 @@ class AlphaStreamError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # The default would drop the keyword, and OSError's own __reduce__ would guess at an errno.
-        return _rebuild, (type(self), self.message, self.frame_index)
+        public = next(cls for cls in type(self).__mro__ if "_is_shown_as_base" not in vars(cls))
+        return _rebuild, (public, self.message, self.frame_index)
 
 
 def _rebuild(cls: type[AlphaStreamError], message: str, frame_index: int | None) -> AlphaStreamError:
@@ -158,6 +159,22 @@ class ClosedError(AlphaStreamError, RuntimeError):
     """The stream, writer or renderer was closed before or during the call."""
 
     code = ErrorCode.INVALID
+
+
+_Error = TypeVar("_Error", bound=type[AlphaStreamError])
+
+
+def shown_as_base(cls: _Error) -> _Error:
+    """
+    Give a private error class the name of the public one that it is a kind of.
+
+    The package tells the two apart; in reprs, tracebacks and logs, callers see the one that they can catch.
+    """
+    public = cls.__base__
+    assert public is not None
+    cls.__name__, cls.__qualname__, cls.__module__ = public.__name__, public.__qualname__, "alphastream_gpu"
+    cls._is_shown_as_base = True  # type: ignore[attr-defined]
+    return cls
 
 
 # The one table. The first row whose type matches wins, so a subclass stands before its base

@@ -31,7 +31,7 @@ class Metadata:
     native_size: tuple[int, int]
     """Width and height of the polygons' grid, pixels. From the configuration."""
     fps: Fraction
-    """Frames per second. From the configuration."""
+    """Frames per second. From the configuration, or from :meth:`AlphaStream.set_rate`."""
     table_bytes: int
     """Length of the compressed sizes table, bytes."""
     block_bytes: int

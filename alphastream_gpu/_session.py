@@ -140,6 +140,8 @@ class Session:
         """Whether :meth:`aclose` closes the source; not when it was loaded again."""
         self.on_delivered: Callable[[], None] = lambda: None
         """Called on any thread after frames came in; set by the stream to rasterize ahead."""
+        self.fps = config.fps
+        """Of play, to judge how far ahead is far enough; set by the stream."""
         self._config = config
         self._loop = loop
         self._pool = pool
@@ -336,7 +338,7 @@ class Session:
 
     def _low_water(self) -> int:
         """Frames ahead at which the next plan is made: a sixth of the window, or what plays during two reads."""
-        played_during_read = int(2 * self._read_seconds * float(self._config.fps))
+        played_during_read = int(2 * self._read_seconds * float(self.fps))
         return min(max(self.head.window // 6, played_during_read + 4), 3 * self.head.window // 4)
 
     def _plan(self) -> None:

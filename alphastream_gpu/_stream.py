@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from types import TracebackType
@@ -33,6 +34,7 @@ from ._exceptions import (
     FrameTimeoutError,
     NotReadyError,
     mapped_errors,
+    shown_as_base,
 )
 from ._exit import close_at_exit, forget, in_background
 from ._geometry import FrameGeometry
@@ -90,7 +92,8 @@ class AlphaStream:
         self._lock = threading.RLock()  # a signal handler may ask for stats() while its thread holds it
         self._session: Session | None = None
         self._metadata: Metadata | None = None
-        self._last_error: LastError | None = None
+        self._own = threading.local()
+        """``error``: the last error of each thread, for as long as the thread lives."""
         self._has_renderers = False
         """Whether frames are for a MaskRenderer, so that what it needs of them is computed where they are decoded."""
         self._counters = new_counters()
@@ -212,16 +215,21 @@ class AlphaStream:
         except AlphaStreamError as exc:
             self._fail(exc, index)
             raise
-        self._last_error = None
+        self._own.error = None
         return strip
 
     def last_error(self) -> LastError | None:
-        """Why the last real-time call gave None; None after one that gave something."""
-        return self._last_error
+        """
+        Why the calling thread's last real-time call gave None; None after one that gave something.
+
+        Each thread has its own, so that no other thread's call comes between a None and the question why.
+        """
+        error: LastError | None = getattr(self._own, "error", None)
+        return error
 
     def clear_error(self) -> None:
-        """Forget the last error."""
-        self._last_error = None
+        """Forget the calling thread's last error."""
+        self._own.error = None
 
     def stats(self) -> Stats:
         """
@@ -243,7 +251,9 @@ class AlphaStream:
 
     def set_rate(self, fps: Fraction | float) -> None:
         """
-        Change the frame rate that :meth:`time_of` and :meth:`frame_at` go by.
+        Change the frame rate that :meth:`time_of`, :meth:`frame_at`, :attr:`metadata` and prefetching go by.
+
+        It holds for sources that are loaded later, too. :attr:`config` keeps the rate that the stream was made with.
 
         Args:
             fps: frames per second, 1..1000.
@@ -251,7 +261,13 @@ class AlphaStream:
         Raises:
             ValueError: outside 1..1000.
         """
-        self._fps = Config(fps=fps).fps  # type: ignore[arg-type]  # it converts and checks
+        checked = Config(fps=fps).fps  # type: ignore[arg-type]  # it converts and checks
+        with marked(), self._lock:
+            self._fps = checked
+            if self._metadata is not None:
+                self._metadata = replace(self._metadata, fps=checked)
+            if self._session is not None:
+                self._session.fps = checked
 
     def time_of(self, index: int) -> float:
         """
@@ -455,7 +471,7 @@ class AlphaStream:
         except AlphaStreamError as exc:
             self._fail(exc, index)
             raise
-        self._last_error = None
+        self._own.error = None
         return mask
 
     def _prepare_for_renderers(self) -> None:
@@ -479,7 +495,7 @@ class AlphaStream:
         except AlphaStreamError as exc:
             self._fail(exc, index)
             raise
-        self._last_error = None
+        self._own.error = None
         return geometry
 
     def _get(self, index: int, deadline: float) -> tuple[Session, FrameGeometry]:
@@ -611,7 +627,7 @@ class AlphaStream:
     def _fail(self, error: AlphaStreamError, index: int) -> None:
         with marked(), self._lock:
             self._counters["timeouts" if isinstance(error, _TimeBoxEndedError) else "failed"] += 1
-            self._last_error = LastError(ErrorCode(error.code), str(error), index)
+            self._own.error = LastError(ErrorCode(error.code), str(error), index)
 
     def _begin_close(self) -> Future[None] | None:
         """Refuse new calls, end the waiting ones, begin to close the source; None when somebody else already closes."""
@@ -737,7 +753,8 @@ class AlphaStream:
                     previous.is_replaced = True
                     previous.owns_source = previous.reader.source is not opened
                     _add_session(self._counters, previous)
-                self._metadata = describe(reader, config)
+                session.fps = self._fps
+                self._metadata = replace(describe(reader, config), fps=self._fps)
         except BaseException as exc:
             present = self._session
             if opened is not None and (present is None or present.reader.source is not opened):
@@ -786,6 +803,7 @@ def _make_strip_of(
         raise DecodeError(f"frame {index}: {exc}", frame_index=index) from exc
 
 
+@shown_as_base
 class _TimeBoxEndedError(FrameTimeoutError):
     """The time box of a real-time call ended; told apart from an I/O deadline to count it."""
 

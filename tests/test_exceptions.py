@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pickle
 import zlib
+from collections.abc import Iterator
 
 import pytest
 
@@ -89,3 +90,25 @@ def test_our_errors_and_bugs_pass_through() -> None:
         with pytest.raises(type(error)) as caught, mapped_errors("doing this"):
             raise error
         assert caught.value is error
+
+
+def test_private_kinds_of_errors_show_under_their_public_names() -> None:
+    from alphastream_gpu._deflate import OverLimitError
+    from alphastream_gpu._sources._base import SilentServerError
+    from alphastream_gpu._stream import _TimeBoxEndedError
+
+    def kinds(cls: type[AlphaStreamError]) -> Iterator[type[AlphaStreamError]]:
+        for kind in cls.__subclasses__():
+            yield kind
+            yield from kinds(kind)
+
+    found = {kind for kind in kinds(AlphaStreamError) if kind.__module__.partition(".")[0] == "alphastream_gpu"}
+    assert {OverLimitError, SilentServerError, _TimeBoxEndedError} < found
+    for kind in found:
+        public = getattr(alphastream_gpu, kind.__name__)
+        assert issubclass(kind, public)
+        assert (kind.__module__, kind.__qualname__) == ("alphastream_gpu", public.__name__)
+        error = kind("what", frame_index=3)
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again), again.frame_index) == (public, "what", 3)
+    assert repr(SilentServerError("what")) == "FrameTimeoutError('what')"

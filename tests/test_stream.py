@@ -5,10 +5,12 @@ AlphaStream: opening, reading, closing; from asyncio and from plain code.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from alphastream_gpu import (
     FrameGeometry,
     FrameNotFoundError,
     FrameTimeoutError,
+    LastError,
     MemorySource,
     NotReadyError,
     TransportError,
@@ -577,3 +580,70 @@ def test_no_more_threads_to_work_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
                 assert error is not None
                 assert error.code is ErrorCode.TIMEOUT
         assert not any(thread.name.startswith("alphastream-raster") for thread in threading.enumerate())
+
+
+def test_the_last_error_is_the_calling_threads() -> None:
+    """As the C library has it: another thread's success must not explain this thread's None away."""
+    with alphastream_gpu.open(SAMPLE) as stream:
+        assert stream.get_geometry(999) is None
+        others: list[object] = []
+
+        def other() -> None:
+            others.append(stream.last_error())
+            wait_until(lambda: stream.get_geometry(5) is not None)
+            assert stream.get_geometry(777) is None
+            others.append(stream.last_error())
+            stream.clear_error()
+            others.append(stream.last_error())
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        before, failed, cleared = others
+        assert before is cleared is None
+        assert isinstance(failed, LastError)
+        assert failed.frame_index == 777
+        mine = stream.last_error()
+        assert mine is not None
+        assert mine.frame_index == 999
+        stream.clear_error()
+        assert stream.last_error() is None
+
+
+def test_last_errors_of_threads_that_ended_are_freed() -> None:
+    with alphastream_gpu.open(SAMPLE) as stream:
+        kept: list[weakref.ref[TransportError]] = []
+
+        def fail() -> None:
+            assert stream.get_geometry(999) is None
+            stream._own.error = TransportError("")  # which weak references can name
+            kept.append(weakref.ref(stream._own.error))
+
+        for _ in range(10):
+            thread = threading.Thread(target=fail)
+            thread.start()
+            thread.join()
+        gc.collect()
+        assert [known() for known in kept] == [None] * 10
+
+
+def test_a_rate_that_is_set_holds_everywhere() -> None:
+    with alphastream_gpu.open(SAMPLE, config=Config(fps=30)) as stream:
+        session = stream._session
+        assert session is not None
+        assert (stream.metadata.fps, stream.metadata.duration) == (30, 4)
+        low_water = session._low_water()
+        session._read_seconds = 0.05
+        stream.set_rate(120)
+        assert (stream.metadata.fps, stream.metadata.duration) == (120, 1)
+        assert session._low_water() > low_water
+        assert stream.config.fps == 30
+        stream.load_source(SAMPLE)
+        assert (stream.metadata.fps, stream.time_of(120)) == (120, 1)
+        assert stream._session is not session
+        assert stream._session is not None
+        assert stream._session.fps == 120
+    with AlphaStream() as stream:
+        stream.set_rate(24)
+        stream.load_source(SAMPLE)
+        assert stream.metadata.duration == 5

@@ -7,7 +7,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TypeVar
 
-from .._exceptions import FrameTimeoutError
+from .._exceptions import FrameTimeoutError, shown_as_base
 from .._ranges import ByteRange
 
 __all__ = ["SilentServerError", "Source", "check_range", "resource_name_of"]
@@ -15,6 +15,7 @@ __all__ = ["SilentServerError", "Source", "check_range", "resource_name_of"]
 Number = TypeVar("Number", int, float)
 
 
+@shown_as_base
 class SilentServerError(FrameTimeoutError):
     """The deadline passed, and until then the server did not answer at all."""
 
