@@ -46,7 +46,7 @@ from ._ranges import FrameSpan, plan_reads
 from ._reader import StreamReader
 from ._sources._base import SilentServerError
 
-__all__ = ["Session"]
+__all__ = ["Pending", "Session"]
 
 _DECODE_GROUP: Final = 16
 """Frames decoded per visit to the pool: half a millisecond, so that nobody waits long for a worker."""
@@ -79,7 +79,7 @@ _SLOW_READ_SECONDS: Final = 0.004
 once."""
 
 
-class _Pending:
+class Pending:
     """A frame that is being fetched, or about to be."""
 
     __slots__ = ("asked_at", "future", "is_kept", "task", "waiting")
@@ -100,7 +100,7 @@ class _Fetch(NamedTuple):
     """A read that is under way."""
 
     span: FrameSpan
-    pending: list[_Pending]
+    pending: list[Pending]
     """Of its frames."""
     began_at: float
     is_urgent: bool
@@ -147,12 +147,12 @@ class Session:
         self._pool = pool
         self._counters = counters
         self._cache = GeometryCache(config.cache_frames)
-        self._pending: dict[int, _Pending] = {}
+        self._pending: dict[int, Pending] = {}
         self._frontier: int | None = None
         self._is_filling = False
         """Whether the window is being planned, step by step."""
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._urgent: dict[int, _Pending] = {}
+        self._urgent: dict[int, Pending] = {}
         """Frames that wait for a slot, the newest last."""
         self._fetches: dict[asyncio.Task[bool], _Fetch] = {}
         self._slots = config.http_concurrency
@@ -199,7 +199,7 @@ class Session:
         elif 0 < self._frontier < self.n_frames - 1 and self.head.distance_to(self._frontier) < self._low_water():
             self._plan_soon()
 
-    def join(self, index: int) -> tuple[_Pending, bool]:
+    def join(self, index: int) -> tuple[Pending, bool]:
         """
         Wait for a frame: join its fetch, or start one. The caller holds the lock.
 
@@ -209,7 +209,7 @@ class Session:
         pending = self._pending.get(index)
         joined = pending is not None and pending.task is not None
         if pending is None:
-            pending = self._pending[index] = _Pending()
+            pending = self._pending[index] = Pending()
         pending.waiting += 1
         pending.asked_at = time.monotonic()
         if pending.task is None:
@@ -226,13 +226,13 @@ class Session:
             if not pending.waiting:
                 self._forget(index, pending)
 
-    def _forget(self, index: int, pending: _Pending) -> None:
+    def _forget(self, index: int, pending: Pending) -> None:
         """A frame that nobody waits for and nobody has begun to read need not be read."""
         self._urgent.pop(index, None)
         if self._pending.get(index) is pending:
             del self._pending[index]
 
-    def leave(self, index: int, pending: _Pending, *, keep: bool) -> None:
+    def leave(self, index: int, pending: Pending, *, keep: bool) -> None:
         """
         Stop waiting. The caller holds the lock.
 
@@ -378,11 +378,11 @@ class Session:
                 self._frontier = before if last is None else last.stop - 1 if self.head.direction > 0 else last.first
             self._is_filling = bool(ahead) and self._frontier != ahead[-1]
             for span in plan:
-                self._begin(span, [self._pending.setdefault(i, _Pending()) for i in range(span.first, span.stop)])
+                self._begin(span, [self._pending.setdefault(i, Pending()) for i in range(span.first, span.stop)])
             if self._is_filling and len(plan) < n_free:
                 self._plan_soon()
 
-    def _begin(self, span: FrameSpan, pending: list[_Pending], *, is_urgent: bool = False) -> None:
+    def _begin(self, span: FrameSpan, pending: list[Pending], *, is_urgent: bool = False) -> None:
         """Start to read a span. The lock is held."""
         task = asyncio.get_running_loop().create_task(self._fetch(span, pending))
         self._fetches[task] = _Fetch(span, pending, time.monotonic(), is_urgent)
@@ -474,7 +474,7 @@ class Session:
             if self._pending.get(index) is entry:
                 del self._pending[index]
 
-    async def _fetch(self, span: FrameSpan, pending: list[_Pending]) -> bool:
+    async def _fetch(self, span: FrameSpan, pending: list[Pending]) -> bool:
         """Read, decode and deliver a span; True if the source failed. Frames that are not delivered are withdrawn."""
         try:
             blocks = await self._read(span)
@@ -506,7 +506,7 @@ class Session:
         self._read_seconds += 0.25 * (time.monotonic() - started - self._read_seconds)
         return blocks
 
-    def _deliver(self, first: int, pending: list[_Pending], results: list[Result]) -> None:
+    def _deliver(self, first: int, pending: list[Pending], results: list[Result]) -> None:
         """Give results to the cache and to whoever waits."""
         with self.lock:
             if self._closed:
@@ -525,7 +525,7 @@ class Session:
                 _fail(entry, result)
         self.on_delivered()
 
-    def _refuse(self, span: FrameSpan, pending: list[_Pending], error: AlphaStreamError) -> None:
+    def _refuse(self, span: FrameSpan, pending: list[Pending], error: AlphaStreamError) -> None:
         """A read failed. Where it may do for less, frames that somebody waits for are read again, each by itself."""
         is_again = _may_do_for_less(span, error)
         refused = []
@@ -546,7 +546,7 @@ class Session:
             _fail(entry, _of_frame(error, index))
         self.on_delivered()
 
-    def _withdraw(self, first: int, pending: list[_Pending], cause: BaseException) -> None:
+    def _withdraw(self, first: int, pending: list[Pending], cause: BaseException) -> None:
         """A fetch was cancelled or broke: its frames are no longer pending, and whoever waits must not hang."""
         with self.lock:
             for index, entry in enumerate(pending, first):
@@ -608,12 +608,12 @@ def _of_frame(error: AlphaStreamError, index: int) -> AlphaStreamError:
     return own
 
 
-def _succeed(pending: _Pending, geometry: FrameGeometry) -> None:
+def _succeed(pending: Pending, geometry: FrameGeometry) -> None:
     if not pending.future.done():
         pending.future.set_result(geometry)
 
 
-def _fail(pending: _Pending, error: BaseException) -> None:
+def _fail(pending: Pending, error: BaseException) -> None:
     if not pending.future.done():
         pending.future.set_exception(error)
 

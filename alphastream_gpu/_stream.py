@@ -43,7 +43,7 @@ from ._metadata import Metadata, describe
 from ._raster import rasterize
 from ._raster.coverage import check_size
 from ._reader import StreamReader
-from ._session import Session
+from ._session import Pending, Session
 from ._sources import Source, SourceLike, open_source
 from ._stats import LastError, Stats, new_counters
 from ._timebase import frame_at, time_of
@@ -308,22 +308,17 @@ class AlphaStream:
             FrameTimeoutError: the source took longer than its deadline, such as ``config.http_deadline``.
             ClosedError: the stream was closed, also while waiting.
         """
-        index = int(operator.index(index))
-        with marked(), self._lock:
-            session = self._open_session()
-            session.reader.check(index)
-            geometry = session.cached(index)
-            if geometry is not None:
-                return geometry
-            pending, _ = session.join(index)
+        session, index, found = self._joined(index)
+        if isinstance(found, FrameGeometry):
+            return found
         # Cancelling an await must not cancel a fetch that others may have joined, so each waits on a future of its own.
         waiter: Future[FrameGeometry] = Future()
-        pending.future.add_done_callback(partial(_relay, waiter))
+        found.future.add_done_callback(partial(_relay, waiter))
         try:
             return await asyncio.wrap_future(waiter)
         finally:
             with marked(), self._lock:
-                session.leave(index, pending, keep=False)
+                session.leave(index, found, keep=False)
 
     async def frames(self, start: int = 0, stop: int | None = None) -> AsyncIterator[FrameGeometry]:
         """
@@ -336,12 +331,7 @@ class AlphaStream:
             start: first frame.
             stop: one past the last frame; the stream's end when omitted.
         """
-        with marked(), self._lock:
-            session = self._open_session()
-        stop = session.n_frames if stop is None else stop
-        if start < stop:
-            session.reader.check(start)
-            session.reader.check(stop - 1)
+        session, start, stop = self._range(start, stop)
         batch: asyncio.Task[tuple[list[FrameGeometry], AlphaStreamError | None]] | None = None
         try:
             while start < stop:
@@ -356,6 +346,57 @@ class AlphaStream:
             if batch is not None:
                 batch.cancel()
                 await asyncio.gather(batch, return_exceptions=True)
+
+    def read_frame(self, index: int) -> FrameGeometry:
+        """
+        Fetch and decode one frame, for scripts; blocks as long as it takes, also where an event loop runs.
+
+        Args and errors as of :meth:`frame`.
+
+        Raises:
+            NotReadyError: nothing is loaded, or called by a :class:`Source`, a finalizer or a signal handler within
+                another call: it would wait for itself.
+        """
+        with entered("read_frame"):
+            session, index, found = self._joined(index)
+            if isinstance(found, FrameGeometry):
+                return found
+            try:
+                return found.future.result()
+            finally:
+                with self._lock:
+                    session.leave(index, found, keep=False)
+
+    def read_frames(self, start: int = 0, stop: int | None = None) -> Iterator[FrameGeometry]:
+        """
+        Iterate over the geometry of the frames ``start..stop - 1``, in order, for scripts; as :meth:`frames`, blocking.
+
+        Reads and decodes in batches, one ahead, past the cache. An error comes after the frames before the bad one were
+        yielded. Errors as of :meth:`read_frame`.
+
+        Args:
+            start: first frame.
+            stop: one past the last frame; the stream's end when omitted.
+        """
+        session, start, stop = self._range(start, stop)
+        batch: Future[tuple[list[FrameGeometry], AlphaStreamError | None]] | None = None
+        try:
+            while start < stop:
+                with entered("read_frames"):
+                    batch = batch or self._submit(partial(session.fetch_batch, start, stop))
+                    try:
+                        geometries, error = batch.result()
+                    except CancelledError:
+                        raise ClosedError("the stream was closed during the call") from None
+                    start += len(geometries)
+                    is_more = error is None and start < stop
+                    batch = self._submit(partial(session.fetch_batch, start, stop)) if is_more else None
+                yield from geometries
+                if error is not None:
+                    raise error
+        finally:
+            if batch is not None:
+                batch.cancel()
 
     def load_source(self, source: SourceLike, *, key: AsvrKey | None = None, strict: bool = True) -> None:
         """
@@ -526,6 +567,24 @@ class AlphaStream:
         finally:
             with self._lock:
                 session.leave(index, pending, keep=True)
+
+    def _joined(self, index: int) -> tuple[Session, int, FrameGeometry | Pending]:
+        """A frame that may be waited for: what is cached of it, or its fetch, to be left by whoever waited."""
+        index = int(operator.index(index))
+        with marked(), self._lock:
+            session = self._open_session()
+            session.reader.check(index)
+            return session, index, session.cached(index) or session.join(index)[0]
+
+    def _range(self, start: int, stop: int | None) -> tuple[Session, int, int]:
+        """A range of frames that is in the stream."""
+        with marked(), self._lock:
+            session = self._open_session()
+        start, stop = operator.index(start), session.n_frames if stop is None else operator.index(stop)
+        if start < stop:
+            session.reader.check(start)
+            session.reader.check(stop - 1)
+        return session, start, stop
 
     def _make_ahead(self, session: Session, index: int, size: tuple[int, int] | None) -> None:
         """See to what lies ahead being made, masks at the size asked for."""

@@ -32,7 +32,6 @@ Exit codes: 0 done, 2 wrong usage, 3 an input is bad or unreachable, or there is
 from __future__ import annotations
 
 import argparse
-import asyncio
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -108,10 +107,10 @@ def open_scene(options: argparse.Namespace, stream: AlphaStream, ctx: moderngl.C
 # Without a window.
 
 
-async def write_frames(options: argparse.Namespace) -> None:
+def write_frames(options: argparse.Namespace) -> None:
     """Compose every frame asked for, in order, and write it."""
     size = options.size or view_size(options.eye, options.config.native_size)
-    async with await alphastream_gpu.open_async(options.file, key=options.key, config=options.config) as stream:
+    with alphastream_gpu.open(options.file, key=options.key, config=options.config) as stream:
         start, stop = frame_range(options.frames, stream.metadata.frame_count)
         with ExitStack() as stack:
             ctx = alphastream_gpu.create_headless_context()
@@ -122,7 +121,7 @@ async def write_frames(options: argparse.Namespace) -> None:
             progress = stack.enter_context(progress_bar())
             task = progress.add_task("compose", total=stop - start)
             index = start
-            async for geometry in stream.frames(start, stop):
+            for geometry in stream.read_frames(start, stop):
                 scene.draw(framebuffer, (0, 0, *size), options.eye, index, geometry)
                 output.write(index, read_picture(framebuffer, size))
                 progress.update(task, advance=1)
@@ -345,7 +344,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.output is None:
             show(options)
         else:
-            asyncio.run(write_frames(options))
+            write_frames(options)
     except UsageError as exc:
         return fail(exc, EXIT_USAGE)
     except ModuleNotFoundError as exc:

@@ -5,7 +5,6 @@ The shortest whole program: a frame's mask by OpenGL without a window, checked a
 """
 
 import argparse
-import asyncio
 import hashlib
 from pathlib import Path
 
@@ -16,7 +15,7 @@ parser.add_argument("--output", metavar="PNG", help="save the mask, too")
 options = parser.parse_args()
 
 with alphastream_gpu.open(Path(__file__).with_name("person_sbs.asvp")) as stream:
-    geometry = asyncio.run(stream.frame(60))
+    geometry = stream.read_frame(60)
 with alphastream_gpu.MaskRenderer(alphastream_gpu.create_headless_context()) as renderer:
     mask = renderer.read(renderer.render(geometry))
 

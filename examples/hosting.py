@@ -6,7 +6,6 @@ draws. What differs, a toolkit's window, context and GL objects, is in the progr
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -95,7 +94,7 @@ def run(description: str, show: Callable[[Player, Size, Path | None], None], arg
     options = parser.parse_args(argv)
     try:
         with alphastream_gpu.open(options.file) as stream:
-            first = asyncio.run(stream.frame(options.frame))  # waits for it, and tells what is wrong
+            first = stream.read_frame(options.frame)  # waits for it, and tells what is wrong
             if options.output is not None:
                 options.output.parent.mkdir(parents=True, exist_ok=True)
             show(Player(stream, first, options.frame, options.frames), options.size, options.output)

@@ -21,7 +21,6 @@ in plain Vulkan.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import sys
 from collections.abc import Sequence
@@ -198,12 +197,6 @@ def picture(mask: Mask, drawn: Mask) -> Image.Image:
     return sheet
 
 
-async def read_frame(path: str, index: int) -> tuple[FrameGeometry, Size]:
-    """A frame's geometry, and the size of the grid that it is on."""
-    async with await alphastream_gpu.open_async(path) as stream:
-        return await stream.frame(index), stream.metadata.native_size
-
-
 def main(argv: Sequence[str]) -> int:
     """Show both ways on one frame. Returns 1 if a comparison fails, 3 if the frame or Vulkan cannot be had."""
     parser = argparse.ArgumentParser(description="A mask and a cover strip in Vulkan, compared with the exact mask.")
@@ -212,7 +205,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--output", type=Path, default=Path("build/vulkan.png"), help="default: build/vulkan.png")
     options = parser.parse_args(argv)
     try:
-        geometry, size = asyncio.run(read_frame(options.file, options.frame))
+        with alphastream_gpu.open(options.file) as stream:
+            geometry, size = stream.read_frame(options.frame), stream.metadata.native_size
         device = vulkan_device()
     except (alphastream_gpu.AlphaStreamError, VulkanUnavailableError) as exc:
         print(exc, file=sys.stderr)

@@ -248,7 +248,7 @@ def test_what_arrives_after_it_was_given_up() -> None:
         span = session.reader.span(3, 5)
 
         def entries() -> list[Any]:
-            return [session_module._Pending(), session_module._Pending()]
+            return [session_module.Pending(), session_module._Pending()]
 
         given_up = entries()
         session._deliver(3, given_up, [SQUARE_GEOMETRY, DecodeError("bad", frame_index=4)])
@@ -286,7 +286,7 @@ def test_a_fetch_that_breaks_ends_the_waits_for_its_frames(monkeypatch: pytest.M
             patch.setattr(session_module, "_decode_each", fail)
             asyncio.run(stream.frame(3))
         for cause, expected in ((MemoryError("none left"), MemoryError), (asyncio.CancelledError(), TransportError)):
-            entries = [session_module._Pending(), session_module._Pending()]
+            entries = [session_module.Pending(), session_module._Pending()]
             session._pending.update({3: entries[0], 4: entries[1]})
             session._withdraw(3, entries, cause)
             assert not session._pending
@@ -300,7 +300,7 @@ def test_a_jump_away_from_a_frame_that_waits_for_a_slot() -> None:
         session = stream._session
         assert session is not None
         with session.lock:
-            session._pending[500] = session._urgent[500] = session_module._Pending()  # asked for long ago
+            session._pending[500] = session._urgent[500] = session_module.Pending()  # asked for long ago
         assert stream.get_geometry(3) == SQUARE_GEOMETRY
         wait_until(lambda: not session._pending and not session._urgent)
         wait_until(lambda: stream.get_geometry(500) == SQUARE_GEOMETRY)
@@ -344,7 +344,7 @@ def test_a_frame_that_is_there_just_when_the_time_box_ends() -> None:
     with alphastream_gpu.open(FILE, config=Config(prefetch_frames=0)) as stream:
         session = stream._session
         assert session is not None
-        session._pending[3] = pending = session_module._Pending()
+        session._pending[3] = pending = session_module.Pending()
         pending.future = JustDone()
         pending.future.set_result(SQUARE_GEOMETRY)
         assert stream.get_geometry(3) is SQUARE_GEOMETRY

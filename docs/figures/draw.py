@@ -4,7 +4,6 @@ Draw the documentation's figures from the sample and from the rules themselves: 
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from pathlib import Path
 
@@ -22,11 +21,8 @@ INTERIOR, OUTLINE, HALFWAY, LINE = (190, 214, 238), (74, 124, 178), (222, 110, 6
 
 
 def sample_frame(index: int) -> FrameGeometry:
-    async def read() -> FrameGeometry:
-        async with await alphastream_gpu.open_async(SAMPLE) as stream:
-            return await stream.frame(index)
-
-    return asyncio.run(read())
+    with alphastream_gpu.open(SAMPLE) as stream:
+        return stream.read_frame(index)
 
 
 def passthrough() -> Image.Image:
