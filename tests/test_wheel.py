@@ -133,9 +133,9 @@ def test_the_same_bytes_elsewhere_at_another_time(built: dict[str, Path], tmp_pa
             path.unlink()
             path.write_bytes(content)
             path.chmod(mode & 0o700)
-    elsewhere = {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "LANG": "C", "PYTHONHASHSEED": "7"}
-    if f"{ROOT}{sys.prefix}".isascii():  # else Python before 3.13 cannot read the .pth files of its environment then
-        elsewhere["PYTHONUTF8"] = "0"
+    elsewhere = {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "LANG": "C", "PYTHONHASHSEED": "7", "PYTHONUTF8": "0"}
+    if not f"{ROOT}{sys.prefix}".isascii():  # Python before 3.13 could not read the .pth files of its environment then
+        elsewhere |= {"LC_ALL": "C.UTF-8", "PYTHONUTF8": "1"}
     again = build(copy, tmp_path / "again", "--wheel", "--sdist", umask=0o077, **elsewhere)
     for kind, path in built.items():
         assert again[kind].name == path.name
