@@ -32,6 +32,7 @@ from ._exceptions import DecodeError, FrameNotFoundError, TransportError, mapped
 from ._geometry import FrameGeometry
 from ._ranges import ByteRange, FrameSpan
 from ._sources import Source
+from ._sources._pages import page_in_place_of_a_file
 
 __all__ = ["FIRST_READ_BYTES", "StreamReader"]
 
@@ -93,6 +94,9 @@ class StreamReader:
         started = time.monotonic()
         first = await _read(source, ByteRange(0, FIRST_READ_BYTES), "header")
         open_seconds = time.monotonic() - started
+        page = page_in_place_of_a_file(first, source.reply_summary)
+        if page is not None and (key is not None or source.reply_summary):  # before the key or the magic is blamed
+            raise DecodeError(f"header: expected an {'ASVP' if key is None else 'ASVR'}, {page}")
         cipher = None
         if key is not None:
             cipher = await loop.run_in_executor(executor, cipher_for, key, source.name)  # scrypt takes some 50 ms
@@ -113,7 +117,8 @@ class StreamReader:
             if key is None:
                 raise
             # A wrong key turns the table's length and content into noise; what it says about them means nothing else.
-            raise key_mismatch(key, source.name, str(exc)) from exc
+            told = f"; the server's reply: {source.reply_summary}" if source.reply_summary else ""
+            raise key_mismatch(key, source.name, f"{exc}{told}") from exc
         index = await loop.run_in_executor(executor, _index_table, sizes, header, source)
         reader = cls(source, header, index, cipher, config)
         reader.open_seconds = open_seconds
@@ -230,7 +235,10 @@ def _index_table(table: bytes, header: Header, source: Source) -> BlockIndex:
 
 async def _read(source: Source, span: ByteRange, what: str) -> bytes | memoryview:
     with mapped_errors(f"{what}: reading {span} of {source.name!r}"):
-        return await source.read(span)
+        data = await source.read(span)
+    if len(data) > len(span):
+        raise TransportError(f"{what}: expected {span}, found {len(data)} bytes: the source's read is too long")
+    return data
 
 
 async def _read_table(source: Source, header: Header, first: bytes | memoryview, config: Config) -> bytes | memoryview:

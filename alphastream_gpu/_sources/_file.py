@@ -19,6 +19,7 @@ from typing import BinaryIO
 from .._exceptions import ClosedError, TransportError, mapped_errors
 from .._ranges import ByteRange
 from ._base import Source, check_range, resource_name_of
+from ._names import shown_path
 
 __all__ = ["FileSource"]
 
@@ -40,9 +41,9 @@ class FileSource(Source):
         check_range("buffer_bytes", buffer_bytes, 4096, 64 * 1024 * 1024)
         self._path = os.fspath(path)
         self._name = resource_name_of(self._path)
+        # Checked before opening: to open a pipe would wait for its writer.
+        _refuse_irregular(_mode_of(self._path), self._path)
         with mapped_errors(f"opening {self._path!r}"):
-            # Checked before opening: to open a pipe would wait for its writer.
-            _refuse_irregular(os.stat(self._path).st_mode, self._path)
             self._file: BinaryIO | None = open(self._path, "rb", buffering=buffer_bytes)  # noqa: SIM115
         try:
             with mapped_errors(f"opening {self._path!r}"):
@@ -102,6 +103,22 @@ class FileSource(Source):
     def __repr__(self) -> str:
         state = "closed" if self._file is None else "mapped" if self.is_mapped else "buffered"
         return f"<FileSource {self._path!r} {self._length} bytes {state}>"
+
+
+def _mode_of(path: str) -> int:
+    """The mode of what is there. An error that nothing is there shows no more of the path than :func:`shown_path`."""
+    shown = shown_path(path)
+    hint = "" if shown == path else " (a path: a URL begins with http:// or https://)"
+    with mapped_errors(f"opening {shown!r}{hint}"):
+        try:
+            return os.stat(path).st_mode
+        except OSError as exc:
+            if shown == path:
+                raise
+            error: OSError | ValueError = OSError(exc.errno, exc.strerror, shown)
+        except UnicodeError:
+            error = ValueError(f"source: expected a path, found one that the system cannot encode: {shown!r}")
+        raise error  # outside of the handlers, so that the path in full is not attached
 
 
 def _refuse_irregular(mode: int, path: str) -> None:
