@@ -4,6 +4,7 @@ AlphaStreamBuilder: the options of Config, one call at a time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from fractions import Fraction
 from typing import Any, Self
@@ -11,7 +12,7 @@ from typing import Any, Self
 from ._cipher import AsvrKey
 from ._config import Config
 from ._open import open, open_async
-from ._sources import SourceLike
+from ._sources import ClientLike, SourceLike
 from ._stream import AlphaStream
 
 __all__ = ["AlphaStreamBuilder"]
@@ -23,6 +24,7 @@ class AlphaStreamBuilder:
 
     Every option of :class:`Config` is a method of its name that takes the value and returns the builder. The stream is
     the same that ``open(source, key=key, config=Config(...))`` gives. Options are checked when the stream is opened.
+    Headers and a client are for :meth:`open` and :meth:`open_async`: they belong to the source.
     """
 
     def __init__(self) -> None:
@@ -30,13 +32,15 @@ class AlphaStreamBuilder:
         self._source: SourceLike | None = None
         self._key: AsvrKey | None = None
         self._strict = True
+        self._headers: Mapping[str, str] | None = None
+        self._client: ClientLike | None = None
 
     def source(self, source: SourceLike) -> Self:
         """
         Name what to open.
 
         Args:
-            source: a path, a URL, bytes, or a :class:`Source`.
+            source: a path, a URL, a callable that gives a URL, bytes, or a :class:`Source`.
         """
         self._source = source
         return self
@@ -49,6 +53,26 @@ class AlphaStreamBuilder:
             key: the key.
         """
         self._key = key
+        return self
+
+    def headers(self, headers: Mapping[str, str]) -> Self:
+        """
+        Give headers for an HTTP source, as :func:`open` takes them. They are never shown.
+
+        Args:
+            headers: sent to the URL's own origin.
+        """
+        self._headers = headers
+        return self
+
+    def client(self, client: ClientLike) -> Self:
+        """
+        Give a client for an HTTP source, as :func:`open` takes it.
+
+        Args:
+            client: an ``httpx.AsyncClient``, which stays open, or a callable that makes one.
+        """
+        self._client = client
         return self
 
     def strict(self, strict: bool) -> Self:
@@ -103,13 +127,28 @@ class AlphaStreamBuilder:
         Open the source. Errors as of :func:`open`.
 
         Raises:
-            ValueError: no source was named, or an option is outside its range.
+            ValueError: no source was named, an option is outside its range, or headers or a client were given for a
+                source that is not HTTP.
         """
-        return open(self._named_source(), key=self._key, strict=self._strict, config=self.config())
+        return open(
+            self._named_source(),
+            key=self._key,
+            strict=self._strict,
+            config=self.config(),
+            headers=self._headers,
+            client=self._client,
+        )
 
     async def open_async(self) -> AlphaStream:
         """:meth:`open` without blocking the caller's event loop. Args and errors as of :meth:`open`."""
-        return await open_async(self._named_source(), key=self._key, strict=self._strict, config=self.config())
+        return await open_async(
+            self._named_source(),
+            key=self._key,
+            strict=self._strict,
+            config=self.config(),
+            headers=self._headers,
+            client=self._client,
+        )
 
     def __getattr__(self, name: str) -> Any:
         if name not in _OPTIONS:
@@ -123,6 +162,14 @@ class AlphaStreamBuilder:
         set_option.__name__ = name
         set_option.__doc__ = _OPTIONS[name]
         return set_option
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._headers is not None or self._client is not None:
+            raise TypeError(
+                "an AlphaStreamBuilder with headers or a client cannot be pickled or copied: headers are secrets; pass"
+                " its config() on"
+            )
+        return self.__dict__
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *_OPTIONS})

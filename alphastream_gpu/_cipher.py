@@ -72,7 +72,7 @@ class AsvrKey:
         scene_id: the scene that the files were made for, 0..4294967295.
         version: the version text the files were made for, such as ``"1.5.0"``; ASCII.
         resource_name: the file's name as it was when encrypted, such as ``"pov_mask.asvr"``; ASCII. When omitted it is
-            taken from the path or URL that is opened: what follows the last ``/`` or ``\\``, before any ``?``.
+            taken from the path or URL that is opened: the last part of the path, a URL's percent-decoded.
 
     Raises:
         PassphraseError: the passphrase is not 32 bytes long.

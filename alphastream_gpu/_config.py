@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -135,6 +135,16 @@ class Config:
     http_concurrency: int = _option(4, 1, 64, "requests", "Most requests at a time.", _whole)
     http_whole_file_cap: int = _option(
         64 * MIB, 0, 1024 * MIB, "bytes", "Most bytes taken whole from a server that ignores ranges; 0 refuses.", _whole
+    )
+    http_validate: Literal["etag", "size", "none"] = _option(
+        "etag",
+        None,
+        ("etag", "size", "none"),
+        "",
+        "What must stay the same from reply to reply: etag (a strong ETag, else Last-Modified, and the length), size"
+        " (the length) or none. With size and none, versions of a file that differ can be mixed: wrong masks, or frames"
+        " that do not decode.",
+        str,
     )
     http2: bool = _option(False, None, (False, True), "", "Whether to offer HTTP/2; needs the h2 package.", _truth)
     max_frame_bytes: int = _option(

@@ -34,6 +34,7 @@ from ._exceptions import DecodeError, FrameNotFoundError, TransportError, contai
 from ._geometry import FrameGeometry
 from ._ranges import ByteRange, FrameSpan
 from ._sources import MemorySource, Source
+from ._sources._pages import page_in_place_of_a_file
 
 __all__ = ["FIRST_READ_BYTES", "StreamReader"]
 
@@ -109,6 +110,7 @@ class StreamReader:
             key = None  # an ASVR begins with these eight bytes once in 2^64 files
         else:
             _refuse_path(source, first)
+            _refuse_page(source, first, "ASVP" if key is None else "ASVR")
             key = None if key is None or len(stored) < HEADER_BYTES else key._needed_for(stored)
         cipher = None
         if key is not None:
@@ -129,7 +131,8 @@ class StreamReader:
             if key is None:
                 raise
             # A wrong key turns the table's length and content into noise; what it says about them means nothing else.
-            raise key_mismatch(key, source.name, str(exc)) from exc
+            told = f"; the server's reply: {source.reply_summary}" if source.reply_summary else ""
+            raise key_mismatch(key, source.name, f"{exc}{told}") from exc
         index = await loop.run_in_executor(executor, _index_table, sizes, header, source)
         reader = cls(source, header, index, cipher, config)
         reader.open_seconds = open_seconds
@@ -239,6 +242,13 @@ def _inflate_table(compressed: memoryview, header: Header, config: Config) -> by
         return inflate_sizes_table(compressed, header, max_frames=config.max_frames)
 
 
+def _refuse_page(source: Source, first: bytes | memoryview, container: str) -> None:
+    """Before the key or the magic is blamed, refuse a page that a server sent in place of the file."""
+    page = page_in_place_of_a_file(first, source.reply_summary)
+    if page is not None and (container == "ASVR" or source.reply_summary):
+        raise DecodeError(f"header: expected an {container}, {page}")
+
+
 def _refuse_path(source: Source, first: bytes | memoryview) -> None:
     """Bytes are content, and a path in bytes is the content of no stream: say that it is not opened."""
     if not isinstance(source, MemorySource) or not 0 < source.length <= _MAX_PATH_BYTES:
@@ -266,7 +276,9 @@ async def _read(source: Source, span: ByteRange, what: str) -> bytes | memoryvie
             raise TransportError(
                 f"{what}: reading {span} of {source.name!r}: expected bytes, found {type(data).__name__}"
             )
-        return data
+    if len(data) > len(span):
+        raise TransportError(f"{what}: expected {span}, found {len(data)} bytes: the source's read is too long")
+    return data
 
 
 async def _read_table(source: Source, header: Header, first: bytes | memoryview, config: Config) -> bytes | memoryview:

@@ -33,6 +33,7 @@ from ._exceptions import (
     ErrorCode,
     FrameTimeoutError,
     NotReadyError,
+    TransportError,
     mapped_errors,
     shown_as_base,
 )
@@ -560,10 +561,7 @@ class AlphaStream:
         except TimeoutError as exc:
             if pending.future.done():  # it came in that very moment, or its own deadline ended
                 return session, pending.future.result()
-            raise _TimeBoxEndedError(
-                f"frame {index}: not there within {self._config.get_frame_timebox:g} ms; it is still coming",
-                frame_index=index,
-            ) from exc
+            raise self._not_there(session, index) from exc
         finally:
             with self._lock:
                 session.leave(index, pending, keep=True)
@@ -585,6 +583,23 @@ class AlphaStream:
             session.reader.check(start)
             session.reader.check(stop - 1)
         return session, start, stop
+
+    def _not_there(self, session: Session, index: int) -> AlphaStreamError:
+        """
+        Why a frame is not there within the time box. While a source waits before it tries again what failed, that
+        is the failure: a player that polls would never be told, because few calls end just when an attempt fails.
+        """
+        source = session.reader.source
+        failure, next_at = source.last_failure, source.next_attempt_at
+        if failure is None or next_at is None:
+            box = self._config.get_frame_timebox
+            return _TimeBoxEndedError(
+                f"frame {index}: not there within {box:g} ms; it is still coming", frame_index=index
+            )
+        wait = max(0.0, next_at - time.monotonic())
+        return TransportError(
+            f"frame {index}: the last attempt failed: {failure}; the next is in {wait:.1f} s", frame_index=index
+        )
 
     def _make_ahead(self, session: Session, index: int, size: tuple[int, int] | None) -> None:
         """See to what lies ahead being made, masks at the size asked for."""

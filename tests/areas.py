@@ -21,7 +21,7 @@ BAR = 95.0
 AREAS = {
     "formats": "_block _cipher _container _convert _crossings _deflate _geometry _metadata _planes _polystream _reader"
     " _segments _strips _whole_file _writer",
-    "sources": "_sources/*",
+    "sources": "_sources/* _sources/http/*",
     "streaming": "_ahead _builder _cache _clock _exit _loop _open _playhead _ranges _session _stats _stream _timebase"
     " _workers",
     "raster": "_aligned _raster/*",

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import ssl
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -67,6 +68,7 @@ class Server:
     script: Callable[[Request], Behaviour | None] = lambda request: None
     latency: float = 0.0
     etag: str | None = '"v1"'
+    tls: ssl.SSLContext | None = None
     requests: list[Request] = field(default_factory=list)
     body_bytes: int = 0
 
@@ -84,7 +86,7 @@ class Server:
         self._thread.join()
 
     def url(self, path: str = "/person.asvp") -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}{path}"
 
     def _run(self) -> None:
         # Windows' own loop always has a task that waits for the next client, and _main would wait for that one.
@@ -96,7 +98,7 @@ class Server:
         self._stop = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: list[asyncio.StreamWriter] = []
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self.tls)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
@@ -109,7 +111,8 @@ class Server:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for writer in self._writers:
             writer.close()
-            if writer.transport.get_write_buffer_size():  # whoever does not read would keep it open
+            # Whoever does not read would keep it open; asyncio does not say of a TLS connection that it has ended.
+            if self.tls or writer.transport.get_write_buffer_size():
                 writer.transport.abort()
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -179,10 +182,55 @@ async def whole_file(server: Server, request: Request, wire: Wire) -> None:
     await wire.body(server.data)
 
 
-async def whole_file_of_unknown_length(server: Server, request: Request, wire: Wire) -> None:
+async def whole_file_until_the_end(server: Server, request: Request, wire: Wire) -> None:
+    """200 with everything, whose length only the connection's end tells."""
     await wire.head(200, Connection="close")
     await wire.body(server.data)
     wire.writer.close()
+
+
+async def whole_file_in_chunks(server: Server, request: Request, wire: Wire) -> None:
+    """200 with everything, in pieces with their lengths."""
+    await wire.head(200, Transfer_Encoding="chunked", ETag=server.etag)
+    for at in range(0, len(server.data), 50_000):
+        part = server.data[at : at + 50_000]
+        await wire.body(b"%x\r\n%b\r\n" % (len(part), part))
+    await wire.body(b"0\r\n\r\n")
+
+
+def at_most(n_bytes: int) -> Behaviour:
+    """A good reply with no more than this of what was asked for, as RFC 9110 allows."""
+
+    async def behave(server: Server, request: Request, wire: Wire) -> None:
+        first, stop = request.range
+        stop = min(stop, first + n_bytes, len(server.data))
+        content_range = f"bytes {first}-{stop - 1}/{len(server.data)}"
+        await wire.head(206, Content_Range=content_range, Content_Length=stop - first, ETag=server.etag)
+        await wire.body(server.data[first:stop])
+
+    return behave
+
+
+async def twice(server: Server, request: Request, wire: Wire) -> None:
+    """Two good replies to one request, in one piece."""
+    first, stop = request.range
+    part = server.data[first:stop]
+    head = (
+        f"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {first}-{first + len(part) - 1}/{len(server.data)}\r\n"
+    )
+    head += f"Content-Length: {len(part)}\r\nETag: {server.etag}\r\n\r\n"
+    await wire.body((head.encode() + part) * 2)
+
+
+def page(status: int, text: bytes, content_type: str = "text/html; charset=utf-8") -> Behaviour:
+    """A page in place of the file, as of a sign-in."""
+
+    async def behave(server: Server, request: Request, wire: Wire) -> None:
+        content_range = f"bytes 0-{len(text) - 1}/{len(text)}" if status == 206 else None
+        await wire.head(status, Content_Type=content_type, Content_Length=len(text), Content_Range=content_range)
+        await wire.body(text)
+
+    return behave
 
 
 def altered(**changes: object) -> Behaviour:

@@ -30,6 +30,7 @@ from alphastream_gpu._config import option_from_text
         ({"max_frame_bytes": 1 << 30}, "max_frame_bytes: expected"),
         ({"max_frames": 0}, "max_frames: expected"),
         ({"http2": "no"}, r"http2: expected False or True, found 'no'"),
+        ({"http_validate": "weak"}, r"http_validate: expected 'etag' or 'size' or 'none', found 'weak'"),
     ],
 )
 def test_options_outside_their_range(options: dict[str, object], message: str) -> None:

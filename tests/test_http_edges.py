@@ -7,16 +7,30 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import subprocess
+import sys
+import threading
+import time
 import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import badserver
 import httpx
 import pytest
 from badserver import Server
 
-from alphastream_gpu import ByteRange, ClosedError, FrameTimeoutError, HttpSource, TransportError
+import alphastream_gpu
+from alphastream_gpu import (
+    ByteRange,
+    ClosedError,
+    FrameTimeoutError,
+    HttpSource,
+    TransportError,
+    __version__,
+)
 from alphastream_gpu._sources._base import SilentServerError
+from alphastream_gpu._sources.http import client as own_client
 
 DATA = bytes(range(200))
 Handler = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
@@ -115,19 +129,33 @@ def test_http2_is_true_or_false() -> None:
         ("http://host?a=%2F", b"/?a=%2F"),
         ("http://host", b"/"),
         ("http://host/a%2fb?x=1#part", b"/a%2fb?x=1"),
-        ("http://host/gr\u00fcn.asvp", None),  # left to httpx, which escapes it
-        ("http://host/a b", None),
+        ("http://host/a/../b/./c?d=/../e", b"/a/../b/./c?d=/../e"),
+        ("http://host/gr\u00fcn.asvp", b"/gr%C3%BCn.asvp"),  # what a request line cannot hold, httpx escapes
+        ("http://host/a b", b"/a%20b"),
     ],
 )
-def test_the_target_goes_out_as_it_was_given(url: str, target: bytes | None) -> None:
+def test_the_target_goes_out_as_it_was_given(url: str, target: bytes) -> None:
     targets = []
 
     def handler(request: httpx.Request) -> httpx.Response:
-        targets.append(request.extensions.get("target"))
+        assert "target" not in request.extensions, "which a proxy would be told"
+        targets.append(request.url.raw_path)
         return well(request)
 
     assert read(url, (3, 9), handler=handler) == [DATA[3:9]]
     assert targets == [target]
+
+
+@pytest.mark.parametrize("target", ["/there?", "/a/../there?sig=%2F%2f", "/there;?x", "/a//b?c=d?e"])
+def test_an_absolute_redirect_is_followed_as_it_was_given(target: str) -> None:
+    targets = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        targets.append(request.url.raw_path)
+        return well(request) if len(targets) > 1 else httpx.Response(302, headers={"Location": f"http://host{target}"})
+
+    assert read("http://host/x", (3, 9), handler=handler) == [DATA[3:9]]
+    assert targets == [b"/x", target.encode()]
 
 
 def test_a_whole_file_of_another_length_is_another_file() -> None:
@@ -215,3 +243,290 @@ def test_a_server_of_the_tests_that_ends_while_clients_come_leaves_nothing_open(
         for client in clients:
             client.close()
     gc.collect()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://host/a\nb", r"expected no control characters, found U\+000A at character 13"),
+        ("http://host/a\r\nX: y", r"found U\+000D at character 13"),
+        ("http://host/?a=\x00", r"found U\+0000"),
+        ("http://host/#\x1b[2J", r"found U\+001B"),
+        ("http://host/\ud800", r"found U\+D800"),
+        ("http://host/" + "a" * 65_525, "expected at most 65536 characters, found 65537"),
+        ("http://host\\/x", "malformed host or port"),
+        ("http://ho st/x", "malformed host or port"),
+        ("http://[::1::2]/x", "malformed host or port"),
+        ("http://host:65536/", "malformed host or port"),
+        ("http:///x", "found no host"),
+        (" http://host/", "expected http://host/... or https://host/..., found none"),
+        ("ws://host/", "found the scheme 'ws'"),
+    ],
+)
+def test_a_url_that_is_the_callers_mistake(url: str, said: str) -> None:
+    with pytest.raises(ValueError, match=f"^URL: .*{said}"):
+        HttpSource(url)
+
+
+@pytest.mark.parametrize("url", ["http://xn--/x", "http://a..b/x", f"http://{'a' * 64}.test/x", "http://1.2.3.400/x"])
+def test_a_host_that_no_name_can_be(url: str) -> None:
+    """Found with the first request, and the caller's mistake all the same, unless a callable gives it."""
+    with pytest.raises(ValueError, match="^URL: malformed host or port$"):
+        alphastream_gpu.open(url)
+    with pytest.raises(TransportError, match="leads to a URL with a malformed host or port"):
+        alphastream_gpu.open(lambda: url)
+
+
+def test_a_long_url_is_sent() -> None:
+    path = "/" + "a" * 60_000
+    targets = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        targets.append(request.url.raw_path)
+        return httpx.Response(404)
+
+    with pytest.raises(TransportError) as caught:
+        read("http://host" + path, (0, 9), handler=handler)
+    assert targets == [path.encode()]
+    assert len(str(caught.value)) < 700
+
+
+def test_an_address_of_ipv6_is_shown_in_brackets() -> None:
+    source = HttpSource("http://user:pw@[::1]:9/x.asvp?a=b", retries=0)
+    assert repr(source) == "<HttpSource 'http://[::1]:9/x.asvp' ? bytes>"
+    with pytest.raises(TransportError, match=r"^http://\[::1\]:9/x\.asvp: "):
+        asyncio.run(source.read(ByteRange(0, 9)))
+    assert repr(HttpSource("https://[fe80::1%25eth0]/x")) == "<HttpSource 'https://[fe80::1%25eth0]/x' ? bytes>"
+
+
+def test_what_is_shown_of_a_path_cannot_move_a_cursor() -> None:
+    assert (
+        repr(HttpSource("http://host/gr\u00fcn\u202e.asvp"))
+        == r"<HttpSource 'http://host/gr\\xfcn\\u202e.asvp' ? bytes>"
+    )
+
+
+def test_who_asks() -> None:
+    """The library's name with its own client, also at another origin; a caller's client keeps its own."""
+    agents: list[tuple[str, str | None]] = []
+
+    async def elsewhere(server: Server, request: badserver.Request, wire: badserver.Wire) -> None:
+        agents.append((request.target, request.headers.get("user-agent")))
+        if request.target == "/x":
+            await wire.head(302, Location=other.url("/there"), Content_Length=0)
+        else:
+            await badserver.well(server, request, wire)
+
+    own = f"alphastream_gpu/{__version__}"
+    with Server(DATA, lambda request: elsewhere) as server, Server(DATA, lambda request: elsewhere) as other:
+        for options, first in (
+            ({}, own),
+            ({"headers": {"user-agent": "mine/1"}}, "mine/1"),
+            ({"client": lambda: httpx.AsyncClient(headers={"User-Agent": "yours/2"})}, "yours/2"),
+        ):
+            agents.clear()
+            asyncio.run(_read_once(server.url("/x"), **options))
+            assert agents == [("/x", first), ("/there", own)]
+
+
+async def _read_once(url: Any, **options: Any) -> bytes:
+    source = HttpSource(url, **{"backoff": 0.0, **options})
+    try:
+        return await source.read(ByteRange(0, 9))
+    finally:
+        await source.aclose()
+
+
+def test_making_a_client_does_not_block_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes 20 ms, in which no other stream's frames would come."""
+    made_by: list[threading.Thread] = []
+    make = own_client.make_client
+
+    def slow(**options: Any) -> httpx.AsyncClient:
+        made_by.append(threading.current_thread())
+        time.sleep(0.2)
+        return make(**options)
+
+    monkeypatch.setattr(own_client, "make_client", slow)
+
+    async def run() -> None:
+        source = HttpSource(server.url())
+        reads = asyncio.gather(*(source.read(ByteRange(k, k + 9)) for k in range(5)))
+        beats = 0
+        while not reads.done():
+            beats += 1
+            await asyncio.sleep(0.01)
+        assert beats > 5
+        assert await reads == [DATA[k : k + 9] for k in range(5)]
+        await source.aclose()
+
+    with Server(DATA) as server:
+        asyncio.run(run())
+    assert len(made_by) == 1
+    assert made_by[0] is not threading.current_thread()
+
+
+def test_nothing_is_imported_on_the_event_loop() -> None:
+    """Which takes 150 ms when it is the process's first read over HTTP."""
+    script = """
+import asyncio, sys, threading
+from alphastream_gpu import ByteRange, HttpSource
+
+late = set()
+
+def hook(event, arguments):
+    if event == "import" and threading.current_thread() is threading.main_thread():
+        late.add(arguments[0].partition(".")[0])
+
+async def read():
+    source = HttpSource(sys.argv[1])
+    await source.read(ByteRange(0, 9))
+    await source.aclose()
+
+sys.addaudithook(hook)
+asyncio.run(read())
+print(sorted(late & {"anyio", "h11", "httpcore", "httpx", "ssl", "tenacity", "certifi"}))
+"""
+    with Server(DATA) as server:
+        done = subprocess.run([sys.executable, "-c", script, server.url()], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_source_that_is_closed_while_its_client_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+    clients: list[httpx.AsyncClient] = []
+
+    def make() -> httpx.AsyncClient:
+        begun.set()
+        goes_on.wait(30)
+        clients.append(httpx.AsyncClient())
+        return clients[0]
+
+    async def run() -> None:
+        source = HttpSource("http://127.0.0.1:9/x", client=make)
+        reading = asyncio.ensure_future(source.read(ByteRange(0, 9)))
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+        await source.aclose()
+        goes_on.set()
+        with pytest.raises(ClosedError):
+            await reading
+
+    asyncio.run(run())
+    assert clients[0].is_closed
+
+
+def test_whose_client_is_closed() -> None:
+    async def run() -> None:
+        made: list[httpx.AsyncClient] = []
+
+        def make() -> httpx.AsyncClient:
+            made.append(httpx.AsyncClient(transport=httpx.MockTransport(well)))
+            return made[-1]
+
+        await _read_once("http://host/x", client=make)
+        assert made[0].is_closed
+        client = make()
+        await _read_once("http://host/x", client=client)
+        assert not client.is_closed
+        await client.aclose()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("client", [5, "client", httpx.Client()])
+def test_a_client_that_is_none(client: Any) -> None:
+    with pytest.raises(TypeError, match="client: expected an httpx.AsyncClient or a callable that makes one, found"):
+        HttpSource("http://host/x", client=client)
+    with pytest.raises(TransportError, match="client: expected an httpx.AsyncClient, found a .*, which the callable"):
+        alphastream_gpu.open("http://host/x", client=lambda: client)
+
+
+def test_a_callable_that_waits_does_not_block_the_event_loop() -> None:
+    called_by: list[threading.Thread] = []
+
+    def sign() -> str:
+        called_by.append(threading.current_thread())
+        time.sleep(0.2)
+        return "http://host/x"
+
+    async def run() -> None:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(well)) as client:
+            source = HttpSource(sign, client=client)
+            reading = asyncio.ensure_future(source.read(ByteRange(0, 9)))
+            beats = 0
+            while not reading.done():
+                beats += 1
+                await asyncio.sleep(0.01)
+            assert beats > 5
+            assert await reading == DATA[:9]
+
+    asyncio.run(run())
+    assert called_by[0] is not threading.current_thread()
+
+
+def test_a_callable_whose_time_is_up() -> None:
+    async def never() -> str:
+        await asyncio.sleep(60)
+        return "http://host/x"
+
+    async def gives_up() -> str:
+        raise TimeoutError
+
+    with pytest.raises(TransportError, match=r"^the URL: the callable that gives the URL took longer than 0\.05 s$"):
+        read(never, (0, 9), timeout=0.05, retries=1)
+    with pytest.raises(TransportError, match=r"^the URL: the callable that gives the URL failed: TimeoutError at "):
+        read(gives_up, (0, 9))
+
+
+def test_how_it_goes_is_told_while_a_read_waits() -> None:
+    async def run() -> None:
+        told: list[tuple[str, float | None]] = []
+        async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
+            source = HttpSource("http://host/x", client=client, backoff=0.01, retries=2)
+            assert (source.last_failure, source.next_attempt_at, source.reply_summary) == (None, None, "")
+            source.on_attempt = lambda: told.append((str(source.last_failure), source.next_attempt_at))
+            before = time.monotonic()
+            assert await source.read(ByteRange(0, 9)) == DATA[:9]
+            assert [text for text, _ in told] == ["http://host/x: the server answered 503 to bytes 0..8"] * 2 + ["None"]
+            assert told[0][1] is not None
+            assert before + 0.01 <= told[0][1] <= time.monotonic()
+            assert told[2][1] is None
+            assert source.reply_summary == "status 206, content type 'video/x-alpha'"
+            replies.extend([404])
+            with pytest.raises(TransportError) as caught:
+                await source.read(ByteRange(10, 19))
+            assert str(source.last_failure) == str(caught.value) == told[3][0]
+            assert len(told) == 4
+            replies.extend([503, 503, 503])
+            with pytest.raises(TransportError):
+                await source.read(ByteRange(10, 19))
+            assert [after is None for _, after in told[4:]] == [False, False, True]
+            assert source.next_attempt_at is None
+
+    replies = [503, 503]
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        if replies:
+            return httpx.Response(replies.pop())
+        response = well(request)
+        response.headers["Content-Type"] = "video/x-alpha"
+        return response
+
+    asyncio.run(run())
+
+
+def test_a_read_that_is_given_up_waits_for_no_attempt() -> None:
+    async def run() -> None:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(lambda request: httpx.Response(503))) as client:
+            source = HttpSource("http://host/x", client=client, backoff=60)
+            reading = asyncio.ensure_future(source.read(ByteRange(0, 9)))
+            while source.next_attempt_at is None:
+                await asyncio.sleep(0)
+            assert source.next_attempt_at > time.monotonic() + 50
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            assert source.next_attempt_at is None
+
+    asyncio.run(run())

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import random
+import re
 import sys
 import threading
 import time
@@ -1122,3 +1123,47 @@ def test_large_frames_are_handed_on_before_all_are_decoded(monkeypatch: pytest.M
             assert number_of(geometry) == index
         assert stream.stats().prefetched > 100
     assert 1 < max(taken) <= 5
+
+
+def test_polling_through_an_outage_tells_of_it() -> None:
+    """Between two attempts nothing is on its way; while one goes on, the frame is still coming."""
+    more_than_the_first_read = asvp_of([block_of(numbered_payload(index)) for index in range(4000)])
+    bad = [badserver.status(503)]
+    server = Server(more_than_the_first_read, lambda request: bad[-1] if request.number else None)
+    config = Config(http_backoff=1000.0)
+    with server, alphastream_gpu.open(server.url(), config=config) as stream:
+
+        def code_of_poll() -> ErrorCode:
+            assert stream.get_geometry(3900) is None
+            return stream.last_error().code  # type: ignore[union-attr]
+
+        wait_until(lambda: all(code_of_poll() is ErrorCode.TRANSPORT for _ in range(20)))
+        message = stream.last_error().message  # type: ignore[union-attr]
+        assert re.fullmatch(
+            r"frame 3900: the last attempt failed: http://127\.0\.0\.1:\d+/person\.asvp: the server answered 503 to"
+            r" bytes \d+\.\.\d+; the next is in \d\.\d s",
+            message,
+        ), message
+        bad.append(badserver.never)
+        wait_until(lambda: code_of_poll() is ErrorCode.TIMEOUT)
+
+
+def test_a_source_of_ones_own_tells_of_an_outage() -> None:
+    class Trying(MemorySource):
+        last_failure = TransportError("the tape is stuck")
+        next_attempt_at: float | None = None
+
+        async def read(self, span: ByteRange) -> bytes | memoryview:
+            if span.start:
+                await asyncio.sleep(3600)
+            return await super().read(span)
+
+    source = Trying(NUMBERED)
+    with alphastream_gpu.open(source) as stream:
+        for seconds, told in ((None, "it is still coming"), (30, "failed: the tape is stuck; the next is in 30.0 s")):
+            source.next_attempt_at = None if seconds is None else time.monotonic() + seconds
+            assert stream.get_geometry(1900) is None
+            error = stream.last_error()
+            assert error is not None
+            assert error.message.endswith(told)
+        assert (stream.stats().timeouts, stream.stats().failed) == (1, 1)

@@ -23,6 +23,7 @@ from alphastream_gpu import (
     Config,
     FileSource,
     FrameTimeoutError,
+    HttpSource,
     MemorySource,
     Source,
     TransportError,
@@ -179,6 +180,24 @@ def test_a_buffer_out_of_its_range(buffer_bytes: int) -> None:
         FileSource(SAMPLE, buffer_bytes=buffer_bytes)
 
 
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("no/such.asvp", "'no/such.asvp'"),
+        ("no/such.asvp?a=b", "'no/such.asvp...' (a path: a URL begins with http:// or https://)"),
+        ("no/such.asvp#a", "'no/such.asvp...' (a path: a URL begins with http:// or https://)"),
+        ("user:pw@host/x", "'...@host/x' (a path: a URL begins with http:// or https://)"),
+        ("//user:p@w@host/x", "'//...@host/x' (a path: a URL begins with http:// or https://)"),
+    ],
+)
+def test_a_missing_file_that_may_be_a_url(path: str, shown: str) -> None:
+    with pytest.raises(TransportError) as caught:
+        FileSource(path)
+    assert str(caught.value).startswith(f"opening {shown}: ")
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+    assert str(caught.value.__cause__.filename) == (path if "..." not in shown else shown.partition("' (")[0][1:])
+
+
 def test_a_folder(tmp_path: Path) -> None:
     with pytest.raises(TransportError, match="found a directory"):
         FileSource(tmp_path)
@@ -216,13 +235,19 @@ def test_what_an_argument_means(tmp_path: Path) -> None:
         assert source.length == len(DATA)
         asyncio.run(source.aclose())
     with pytest.raises(
-        TypeError, match="expected a path, a URL, a contiguous bytes-like object or a Source, found int"
+        TypeError, match="a callable that gives one, a contiguous bytes-like object or a Source, found int"
     ):
         as_source(5, config)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="scheme 'ftp'"):
         as_source("ftp://host/x.asvp", config)
-    with pytest.raises(ValueError, match="no host"):
-        as_source("file://elsewhere/x.asvp", config)
+    with pytest.raises(ValueError, match="no host or localhost, found 'elsewhere'"):
+        as_source("file://user:pw@elsewhere/x.asvp", config)
+    with pytest.raises(ValueError, match="found 'a malformed one'"):
+        as_source("file://[::1/x.asvp", config)
+    for url in ("http://host/x", "HTTPS://host/x", lambda: "http://host/x"):
+        assert isinstance(as_source(url, config), HttpSource)
+    with pytest.raises(TypeError, match="found type"):
+        as_source(str, config)  # type: ignore[arg-type]
 
 
 def test_a_file_that_opens_when_nobody_waits_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,9 +290,28 @@ def test_a_file_that_is_open_just_when_nobody_waits_any_more(tmp_path: Path, mon
     [
         ("pov_mask.asvr", "pov_mask.asvr"),
         ("/a/b/pov_mask.asvr", "pov_mask.asvr"),
-        ("https://h/a/pov_mask.asvr?token=a/b.c", "pov_mask.asvr"),
         (r"C:\films\pov_mask.asvr", "pov_mask.asvr"),
+        (r"C://films\pov_mask.asvr", "pov_mask.asvr"),
         ("a/", ""),
+        ("a#b%20c.asvr", "a#b%20c.asvr"),  # a path is taken as it is, but for what the format cuts off
+        ("a?b.asvr", "a"),
+        ("cdn.test/a.asvr?back=https://x/y", "a.asvr"),
+        ("https://h/a/pov_mask.asvr?token=a/b.c", "pov_mask.asvr"),
+        ("https://h/a/pov_mask.asvr#token=a/b.c", "pov_mask.asvr"),
+        ("https://h/a/pov%5Fmask%2easvr#t?u", "pov_mask.asvr"),
+        ("HTTPS://h/a/pov_mask.asvr?", "pov_mask.asvr"),
+        ("https://h/dir%2Fpov_mask.asvr", "pov_mask.asvr"),
+        ("https://h/a%23b%20c+d.asvr", "a#b c+d.asvr"),
+        ("https://h/a%3Fb.asvr", "a"),
+        ("https://h/gr%C3%BCn.asvr", "gr\u00fcn.asvr"),
+        ("https://h/gr%FCn.asvr", "gr\ufffdn.asvr"),
+        ("https://user:pw@h", ""),
+        ("https://user:pw@h?a=b/c", ""),
+        ("https://user:pw@h#b/c", ""),
+        ("https://h/", ""),
+        ("file:///a/b%23c.asvr", "b#c.asvr"),
+        ("file:/a/b%23c.asvr?x#y", "b#c.asvr"),
+        ("s3://user:pw@h/x.asvr", "x.asvr"),
     ],
 )
 def test_resource_names(path: str, name: str) -> None:

@@ -5,12 +5,14 @@ The interface every byte source has.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from .._exceptions import FrameTimeoutError, shown_as_base
+from .._exceptions import AlphaStreamError, FrameTimeoutError, shown_as_base
 from .._ranges import ByteRange
+from ._names import resource_name_of
 
-__all__ = ["SilentServerError", "Source", "check_range", "resource_name_of"]
+__all__ = ["SilentServerError", "Source", "check_choice", "check_range", "resource_name_of"]
 
 Number = TypeVar("Number", int, float)
 
@@ -31,14 +33,46 @@ class Source(ABC):
     ``TimeoutError`` are mapped to our errors by the stream.
     """
 
-    _last_failure: str = ""
-    """Why the attempt before this one failed, for whoever ends the wait for the next."""
+    on_attempt: Callable[[], object] | None = None
+    """Called after each attempt of a source that repeats failed requests, on the event loop, without arguments: then
+    :attr:`last_failure` and :attr:`next_attempt_at` are new. It must neither block nor raise."""
+
+    @property
+    def last_failure(self) -> AlphaStreamError | None:
+        """
+        Why the last attempt failed; None after one that succeeded, and before the first.
+
+        A source that repeats failed requests tells here how it goes while a read is still waiting. The error is a
+        record: it is not the one that the read raises in the end.
+        """
+        return None
+
+    @property
+    def next_attempt_at(self) -> float | None:
+        """
+        When the next attempt of a read begins, in seconds of ``time.monotonic``; the earliest where several reads wait.
+        None if no read waits for one. Like :attr:`last_failure`, asked for on any thread.
+        """
+        return None
+
+    @property
+    def reply_summary(self) -> str:
+        """
+        What the server said about the first bytes, such as ``status 200, content type 'text/html'``; empty where there
+        is no server. For messages: no secrets.
+        """
+        return ""
+
+    @property
+    def _last_failure(self) -> str:
+        """:attr:`last_failure` as text, for whoever ends the wait for the next attempt."""
+        return str(self.last_failure or "")
 
     @property
     @abstractmethod
     def name(self) -> str:
         """
-        The last part of the path or URL, without a query.
+        The last part of the path or of the URL's path, percent-decoded where it is a URL's.
 
         Part of an ASVR's key, and shown in messages: no secrets.
         """
@@ -93,6 +127,13 @@ def check_range(name: str, value: Number, low: Number, high: Number) -> Number:
     return type(low)(value)
 
 
-def resource_name_of(path: str) -> str:
-    """What follows the last ``/`` or ``\\``, before any ``?`` (docs/format.md, "Encryption")."""
-    return path.partition("?")[0].replace("\\", "/").rpartition("/")[2]
+def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
+    """
+    The value of a source's option, if it is one of the choices and of its kind: 0 is not False.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if not any(value is one or (isinstance(value, str) and value == one) for one in choices):
+        raise ValueError(f"{name}: expected {' or '.join(map(repr, choices))}, found {value!r}")
+    return value

@@ -22,6 +22,7 @@ from .._exceptions import ClosedError, TransportError, mapped_errors
 from .._ranges import ByteRange
 from .._workers import Serial
 from ._base import Source, check_range, resource_name_of
+from ._names import shown_path
 
 __all__ = ["FileSource"]
 
@@ -100,9 +101,9 @@ class _OpenFile:
 
     def __init__(self, path: str, buffer_bytes: int) -> None:
         self._path = path
+        # Checked before opening: to open a pipe would wait for its writer.
+        _refuse_irregular(_mode_of(path), path)
         with mapped_errors(f"opening {path!r}"):
-            # Checked before opening: to open a pipe would wait for its writer.
-            _refuse_irregular(os.stat(path).st_mode, path)
             self._file: BinaryIO = open(path, "rb", buffering=buffer_bytes)  # noqa: SIM115
         try:
             with mapped_errors(f"opening {path!r}"):
@@ -135,6 +136,22 @@ class _OpenFile:
         if mapping is not None:
             mapping.close()
         self._file.close()
+
+
+def _mode_of(path: str) -> int:
+    """The mode of what is there. An error that nothing is there shows no more of the path than :func:`shown_path`."""
+    shown = shown_path(path)
+    hint = "" if shown == path else " (a path: a URL begins with http:// or https://)"
+    with mapped_errors(f"opening {shown!r}{hint}"):
+        try:
+            return os.stat(path).st_mode
+        except OSError as exc:
+            if shown == path:
+                raise
+            error: OSError | ValueError = OSError(exc.errno, exc.strerror, shown)
+        except UnicodeError:
+            error = ValueError(f"source: expected a path, found one that the system cannot encode: {shown!r}")
+        raise error  # outside of the handlers, so that the path in full is not attached
 
 
 def _refuse_irregular(mode: int, path: str) -> None:

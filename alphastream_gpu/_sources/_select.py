@@ -7,19 +7,21 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from typing import TypeAlias
+from collections.abc import Mapping
+from typing import Any, TypeAlias, TypeGuard
 from urllib.parse import urlsplit
 
 from .._config import Config
 from ._base import Source
 from ._file import FileSource
-from ._http import HttpSource
 from ._memory import MemorySource
+from ._names import scheme_of
+from .http import ClientLike, HttpSource, UrlLike
 
-__all__ = ["SourceLike", "as_source", "open_source"]
+__all__ = ["SourceLike", "as_source", "open_source", "with_http"]
 
-SourceLike: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | Source"
-"""A path, a URL, a bytes-like object, or a :class:`Source`."""
+SourceLike: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | Source | UrlLike"
+"""A path, a URL, a callable that gives a URL, a bytes-like object, or a :class:`Source`."""
 
 
 def as_source(source: SourceLike, config: Config) -> Source:
@@ -29,18 +31,45 @@ def as_source(source: SourceLike, config: Config) -> Source:
     Raises:
         TransportError: the file cannot be opened.
         TypeError: none of the accepted kinds.
-        ValueError: a URL of an unknown scheme.
+        ValueError: a URL that is malformed or of an unknown scheme.
     """
     if isinstance(source, Source):
         return source
+    if _is_http(source):
+        return _http(source, config)
     if isinstance(source, (str, os.PathLike)):
         return _from_text(os.fsdecode(source), config)
     try:
-        return MemorySource(source)  # anything with the buffer protocol: bytes, mmap, array, ndarray
+        # Anything with the buffer protocol: bytes, mmap, array, ndarray.
+        return MemorySource(source)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(
-            f"source: expected a path, a URL, a contiguous bytes-like object or a Source, found {type(source).__name__}"
+            "source: expected a path, a URL, a callable that gives one, a contiguous bytes-like object or a Source,"
+            f" found {type(source).__name__}"
         ) from None
+
+
+def with_http(
+    source: SourceLike, config: Config, *, headers: Mapping[str, str] | None, client: ClientLike | None
+) -> SourceLike:
+    """
+    The argument, as a source with headers and a client of the caller's, if there are any.
+
+    Args:
+        source: what the caller wants opened.
+        config: options.
+        headers: for the URL's own origin; secrets, so they are no option of Config, which is shown and compared.
+        client: to use instead of one of the library's.
+
+    Raises:
+        ValueError: `source` is no URL and no callable that gives one, or a header cannot be sent.
+        TypeError: a header or `client` is of another kind.
+    """
+    if headers is None and client is None:
+        return source
+    if not _is_http(source):
+        raise ValueError("headers, client: these are for http: and https: URLs, and for callables that give one")
+    return _http(source, config, headers=headers, client=client)
 
 
 async def open_source(source: SourceLike, config: Config) -> Source:
@@ -87,30 +116,46 @@ class _Opening:
             return self._opened
 
 
+def _is_http(source: SourceLike) -> TypeGuard[UrlLike]:
+    """Whether this is a URL for HttpSource, or a callable that gives one."""
+    if isinstance(source, str):
+        return scheme_of(source) in ("http", "https")
+    return callable(source) and not isinstance(source, (type, Source, os.PathLike))
+
+
+def _http(url: UrlLike, config: Config, **options: Any) -> HttpSource:
+    return HttpSource(
+        url,
+        timeout=config.http_timeout,
+        deadline=config.http_deadline,
+        retries=config.http_retries,
+        backoff=config.http_backoff / 1000,
+        chunk=config.http_chunk,
+        concurrency=config.http_concurrency,
+        whole_file_cap=config.http_whole_file_cap,
+        http2=config.http2,
+        validate=config.http_validate,
+        **options,
+    )
+
+
 def _from_text(text: str, config: Config) -> Source:
-    scheme, separator, _ = text.partition("://")
-    scheme = scheme.lower()
-    if not separator and text[:5].lower() == "file:":
-        scheme, separator = "file", ":"
-    if not separator:
+    scheme = scheme_of(text)
+    if scheme is None:
         return FileSource(text, buffer_bytes=config.file_buffer)
     if scheme == "file":
-        parts = urlsplit(text)
-        if parts.netloc not in ("", "localhost"):
-            raise ValueError(f"file URL: expected no host or localhost, found {parts.netloc!r}")
-        from urllib.request import url2pathname  # it knows drive letters; and loads http.client, so not at import
+        return FileSource(_path_of_file_url(text), buffer_bytes=config.file_buffer)
+    raise ValueError(f"source: expected a path or a file:, http: or https: URL, found the scheme {scheme[:20]!r}")
 
-        return FileSource(url2pathname(parts.path), buffer_bytes=config.file_buffer)
-    if scheme in ("http", "https"):
-        return HttpSource(
-            text,
-            timeout=config.http_timeout,
-            deadline=config.http_deadline,
-            retries=config.http_retries,
-            backoff=config.http_backoff / 1000,
-            chunk=config.http_chunk,
-            concurrency=config.http_concurrency,
-            whole_file_cap=config.http_whole_file_cap,
-            http2=config.http2,
-        )
-    raise ValueError(f"source: expected a path or a file:, http: or https: URL, found the scheme {scheme!r}")
+
+def _path_of_file_url(url: str) -> str:
+    from urllib.request import url2pathname  # it knows drive letters; and loads http.client, so not at import
+
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:  # whose text may quote all that stands before the path
+        host = "a malformed one"
+    if host not in ("", "localhost"):
+        raise ValueError(f"file URL: expected no host or localhost, found {host!r}")
+    return url2pathname(parts.path)

@@ -19,9 +19,12 @@ import re
 import selectors
 import ssl
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpcore
 import httpx
@@ -34,7 +37,7 @@ __all__ = ["VirtualLoop", "check"]
 FILE = tuple(bytes((k * 37 + k // 251 + 128 * version) % 256 for k in range(3000)) for version in range(2))
 """The file, in two versions that differ in each byte."""
 _OWN = "https://own.example"
-_QUERY, _OTHER_QUERY, _TOKEN = "q-secret", "r-secret", "t-secret"
+_QUERY, _OTHER_QUERY, _TOKEN, _COOKIE = "q-secret", "r-secret", "t-secret", "c-secret"
 _URL = f"{_OWN}/files/person.asvp?signature={_QUERY}"
 _DEADLINE = 20.0
 _CHUNK = 256
@@ -110,14 +113,14 @@ class _Server:
         self.has_versions = setup & 3 in (1, 2) and not any(reply.lacks_validator for reply in self.replies)
         self._next = iter(self.replies)
 
-    def answer(self, request: bytes) -> Iterable[Piece]:
+    def answer(self, request: bytes, origin: str) -> Iterable[Piece]:
         """The pieces that come back for a request."""
         asked = re.search(rb"\r\nrange: bytes=(\d+)-(\d+)\r\n", request, re.I)
         assert asked is not None, "a request without its range"
         reply = next(self._next, _Reply(0, 0, 0, b""))
-        return self._pieces(reply, ByteRange(int(asked[1]), int(asked[2]) + 1))
+        return self._pieces(reply, ByteRange(int(asked[1]), int(asked[2]) + 1), _cookie_of(origin))
 
-    def _pieces(self, reply: _Reply, span: ByteRange) -> Iterable[Piece]:
+    def _pieces(self, reply: _Reply, span: ByteRange, cookie: str) -> Iterable[Piece]:
         bent, number = reply.bent, reply.number
         file = FILE[reply.version if self.has_versions else 0]
         headers = {}
@@ -131,6 +134,7 @@ class _Server:
             case 7:
                 status = (301, 302, 303, 307, 308)[bent >> 5 & 3]
                 headers["Location"] = _LOCATIONS[number % len(_LOCATIONS)]
+                headers["Set-Cookie"] = f"login={cookie}; Path=/"
             case 8:
                 status, first, stop = 200, 0, len(file)
             case 9:
@@ -159,6 +163,11 @@ class _Server:
         elif status == 206:
             headers.setdefault("Content-Range", f"bytes {first}-{stop - 1}/{total}")
         return _framed(status, headers, body, bent, number)
+
+
+def _cookie_of(origin: str) -> str:
+    """The secret that a host's cookie has."""
+    return f"{_COOKIE}-{urlsplit(origin).hostname}"
 
 
 def _framed(status: int, headers: dict[str, str], body: bytes, bent: int, number: int) -> list[Piece]:
@@ -212,7 +221,9 @@ class _Wire(httpcore.AsyncNetworkStream):
             if self._origin != "https://own.example:443":
                 assert _TOKEN.encode() not in self._request, f"credentials went to {self._origin}"
                 assert _QUERY.encode() not in self._request, f"the signature went to {self._origin}"
-            self._pieces = list(self._server.answer(self._request))
+            cookies = set(re.findall(rb"%s-\S+" % _COOKIE.encode(), self._request))
+            assert cookies <= {_cookie_of(self._origin).encode()}, f"another host's cookie went to {self._origin}"
+            self._pieces = list(self._server.answer(self._request, self._origin))
             self._request = b""
 
     async def aclose(self) -> None:
@@ -254,6 +265,18 @@ class _Selector(selectors.DefaultSelector):
         return ready
 
 
+class _AtOnce(ThreadPoolExecutor):
+    """Does at once what is given to a thread, which would take no time of the loop's and never be waited for."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(*args, **kwargs))
+        except BaseException as exc:
+            future.set_exception(exc)
+        return future
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An event loop whose time is what would have been waited."""
 
@@ -261,6 +284,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._virtual = _Selector()
         self._virtual.who = lambda: ", ".join(map(repr, asyncio.all_tasks(self)))
         super().__init__(self._virtual)
+        self.set_default_executor(_AtOnce())
 
     def time(self) -> float:
         return self._virtual.waited
@@ -270,7 +294,7 @@ class _Records(logging.Handler):
     """Keeps what is logged."""
 
     def __init__(self) -> None:
-        super().__init__(logging.INFO)
+        super().__init__(logging.DEBUG)
         self.texts: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -280,20 +304,28 @@ class _Records(logging.Handler):
 def check(data: bytes, *, always_measure: bool = False) -> None:
     """Whatever a server answers, a read gives the right bytes or one of the errors."""
     records = _Records()
-    logger = logging.getLogger("httpx")
-    level, propagates = logger.level, logger.propagate
-    logger.setLevel(logging.INFO)
-    logger.propagate = False  # pytest would keep it all, and its memory be taken for the package's
-    logger.addHandler(records)
     _runner().get_loop()
     _ssl_context()
-    try:
+    with ExitStack() as logged:
+        for name in ("httpx", "httpcore"):
+            logged.enter_context(_logging_to(records, logging.getLogger(name)))
         within_memory(lambda: _runner().run(_read_all(_Server(Feed(data)))), data, _MEMORY, always=always_measure)
+    _assert_quiet("\n".join(records.texts))
+
+
+@contextmanager
+def _logging_to(handler: logging.Handler, logger: logging.Logger) -> Iterator[None]:
+    """Everything that the logger and those below it log goes to the handler, and nowhere else."""
+    level, propagates = logger.level, logger.propagate
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False  # pytest would keep it all, and its memory be taken for the package's
+    logger.addHandler(handler)
+    try:
+        yield
     finally:
-        logger.removeHandler(records)
+        logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagates
-    _assert_quiet("\n".join(records.texts))
 
 
 async def _read_all(server: _Server) -> None:
@@ -345,14 +377,15 @@ async def _read(source: HttpSource, server: _Server, span: ByteRange, possible: 
 
 
 def _texts_of(error: BaseException | None) -> Iterator[str]:
-    """An error's text and those of its causes, as a traceback shows them; without its lines, which take memory."""
-    while error is not None:
+    """An error's text and those of all that is attached to it; without a traceback's lines, which take memory."""
+    if error is not None:
         yield f"{error!r}: {error}"
-        error = error.__cause__ or error.__context__
+        yield from _texts_of(error.__cause__)
+        yield from _texts_of(error.__context__)
 
 
 def _assert_quiet(text: str) -> None:
-    for secret in (_QUERY, _OTHER_QUERY, _TOKEN):
+    for secret in (_QUERY, _OTHER_QUERY, _TOKEN, _COOKIE):
         assert secret not in text, f"{secret} is told: {text}"
 
 

@@ -1,0 +1,201 @@
+"""
+What a reply to a range request means: status and headers in, a verdict out. Pure.
+
+Strategy
+--------
+A reply counts only if its body can be nothing else than bytes of the range that was asked for: a 206 that starts where
+it was asked to, uncompressed, of the same file as before; or, within a limit, a 200 with the whole file. Fewer bytes
+than asked for are fine (RFC 9110, section 15.3.7, leaves that to the server); the rest is asked for again. Everything
+else is a verdict of failure. Nothing is guessed.
+
+Messages quote a server's headers, cut after some characters. They name no address: whoever has one puts it in front.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from ..._ranges import ByteRange
+from .verdict import Again, Elsewhere, Moved, Nothing, Part, Refused, Reply, Terms, Verdict, Whole, quoted
+
+__all__ = ["judge", "read_headers", "retry_after", "too_long"]
+
+_RETRIED: Final = frozenset({408, 429})
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_GONE: Final = frozenset({401, 403, 404, 410})
+"""Replies of a remembered redirect target that send us back to the original address once."""
+_UNSIGNED: Final = frozenset({401, 403})
+"""Replies to a URL of a callable, after which it is asked for another one."""
+_HINTS: Final = {
+    401: "; it wants credentials",
+    403: "; access denied",
+    404: "; no such file",
+    407: "; the proxy wants credentials",
+}
+_CONTENT_RANGE: Final = re.compile(r"(?i:bytes) +(?:([0-9]{1,19})-([0-9]{1,19})|\*)/([0-9]{1,19}|\*)")
+_LENGTH: Final = re.compile(r"[0-9]{1,19}")
+_DIGITS: Final = re.compile(r"[0-9]+")
+_LONGEST_WAIT: Final = 1e9
+"""Seconds; longer than any deadline."""
+_WANTED: Final = frozenset(
+    {
+        b"content-encoding",
+        b"content-length",
+        b"content-range",
+        b"content-type",
+        b"etag",
+        b"last-modified",
+        b"location",
+        b"retry-after",
+    }
+)
+
+
+def judge(reply: Reply, span: ByteRange, terms: Terms) -> Verdict:
+    """
+    What a reply means.
+
+    Args:
+        reply: the reply.
+        span: what was asked for; not empty.
+        terms: what it has to meet.
+    """
+    status = reply.status
+    if status >= 500 or status in _RETRIED:
+        return Again(f"the server answered {status} to {span}", retry_after(reply.headers.get("retry-after")))
+    if status in _REDIRECTS and reply.headers.get("location"):
+        return Moved(reply.headers["location"])
+    if (terms.is_moved and status in _GONE) or (terms.is_signed and status in _UNSIGNED):
+        return Elsewhere(f"the server answered {status}")
+    if status == 416:
+        return _beyond_the_end(reply, span, terms)
+    if status not in (200, 206):
+        return Refused(f"expected 206 for {span}, found {status}{_HINTS.get(status, '')}")
+    encoding = reply.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        return Refused(f"expected plain bytes, found Content-Encoding {quoted(encoding)}, which was not asked for")
+    changed = _changed(reply, terms)
+    if changed is not None:
+        return changed
+    return _whole(reply, terms) if status == 200 else _part(reply, span, terms)
+
+
+def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """
+    The headers that :func:`judge` looks at, read in one pass: a reply may have tens of thousands.
+
+    Args:
+        raw: names and values as they came. Values of one name are joined by commas.
+    """
+    found: dict[str, str] = {}
+    for raw_name, raw_value in raw:
+        lowered = raw_name.lower()
+        if lowered in _WANTED:
+            name, value = lowered.decode("ascii"), _decoded(raw_value)
+            found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
+def retry_after(text: str | None) -> float | None:
+    """
+    Seconds that a ``Retry-After`` asks to wait, 0..1e9; None if it says nothing that can be understood.
+
+    Args:
+        text: digits, or a date in any of HTTP's three forms.
+    """
+    if text is None:
+        return None
+    text = text.strip()
+    if _DIGITS.fullmatch(text):
+        return min(float(text), _LONGEST_WAIT)
+    try:
+        date = parsedate_to_datetime(text)
+        # HTTP's dates are in GMT, also the oldest form, which does not say so.
+        wait = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return min(max(0.0, wait), _LONGEST_WAIT)
+
+
+def _beyond_the_end(reply: Reply, span: ByteRange, terms: Terms) -> Verdict:
+    """A 416: fine if the file is not known yet, and ends before the range."""
+    match = _CONTENT_RANGE.fullmatch(reply.headers.get("content-range", "").strip())
+    length = int(match[3]) if match is not None and match[1] is None and match[3] != "*" else None
+    if length is not None and length <= span.start and terms.file.length is None:
+        return Nothing(length)
+    told = "" if length is None else f"; it says that the file has {length} bytes"
+    return Refused(f"expected 206 for {span}, found 416{told}")
+
+
+def _changed(reply: Reply, terms: Terms) -> Refused | None:
+    """A refusal, if the reply is of another content than before."""
+    if terms.validate != "etag" or terms.file.validator is None:
+        return None
+    header, pinned = terms.file.validator
+    found = reply.headers.get(header)
+    if found == pinned:
+        return None
+    shown = None if found is None else quoted(found)
+    return _change(reply, f"expected {header} {quoted(pinned)}, found {shown}; open it again, or see http_validate")
+
+
+def _change(reply: Reply, text: str) -> Refused:
+    """Another file, or a page in its place: an expired session's, say."""
+    is_page = reply.headers.get("content-type", "").strip().lower().startswith("text/")
+    return Refused(f"the file changed while open: {text}" + (f" (the reply: {reply.summary()})" if is_page else ""))
+
+
+def _part(reply: Reply, span: ByteRange, terms: Terms) -> Verdict:
+    """A 206: what it says it holds."""
+    text = reply.headers.get("content-range", "")
+    match = _CONTENT_RANGE.fullmatch(text.strip())
+    if match is None or match[1] is None:
+        return Refused(f"expected a Content-Range for {span}, found {quoted(text)}")
+    if match[3] == "*":
+        return Refused(f"expected a Content-Range that tells the file's length, found {quoted(text)}")
+    first, stop, total = int(match[1]), int(match[2]) + 1, int(match[3])
+    known = terms.file.length
+    if known is not None and total != known and terms.validate != "none":
+        return _change(reply, f"expected {known} bytes, found {total}")
+    if first == span.start and span.start < stop <= min(span.stop, total):
+        return Part(ByteRange(first, stop), total)
+    wrong = f"expected Content-Range {span.start}-{min(span.stop, total) - 1}, found {quoted(text)}"
+    if reply.is_reused:
+        # A server that answers one request twice: the second answer lies in wait for the next request. This connection
+        # is closed, its body unread, and a new one will show what the server means.
+        return Again(f"{wrong}, which may answer an earlier request on this connection")
+    return Refused(wrong)
+
+
+def _whole(reply: Reply, terms: Terms) -> Verdict:
+    """A 200, from a server that ignores ranges."""
+    cap = terms.whole_file_cap
+    known = None if terms.validate == "none" else terms.file.length
+    announced = reply.headers.get("content-length", "")
+    length = int(announced) if _LENGTH.fullmatch(announced) else None
+    if length is not None and known is not None and length != known:
+        return _change(reply, f"expected {known} bytes, found {length}")
+    expected = known if length is None else length
+    if cap == 0 or (expected or 0) > cap:
+        return Refused(too_long(length, cap))
+    return Whole(expected, cap)
+
+
+def too_long(length: int | None, cap: int) -> str:
+    """Why a whole file is not taken."""
+    return (
+        f"the server ignores ranges and answered 200 with {'an unknown number of' if length is None else length} bytes;"
+        f" whole files are taken up to {cap} bytes (whole_file_cap)"
+    )
+
+
+def _decoded(value: bytes) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")

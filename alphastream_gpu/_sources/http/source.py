@@ -1,0 +1,345 @@
+"""
+HttpSource: a file behind HTTP(S) range requests.
+
+Strategy
+--------
+* No HEAD request. The first read asks for a range like any other; the reply's Content-Range tells the length, and its
+  ETag (or Last-Modified) is pinned: a later reply that differs belongs to another file, and mixing two would be a wrong
+  frame.
+* Retrying is tenacity's: which outcomes, how often and how long to wait is said declaratively, the loop is theirs.
+* The file's state is one value, :class:`File`, replaced only when a whole reply is here: a failure teaches nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias, get_args
+
+from ..._exceptions import ClosedError, FrameTimeoutError, TransportError
+from ..._ranges import ByteRange
+from .._base import SilentServerError, Source, check_choice, check_range, resource_name_of
+from .address import NO_HOST, Address, check_header, shown
+from .locate import Locator, UrlLike
+from .progress import Outcome, Retries, Traffic, all_or_none
+from .reply import judge
+from .verdict import Again, Elsewhere, File, Nothing, Part, Refused, Reply, Terms, Validate, Verdict, Whole
+
+if TYPE_CHECKING:
+    import httpx
+
+    from .wire import Answer, Wire
+
+__all__ = ["ClientLike", "HttpSource", "UrlLike"]
+
+ClientLike: TypeAlias = "httpx.AsyncClient | Callable[[], httpx.AsyncClient]"
+"""A client of the caller's, or a callable that makes one."""
+
+_FREE_PIECES: Final = 16
+_PIECE_BYTES: Final = 64 * 1024
+"""A range may come in some pieces of any size, and in as many more as pieces of this size would need."""
+
+
+class HttpSource(Source):
+    """
+    A file behind HTTP(S) range requests.
+
+    Proxies are those of ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``, certificates those of
+    ``SSL_CERT_FILE`` or ``SSL_CERT_DIR``, unless the client is the caller's. No cookies are kept, but those that a
+    redirect sets for the hops after it.
+
+    Args:
+        url: ``http:`` or ``https:``, or a callable that returns one, also asynchronously. A callable that is no
+            coroutine function runs in a thread.
+        client: an ``httpx.AsyncClient`` of the caller's, which stays open, or a callable that makes one, which is
+            called in a thread and whose client is closed with the source. Its headers, cookies, authentication and
+            proxies are used for the URL's own origin. A stream's requests run on the library's event loop, so a
+            client that was used on another one cannot serve. When omitted, a client of the source's own.
+        headers: sent to the URL's own origin, never to another one that it redirects to. They are never shown.
+        timeout: seconds for one request, from connecting to the last byte; 0.001..300.
+        deadline: seconds for one read with all its retries and redirects; 0.001..3600.
+        retries: how often a failed request is repeated; 0..10.
+        backoff: seconds before the first repetition, doubling, with as much again at random; 0..60.
+        chunk: most bytes of one request; 1..67108864.
+        concurrency: most requests at a time; 1..64.
+        whole_file_cap: most bytes taken from a server that ignores ranges and sends the whole file, 0..1073741824; 0
+            refuses it.
+        http2: whether to offer HTTP/2 (needs the ``h2`` package).
+        validate: what must stay the same from reply to reply: ``"etag"`` (a strong ETag, else Last-Modified, and the
+            length), ``"size"`` (the length) or ``"none"``. With ``"size"`` and ``"none"`` a file that is replaced while
+            it is read, or replicas that differ, can give wrong masks or a DecodeError.
+
+    Raises:
+        ValueError: `url` is no ``http:`` or ``https:`` URL with a host, a header cannot be sent, or an option is
+            outside its range.
+        TypeError: `url`, `client` or a header is of another kind.
+
+    Reading fails with a :class:`TransportError`, whose message names the URL without user, query and fragment, or, when
+    the deadline has passed, with a :class:`FrameTimeoutError`. A failure is never remembered.
+
+    A source cannot be pickled, since it may hold secrets and connections: pass the URL, and make a source where it is
+    needed.
+    """
+
+    def __init__(
+        self,
+        url: UrlLike,
+        *,
+        client: ClientLike | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = 10.0,
+        deadline: float = 30.0,
+        retries: int = 3,
+        backoff: float = 0.25,
+        chunk: int = 1024 * 1024,
+        concurrency: int = 4,
+        whole_file_cap: int = 64 * 1024 * 1024,
+        http2: bool = False,
+        validate: Validate = "etag",
+    ) -> None:
+        self._timeout = check_range("timeout", timeout, 0.001, 300.0)
+        self._deadline = check_range("deadline", deadline, 0.001, 3600.0)
+        self._chunk = check_range("chunk", chunk, 1, 64 * 1024 * 1024)
+        self._whole_file_cap = check_range("whole_file_cap", whole_file_cap, 0, 1024 * 1024 * 1024)
+        self._slots = asyncio.Semaphore(check_range("concurrency", concurrency, 1, 64))
+        self._http2 = check_choice("http2", http2, (False, True))
+        self._validate = check_choice("validate", validate, get_args(Validate))
+        self._headers = dict(headers or {})
+        for name, value in self._headers.items():
+            check_header(name, value)
+        self._makes_client = client is None or (callable(client) and not _is_client(client))
+        if not self._makes_client and not _is_client(client):
+            raise TypeError(
+                f"client: expected an httpx.AsyncClient or a callable that makes one, found {type(client).__name__}"
+            )
+        self._given_client = client
+        self._client: httpx.AsyncClient | None = None
+        """The one in use, from the first read on."""
+        self._where = Locator(url, timeout=self._timeout)
+        self._name = resource_name_of(url) if isinstance(url, str) else ""
+        self._file = File()
+        self._whole: bytes | None = None
+        self._wire: Wire | None = None
+        self._making = asyncio.Lock()
+        self._traffic = Traffic()
+        self._retries = Retries(
+            check_range("retries", retries, 0, 10), check_range("backoff", backoff, 0.0, 60.0), self._tell
+        )
+        self._summary = ""
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def length(self) -> int | None:
+        return self._file.length
+
+    @property
+    def requests(self) -> int:
+        return self._traffic.requests
+
+    @property
+    def bytes_received(self) -> int:
+        return self._traffic.bytes_received
+
+    @property
+    def last_failure(self) -> TransportError | None:
+        return self._retries.error
+
+    @property
+    def next_attempt_at(self) -> float | None:
+        return self._retries.next_attempt_at()
+
+    @property
+    def reply_summary(self) -> str:
+        return self._summary
+
+    async def read(self, span: ByteRange) -> bytes:
+        self._refuse_if_closed()
+        if self.length is not None:
+            span = ByteRange(min(span.start, self.length), min(span.stop, self.length))
+        if not span:
+            return b""
+        if self._whole is not None:
+            return self._whole[span.start : span.stop]
+        parts = [
+            ByteRange(start, min(start + self._chunk, span.stop)) for start in range(span.start, span.stop, self._chunk)
+        ]
+        if self.length is None or len(parts) == 1:
+            # The first reply tells the length, and with it which of the other parts there are.
+            first = await self._part(parts[0])
+            return first if len(parts) == 1 else first + await self.read(ByteRange(parts[0].stop, span.stop))
+        return b"".join(await all_or_none([self._part(part) for part in parts]))
+
+    async def aclose(self) -> None:
+        self._closed = True
+        self._whole = None
+        wire, self._wire = self._wire, None
+        client, self._client = self._client, None
+        if wire is not None and client is not None and self._makes_client:
+            await client.aclose()
+
+    def __repr__(self) -> str:
+        url = self._where.own
+        length = "?" if self.length is None else self.length
+        return f"<HttpSource {'callable' if url is None else shown(url)!r} {length} bytes>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "an HttpSource cannot be pickled or copied: it may hold secrets and connections. Pass the URL and the"
+            " headers on, and make a new HttpSource where it is needed"
+        )
+
+    async def _part(self, span: ByteRange) -> bytes:
+        """One range within the deadline, in as many pieces as the server makes of it."""
+        replies = self._traffic.replies
+        limit = asyncio.timeout(self._deadline)
+        outcome: Outcome | None = None
+        try:
+            async with limit:
+                outcome = await self._pieces(span, time.monotonic() + self._deadline)
+        except TimeoutError:
+            if not limit.expired():
+                raise  # of the callable that gives the URL, say
+        if isinstance(outcome, bytes):
+            return outcome
+        if outcome is not None:
+            raise TransportError(outcome.text)
+        cause = f"; so far: {self._last_failure}" if self._last_failure else ""
+        kind = SilentServerError if self._traffic.replies == replies else FrameTimeoutError
+        raise kind(f"{self._shown()}: {span} not read within {self._deadline:g} s{cause}")
+
+    async def _pieces(self, span: ByteRange, ends_at: float) -> Outcome:
+        """A range, asked for again from where a reply ended early."""
+        wire = await self._ready()
+        pieces: list[bytes] = []
+        at = span.start
+        for _ in range(_FREE_PIECES + len(span) // _PIECE_BYTES):
+            outcome = await self._retries.run(partial(self._attempt, ByteRange(at, span.stop), wire), ends_at)
+            if not isinstance(outcome, bytes):
+                return outcome
+            pieces.append(outcome)
+            at += len(outcome)
+            if not outcome or self.length is None or at >= min(span.stop, self.length):
+                return b"".join(pieces)
+        return Refused(f"{self._shown()}: the server cuts {span} into more than {len(pieces)} pieces")
+
+    async def _attempt(self, span: ByteRange, wire: Wire) -> Outcome:
+        """One attempt; an address that has expired is asked for anew, once."""
+        outcome: Outcome | Elsewhere = Elsewhere("")
+        for _ in range(2):
+            async with self._slots:
+                outcome = await self._once(span, wire)
+            if not isinstance(outcome, Elsewhere):
+                return outcome
+        assert isinstance(outcome, Elsewhere)
+        return Refused(outcome.text)
+
+    async def _once(self, span: ByteRange, wire: Wire) -> Outcome | Elsewhere:
+        """One request with its redirects, within its time."""
+        address = await self._where.resolve()
+        self._refuse_if_closed()
+        if not isinstance(address, Address):
+            return replace(address, text=f"{self._shown()}: {address.text}")
+        self._name = self._name or resource_name_of(address.own)
+        limit = asyncio.timeout(self._timeout)
+        answer: Answer | None = None
+        try:
+            async with limit:
+                answer = await wire.fetch(span, address, partial(self._judge, span))
+        except TimeoutError:
+            if not limit.expired():
+                raise  # of a caller's client
+        if answer is None:
+            return Again(f"{shown(address.url)}: no complete reply to {span} within {self._timeout:g} s")
+        return self._taken(span, address, answer)
+
+    def _judge(self, span: ByteRange, reply: Reply, address: Address) -> Verdict:
+        is_moved = address.url != self._where.own
+        terms = Terms(self._file, self._validate, self._whole_file_cap, is_moved, self._where.is_signed)
+        return judge(reply, span, terms)
+
+    def _taken(self, span: ByteRange, address: Address, answer: Answer) -> Outcome | Elsewhere:
+        """The bytes of an answer, and what it teaches; or its failure."""
+        verdict, reply = answer.verdict, answer.reply
+        where = shown(answer.address.url)
+        match verdict:
+            case Again() | Refused():
+                return replace(verdict, text=f"{where}: {verdict.text}")
+            case Elsewhere():
+                self._where.expire(address)
+                return replace(verdict, text=f"{where}: {verdict.text}")
+            case Part() | Whole() | Nothing():
+                assert reply is not None
+                return self._learned(span, verdict, reply, answer)
+        # No request can be made of the URL: the caller's mistake, unless a callable or a server gave it.
+        if answer.address.url == address.own and not self._where.is_signed:
+            raise ValueError(f"URL: {NO_HOST}")
+        return Refused(f"{where}: leads to a URL with a {NO_HOST}")
+
+    def _learned(self, span: ByteRange, verdict: Part | Whole | Nothing, reply: Reply, answer: Answer) -> bytes:
+        self._where.remember(answer.address)
+        self._summary = self._summary or reply.summary()
+        if isinstance(verdict, Nothing):
+            self._file = replace(self._file, length=verdict.length)
+            return b""
+        if isinstance(verdict, Part):
+            self._file = self._file.learned(verdict.length, reply)
+            return answer.body
+        self._file = self._file.learned(len(answer.body), reply)
+        self._whole = answer.body
+        return answer.body[span.start : span.stop]
+
+    async def _ready(self) -> Wire:
+        """The wire, made at first use, in a thread: its imports and certificates would block the event loop."""
+        if self._wire is None:
+            async with self._making:
+                if self._wire is None:
+                    self._refuse_if_closed()
+                    wire = await asyncio.to_thread(self._make_wire)
+                    if isinstance(wire, str):
+                        raise TransportError(f"{self._shown()}: {wire}")
+                    if self._closed and self._makes_client:
+                        await wire.client.aclose()
+                    self._refuse_if_closed()
+                    self._wire, self._client = wire, wire.client
+        return self._wire
+
+    def _make_wire(self) -> Wire | str:
+        """The wire, or why there is none. In a thread."""
+        try:
+            from .client import open_wire
+
+            return open_wire(
+                self._given_client,
+                makes_client=self._makes_client,
+                http2=self._http2,
+                headers=self._headers,
+                timeout=self._timeout,
+                traffic=self._traffic,
+            )
+        except (ImportError, TransportError) as exc:
+            return str(exc)
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise ClosedError(f"{self._name!r}: the source is closed")
+
+    def _tell(self) -> None:
+        if self.on_attempt is not None:
+            self.on_attempt()
+
+    def _shown(self) -> str:
+        """The address for messages."""
+        return "the URL" if self._where.own is None else shown(self._where.own)
+
+
+def _is_client(thing: object) -> bool:
+    """Without httpx, which may not be loaded yet."""
+    return not isinstance(thing, type) and inspect.iscoroutinefunction(getattr(thing, "send", None))
