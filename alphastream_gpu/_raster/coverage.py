@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from .._aligned import aligned_empty, aligned_zeros
 from .._config import MAX_NATIVE_EDGE
 from .._geometry import FrameGeometry, check_geometry
 from .._segments import Segments, segments_of
@@ -21,6 +22,8 @@ from .resolve import resolve, unpack
 __all__ = ["check_size", "rasterize", "rasterize_packed"]
 
 _DEFAULT_NATIVE: Final = (2048, 1024)
+_PART_BYTES: Final = 1 << 16
+"""Of packed bits made at once, as in `resolve`."""
 
 
 def rasterize(
@@ -80,15 +83,22 @@ def rasterize_packed(
     segments = segments_of(geometry)
     n_bytes = (native_size[0] + 7) // 8
     filled = fill_words(segments, grid).astype("<u8", copy=False).view(np.uint8)
-    return filled[:, :n_bytes] | _packed_outline(segments, grid)
+    outline = _outline(segments, grid)
+    packed: npt.NDArray[np.uint8] = aligned_empty((grid.y.size, n_bytes))
+    step = max(1, _PART_BYTES // n_bytes)
+    for first in range(0, grid.y.size, step):
+        part = slice(first, first + step)
+        bits = np.packbits(outline[part], axis=1, bitorder="little")
+        np.bitwise_or(filled[part, :n_bytes], bits, out=packed[part])
+    return packed
 
 
-def _packed_outline(segments: Segments, grid: Grid) -> npt.NDArray[np.uint8]:
-    outline = np.zeros((grid.y.size, grid.x.size), np.bool_)
+def _outline(segments: Segments, grid: Grid) -> npt.NDArray[np.bool_]:
+    outline: npt.NDArray[np.bool_] = aligned_zeros((grid.y.size, grid.x.size), np.bool_)
     flat = outline.reshape(-1)
     for pixels in outline_pixels(segments, grid):
         flat[pixels] = True
-    return np.packbits(outline, axis=1, bitorder="little")
+    return outline
 
 
 def check_size(name: str, size: tuple[int, int]) -> tuple[int, int]:

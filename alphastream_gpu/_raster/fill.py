@@ -26,6 +26,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from .._aligned import aligned_zeros
 from .._segments import FLOAT_COORDINATE, FLOAT_EXTENT, Segments
 from .grid import Grid
 
@@ -52,7 +53,7 @@ def fill_words(segments: Segments, grid: Grid) -> Words:
         uint64 (rows, ceil(columns / 64)): one bit per raster pixel, the lowest bit leftmost. New, caller's.
     """
     rows = grid.y.size
-    words = np.zeros((rows, (grid.x.size + 63) // 64), np.uint64)
+    words = aligned_zeros((rows, (grid.x.size + 63) // 64), np.uint64)
     edges = _Edges(segments, grid)
     for first, stop in edges.bands():
         keys = edges.crossings(first, stop)
@@ -182,8 +183,9 @@ def _set_spans(words: Words, keys: Int64, first_row: int, edges: _Edges, grid: G
     flat = words.reshape(-1)
     np.bitwise_or.at(flat, low_word, np.where(one_word, both, low_bits))
     np.bitwise_or.at(flat, high_word, np.where(one_word, both, high_bits))
-    change = np.zeros(flat.size + 1, np.int32)
+    change = aligned_zeros((flat.size + 1,), np.int32)
     low_word += 1
     np.add.at(change, low_word, np.int32(1))
     np.add.at(change, np.maximum(high_word, low_word), np.int32(-1))
-    np.copyto(flat, _ALL, where=np.cumsum(change[:-1], dtype=np.int32) > 0)
+    covered = np.cumsum(change[:-1], dtype=np.int32, out=change[:-1])
+    np.copyto(flat, _ALL, where=covered > 0)

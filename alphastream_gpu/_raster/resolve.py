@@ -15,11 +15,8 @@ from .grid import sampled
 __all__ = ["resolve", "unpack"]
 
 Mask = npt.NDArray[np.uint8]
-_KEPT_BYTES: Final = 1 << 24
-"""16 MiB: a native mask of 4096 x 4096."""
-_PART_BYTES: Final = 1 << 20
-"""Bytes unpacked at once: the bits lie in memory that is in the cache, and is not given back to the system after each
-mask."""
+_PART_BYTES: Final = 1 << 16
+"""Bytes unpacked at once: they lie in the cache, and malloc keeps their memory without changing its settings."""
 
 
 def unpack(words: npt.NDArray[np.uint64], columns: int) -> Mask:
@@ -58,18 +55,3 @@ def resolve(mask: Mask, output_size: tuple[int, int]) -> Mask:
         out = aligned_empty((height, width))
         mask = mask.take(sampled(rows, height), axis=0, out=out, mode="clip")
     return mask
-
-
-def _keep_freed_memory() -> None:
-    """
-    Let the process keep the memory of freed masks for the next ones.
-
-    glibc gives blocks of a mask's size back to the system when they are freed. The next mask takes them anew, and each
-    of their pages is a fault: four fifths of a mask's time, here. What glibc keeps is what is smaller than the largest
-    block that was ever freed, up to twice as much in all (mallopt(3), M_MMAP_THRESHOLD). So one is taken, never
-    touched, and freed. Elsewhere that does nothing.
-    """
-    np.empty(_KEPT_BYTES, np.uint8)
-
-
-_keep_freed_memory()
