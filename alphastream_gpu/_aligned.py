@@ -22,12 +22,14 @@ import os
 import threading
 import weakref
 from math import prod
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ALIGNMENT", "aligned_empty", "aligned_zeros"]
+__all__ = ["ALIGNMENT", "aligned_empty", "aligned_zeros", "read_only_copy"]
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 ALIGNMENT: Final = 64
 """Bytes; a cache line, and the widest vector registers. Masks and strips are handed to C hosts where they lie."""
@@ -53,6 +55,18 @@ def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike = np.uint8) -> np
     array = aligned_empty(shape, dtype)
     array.fill(0)
     return array
+
+
+def read_only_copy(array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+    """
+    A copy to hand out, aligned, whose original nobody else can reach.
+
+    numpy refuses to make it writable, since its buffer is read-only. A flag on the original would not be enough: other
+    libraries that are given an array's memory (DLPack, ``torch.from_numpy``) write to it in spite of the flag.
+    """
+    copy = aligned_empty(array.shape, array.dtype)
+    np.copyto(copy, array)
+    return np.asarray(copy.data.toreadonly())
 
 
 class _Loan(weakref.ref[npt.NDArray[np.uint8]]):

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._ahead import MadeAhead
+from ._aligned import read_only_copy
 from ._calls import entered, marked, may_not_wait
 from ._cipher import AsvrKey
 from ._config import Config
@@ -148,7 +149,7 @@ class AlphaStream:
             height: of the mask in pixels, 1..16384; native when omitted.
 
         Returns:
-            uint8 (height, width), 0 or 255, row 0 at the top, C-contiguous and read-only; it stays valid and unchanged.
+            uint8 (height, width), 0 or 255, row 0 at the top, C-contiguous and read-only; a copy of the caller's own.
             None if it could not be had in time; :meth:`last_error` says why, and after TIMEOUT the frame is still
             coming.
 
@@ -217,7 +218,7 @@ class AlphaStream:
             self._fail(exc, index)
             raise
         self._own.error = None
-        return strip
+        return read_only_copy(strip)
 
     def last_error(self) -> LastError | None:
         """
@@ -514,7 +515,7 @@ class AlphaStream:
             self._fail(exc, index)
             raise
         self._own.error = None
-        return mask
+        return read_only_copy(mask)
 
     def _prepare_for_renderers(self) -> None:
         """Called by MaskRenderer.for_stream."""
@@ -851,9 +852,7 @@ class AlphaStream:
 def _make_mask(
     native_size: tuple[int, int], geometry: FrameGeometry, variant: tuple[Session, tuple[int, int]]
 ) -> npt.NDArray[np.uint8]:
-    mask = rasterize(geometry, variant[1], native_size=native_size)
-    mask.setflags(write=False)
-    return mask
+    return rasterize(geometry, variant[1], native_size=native_size)
 
 
 def _more_geometry(*made_ahead: MadeAhead[Any, Any]) -> None:
@@ -862,9 +861,7 @@ def _more_geometry(*made_ahead: MadeAhead[Any, Any]) -> None:
 
 
 def _make_strip(geometry: FrameGeometry, variant: tuple[Session, Literal["cover"]]) -> npt.NDArray[np.float32]:
-    strip = geometry.triangle_strip(variant[1])
-    strip.setflags(write=False)
-    return strip
+    return geometry.triangle_strip(variant[1])
 
 
 def _make_strip_of(

@@ -5,6 +5,7 @@ AlphaStream: opening, reading, closing; from asyncio and from plain code.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import os
 import subprocess
@@ -647,3 +648,27 @@ def test_a_rate_that_is_set_holds_everywhere() -> None:
         stream.set_rate(24)
         stream.load_source(SAMPLE)
         assert stream.metadata.duration == 5
+
+
+@pytest.mark.parametrize("what", ["get_frame", "get_triangle_strip_vertices"])
+def test_what_is_handed_out_is_the_callers_own(what: str) -> None:
+    """numpy refuses to write to it. Other libraries may, by its address; then it is not what others are given."""
+    config = Config(get_frame_timebox=1000)
+    with alphastream_gpu.open(SAMPLE, config=config) as stream:
+        ask = getattr(stream, what)
+        mine = ask(60)
+        expected = mine.copy()
+        assert mine.ctypes.data % 64 == 0
+        assert mine.flags.c_contiguous
+        with pytest.raises(ValueError, match="read-only"):
+            mine[0] = 0
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            mine.setflags(write=True)
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            mine.view().setflags(write=True)
+        ctypes.memset(mine.ctypes.data, 0, mine.nbytes)  # as torch.from_dlpack(mine).zero_() does
+        assert not mine.any()
+        for _ in range(2):
+            assert (ask(60) == expected).all()
+        again = ask(60)
+        assert not np.shares_memory(again, ask(60))
