@@ -16,7 +16,8 @@ __all__ = ["resolve", "unpack"]
 
 Mask = npt.NDArray[np.uint8]
 _PART_BYTES: Final = 1 << 16
-"""Bytes unpacked at once: they lie in the cache, and malloc keeps their memory without changing its settings."""
+"""Bytes unpacked at once: so few that glibc neither takes them from the system nor returns them to it, and changes no
+setting of its own when they are freed."""
 
 
 def unpack(words: npt.NDArray[np.uint64], columns: int) -> Mask:
