@@ -251,7 +251,7 @@ def _refuse_page(source: Source, first: bytes | memoryview, container: str) -> N
 
 def _refuse_path(source: Source, first: bytes | memoryview) -> None:
     """Bytes are content, and a path in bytes is the content of no stream: say that it is not opened."""
-    if not isinstance(source, MemorySource) or not 0 < source.length <= _MAX_PATH_BYTES:
+    if not isinstance(source, MemorySource) or not 0 < len(first) <= _MAX_PATH_BYTES:
         return
     try:
         text = bytes(first).decode()

@@ -78,7 +78,8 @@ def cover_strip(points: Points, channel_offsets: Offsets) -> Strip:
     triangles = triangles[_doubled_areas(triangles) != 0]
     corners = triangles[:, (0, 0, 1, 2, 2)].reshape(-1, 2)[1:-1]  # the strip's ends are joined to nothing
     strip: Strip = aligned_empty(corners.shape, np.float32)
-    np.add(corners, 0.0, out=strip, casting="same_kind")  # rounding leaves -0.0, which this sum turns into 0.0
+    strip[:] = corners
+    strip += 0.0  # rounding leaves -0.0, which becomes 0.0
     return strip
 
 
