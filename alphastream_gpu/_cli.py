@@ -16,7 +16,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from fractions import Fraction
 from functools import wraps
 from io import BytesIO
@@ -47,7 +47,7 @@ from ._open import open_async
 from ._pipes import STANDARD, Input, input_of, standard_output
 from ._raster import rasterize
 from ._reader import StreamReader
-from ._sources import as_source
+from ._sources import as_source, is_http, with_http
 from ._whole_file import whole_file
 from ._writer import AsvpWriter, AsvrWriter
 
@@ -118,7 +118,8 @@ def command(function: Callable[P, Coroutine[Any, Any, int]]) -> Callable[P, None
         try:
             options = kwargs.get("options")
             if isinstance(options, StreamOptions):
-                kwargs["file"] = input_of(str(kwargs["file"]), options.config.http_whole_file_cap)
+                file = input_of(str(kwargs["file"]), options.config.http_whole_file_cap)
+                kwargs["file"] = options.with_headers(file)
             code = asyncio.run(function(*args, **kwargs))
         except PassphraseError as exc:
             click.echo(f"alphastream: {_one_line(exc)}", err=True)
@@ -149,11 +150,21 @@ class StreamOptions:
     scene_id: int | None
     stream_version: str
     resource_name: str | None
+    headers: dict[str, str] = field(repr=False)
+    """For a URL."""
 
     @property
     def config(self) -> Config:
         """Grid and rate."""
         return Config(native_size=self.native_size, fps=self.fps)
+
+    def with_headers(self, file: Input) -> Input:
+        """A stream, to be read with the headers that were given."""
+        if not self.headers:
+            return file
+        if not is_http(file.source):
+            raise click.UsageError("--header is for http: and https: URLs")
+        return replace(file, source=with_http(file.source, self.config, headers=self.headers, client=None))
 
     def key(self, file: Input) -> AsvrKey:
         """The key to read with, made when a stream turns out not to be plain."""
@@ -185,6 +196,17 @@ def ascii_text(context: click.Context, option: click.Parameter, value: str | Non
     if value is not None and not value.isascii():
         raise click.BadParameter(f"expected ASCII, found {value!r}", context, option)
     return value
+
+
+def headers_of(context: click.Context, option: click.Parameter, lines: Sequence[str]) -> dict[str, str]:
+    """Headers from lines of ``Name: value``. A message shows none: they may be secrets."""
+    headers = {}
+    for number, line in enumerate(lines, 1):
+        name, colon, value = line.partition(":")
+        if not colon or not name.strip() or not line.isprintable():
+            raise click.BadParameter(f'expected "Name: value" on one line; number {number} is none', context, option)
+        headers[name.strip()] = value.strip()
+    return headers
 
 
 def stream_options(function: Callable[..., T]) -> Callable[..., T]:
@@ -223,6 +245,14 @@ def stream_options(function: Callable[..., T]) -> Callable[..., T]:
                 "--resource-name",
                 callback=ascii_text,
                 help="ASVR: the file's original name, if it was renamed or comes from standard input.",
+            ),
+            click.option(
+                "--header",
+                "headers",
+                multiple=True,
+                callback=headers_of,
+                metavar="'NAME: VALUE'",
+                help="Sent to the URL's own origin; may be given again.",
             ),
         )
     ):

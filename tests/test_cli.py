@@ -86,6 +86,36 @@ def test_render(ctx: moderngl.Context, tmp_path: Path, backend: str, size: str |
         assert sha256(np.asarray(picture)) == golden_frames()[60][golden]
 
 
+def test_headers_reach_the_server(tmp_path: Path) -> None:
+    given = ("--header", "Authorization: Bearer abc", "--header", "X-One:2")
+    with Server(SAMPLE.read_bytes()) as server:
+        url = server.url()
+        commands = (("info", url), ("render", url, "--frame", 0, "--backend", "cpu", "-o", tmp_path / "mask.png"))
+        for command in (*commands, ("convert", url, tmp_path / "copy.asvp")):
+            server.requests.clear()
+            done = run(*command, *given)
+            assert done.exit_code == 0, done.stderr
+            assert server.requests
+            for request in server.requests:
+                assert (request.headers["authorization"], request.headers["x-one"]) == ("Bearer abc", "2")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("Secret",), "number 1 is none"),
+        (("A: 1", ": secret"), "number 2 is none"),
+        (("A: secret\r\nHost: other",), "number 1 is none"),
+        (("A: 1",), "--header is for http: and https: URLs"),
+    ],
+)
+def test_headers_that_cannot_be_sent(given: tuple[str, ...], told: str) -> None:
+    done = run("info", SAMPLE, *(word for text in given for word in ("--header", text)))
+    assert done.exit_code == 2
+    assert told in " ".join(done.stderr.split())
+    assert "ecret" not in done.stderr
+
+
 def test_over_http(ctx: moderngl.Context, tmp_path: Path) -> None:
     with Server(SAMPLE.read_bytes()) as server:
         url = server.url("/person_sbs.asvp?sig=hidden")

@@ -25,7 +25,7 @@ from .._exceptions import (
     PassphraseError,
 )
 from .._raster.coverage import check_size
-from .._sources import SourceLike, _select
+from .._sources import SourceLike, is_http, with_http
 from .._sources._base import resource_name_of
 from .._stats import LastError
 from .._stream import AlphaStream
@@ -297,13 +297,7 @@ class Player:
 
 def _source(url: str, config: Config, headers: Mapping[str, str]) -> SourceLike:
     """What is opened; headers are for http alone, so a host may set them whatever it opens next."""
-    if not headers or not url.lower().startswith(("http:", "https:")):
-        return url
-    with_http = getattr(_select, "with_http", None)
-    if with_http is None:
-        raise ValueError("http_header: this version of the library cannot send any")
-    source: SourceLike = with_http(url, config, headers=headers, client=None)
-    return source
+    return with_http(url, config, headers=headers, client=None) if headers and is_http(url) else url
 
 
 def _key(

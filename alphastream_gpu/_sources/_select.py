@@ -18,7 +18,7 @@ from ._memory import MemorySource
 from ._names import scheme_of
 from .http import ClientLike, HttpSource, UrlLike
 
-__all__ = ["SourceLike", "as_source", "open_source", "with_http"]
+__all__ = ["SourceLike", "as_source", "is_http", "open_source", "with_http"]
 
 SourceLike: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | Source | UrlLike"
 """A path, a URL, a callable that gives a URL, a bytes-like object, or a :class:`Source`."""
@@ -35,7 +35,7 @@ def as_source(source: SourceLike, config: Config) -> Source:
     """
     if isinstance(source, Source):
         return source
-    if _is_http(source):
+    if is_http(source):
         return _http(source, config)
     if isinstance(source, (str, os.PathLike)):
         return _from_text(os.fsdecode(source), config)
@@ -67,7 +67,7 @@ def with_http(
     """
     if headers is None and client is None:
         return source
-    if not _is_http(source):
+    if not is_http(source):
         raise ValueError("headers, client: these are for http: and https: URLs, and for callables that give one")
     return _http(source, config, headers=headers, client=client)
 
@@ -116,7 +116,7 @@ class _Opening:
             return self._opened
 
 
-def _is_http(source: SourceLike) -> TypeGuard[UrlLike]:
+def is_http(source: SourceLike) -> TypeGuard[UrlLike]:
     """Whether this is a URL for HttpSource, or a callable that gives one."""
     if isinstance(source, str):
         return scheme_of(source) in ("http", "https")
