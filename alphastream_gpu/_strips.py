@@ -76,9 +76,10 @@ def cover_strip(points: Points, channel_offsets: Offsets) -> Strip:
     whole = np.rint(triangles)
     triangles = np.where(np.abs(triangles - whole) < 2 * _SHIFT, whole, triangles)
     triangles = triangles[_doubled_areas(triangles) != 0]
-    corners = triangles[:, (0, 0, 1, 2, 2)].reshape(-1, 2)[1:-1]  # the strip's ends are joined to nothing
-    strip: Strip = aligned_empty(corners.shape, np.float32)
-    strip[:] = corners
+    strip: Strip = aligned_empty((max(0, 5 * len(triangles) - 2), 2), np.float32)
+    for corner in range(3):
+        strip[corner::5] = triangles[:, corner]
+    strip[3::5], strip[4::5] = triangles[:-1, 2], triangles[1:, 0]
     strip += 0.0  # rounding leaves -0.0, which becomes 0.0
     return strip
 
