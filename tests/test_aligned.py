@@ -217,4 +217,5 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / len(geomet
         check=True,
         env=os.environ | {"GLIBC_TUNABLES": tunables},
     )
-    assert float(done.stdout) < 256  # there were 1,184; what is left is the top of the heap, which differs from run to run
+    # There were 1,184. What is left is the top of the heap, which differs from run to run.
+    assert float(done.stdout) < 256
