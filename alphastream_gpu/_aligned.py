@@ -37,6 +37,8 @@ _SMALLEST: Final = 1 << 16
 """Bytes from which on memory is kept. What is smaller, ``malloc`` keeps by itself."""
 _STEP: Final = 1 << 16
 """Sizes are rounded up to multiples of this, so that similar arrays use the same memory."""
+_IS_CHECKED: Final = os.environ.get("PYTHONMALLOC", "").startswith("malloc")
+"""Python is told to take all memory from ``malloc``, for a tool that checks memory. The tool must also see masks freed."""
 _MAX_KEPT: Final = 1 << 25
 """Bytes of unused memory that are kept, 32 MiB: sixteen masks of 2048 x 1024."""
 
@@ -44,7 +46,7 @@ _MAX_KEPT: Final = 1 << 25
 def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike = np.uint8) -> npt.NDArray[Any]:
     """An array that begins at a multiple of :data:`ALIGNMENT`, which numpy's own do not; also one without elements."""
     n_bytes = prod(shape) * np.dtype(dtype).itemsize
-    if n_bytes >= _SMALLEST:
+    if n_bytes >= _SMALLEST and not _IS_CHECKED:
         return np.ndarray(shape, dtype, _memory.lend(n_bytes))
     raw = np.empty(n_bytes + ALIGNMENT, np.uint8)
     return np.ndarray(shape, dtype, raw, -raw.ctypes.data % ALIGNMENT)

@@ -323,7 +323,7 @@ def test_ten_thousand_frames_under_the_address_sanitizer(capi: Path, hashes: tup
     program = compile_c(capi, SOURCES / "loaded.c", *C11, "-fsanitize=address", "-g")
     done = run(
         program, "soak", capi / LIBRARY, SAMPLE, hashes[1], "10000",
-        ASAN_OPTIONS="detect_leaks=0:detect_stack_use_after_return=1:quarantine_size_mb=16",
+        ASAN_OPTIONS="detect_leaks=0:detect_stack_use_after_return=1:quarantine_size_mb=16", PYTHONMALLOC="malloc",
     )  # fmt: skip
     assert_ok(done)
 
@@ -348,7 +348,7 @@ def test_the_sanitizer_would_see_a_read_after_the_next_call(capi: Path, tmp_path
         """
     )
     program = compile_c(capi, tmp_path / "late.c", *C11, "-fsanitize=address")
-    done = run(program, SAMPLE, ASAN_OPTIONS="detect_leaks=0")
+    done = run(program, SAMPLE, ASAN_OPTIONS="detect_leaks=0", PYTHONMALLOC="malloc")
     assert done.returncode not in (0, 2)
     assert "heap-use-after-free" in done.stderr
 
