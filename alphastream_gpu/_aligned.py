@@ -38,7 +38,7 @@ _SMALLEST: Final = 1 << 16
 _STEP: Final = 1 << 16
 """Sizes are rounded up to multiples of this, so that similar arrays use the same memory."""
 _IS_CHECKED: Final = os.environ.get("PYTHONMALLOC", "").startswith("malloc")
-"""Python is told to take all memory from ``malloc``, for a tool that checks memory. The tool must also see masks freed."""
+"""Python is told to take all memory from ``malloc``, for a tool that checks memory. It must also see masks freed."""
 _MAX_KEPT: Final = 1 << 25
 """Bytes of unused memory that are kept, 32 MiB: sixteen masks of 2048 x 1024."""
 
