@@ -161,7 +161,7 @@ class ClosedError(AlphaStreamError, RuntimeError):
     code = ErrorCode.INVALID
 
 
-_Error = TypeVar("_Error", bound=type[AlphaStreamError])
+_Error = TypeVar("_Error", bound=type[Exception])
 
 
 def shown_as_base(cls: _Error) -> _Error:
@@ -172,7 +172,8 @@ def shown_as_base(cls: _Error) -> _Error:
     """
     public = cls.__base__
     assert public is not None
-    cls.__name__, cls.__qualname__, cls.__module__ = public.__name__, public.__qualname__, "alphastream_gpu"
+    cls.__name__, cls.__qualname__ = public.__name__, public.__qualname__
+    cls.__module__ = "alphastream_gpu" if issubclass(public, AlphaStreamError) else public.__module__
     cls._is_shown_as_base = True  # type: ignore[attr-defined]
     return cls
 
@@ -187,6 +188,11 @@ ERROR_MAP: tuple[tuple[type[Exception], type[AlphaStreamError]], ...] = (
     (OSError, TransportError),
     (ImportError, TransportError),  # a part of what a source needs is not installed
 )
+
+
+@shown_as_base
+class CallersMistakeError(ValueError):
+    """An argument of the caller's that turns out to be wrong when the source is read; it is told as it is."""
 
 
 @contextmanager
@@ -204,7 +210,7 @@ def contained_errors(doing: str) -> Iterator[None]:
     try:
         with mapped_errors(doing):
             yield
-    except AlphaStreamError:
+    except (AlphaStreamError, CallersMistakeError):
         raise
     except GeneratorExit:
         raise  # the coroutine is being dropped

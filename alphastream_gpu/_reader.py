@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from ._block import inflate_block
-from ._cipher import AsvrKey, StreamCipher, cipher_for, key_mismatch
+from ._cipher import AsvrKey, LateKey, StreamCipher, cipher_for, key_mismatch
 from ._config import Config
 from ._container import (
     ASVP_MAGIC,
@@ -110,7 +110,7 @@ class StreamReader:
             key = None  # an ASVR begins with these eight bytes once in 2^64 files
         else:
             _refuse_path(source, first)
-            _refuse_page(source, first, "ASVP" if key is None else "ASVR")
+            _refuse_page(source, first, key)
             key = None if key is None or len(stored) < HEADER_BYTES else key._needed_for(stored)
         cipher = None
         if key is not None:
@@ -242,11 +242,12 @@ def _inflate_table(compressed: memoryview, header: Header, config: Config) -> by
         return inflate_sizes_table(compressed, header, max_frames=config.max_frames)
 
 
-def _refuse_page(source: Source, first: bytes | memoryview, container: str) -> None:
+def _refuse_page(source: Source, first: bytes | memoryview, key: AsvrKey | None) -> None:
     """Before the key or the magic is blamed, refuse a page that a server sent in place of the file."""
     page = page_in_place_of_a_file(first, source.reply_summary)
-    if page is not None and (container == "ASVR" or source.reply_summary):
-        raise DecodeError(f"header: expected an {container}, {page}")
+    if page is not None and (key is not None or source.reply_summary):
+        kind = "ASVP" if key is None else "alpha stream" if isinstance(key, LateKey) else "ASVR"
+        raise DecodeError(f"header: expected an {kind}, {page}")
 
 
 def _refuse_path(source: Source, first: bytes | memoryview) -> None:

@@ -89,15 +89,18 @@ def test_a_passphrase_that_is_missing_or_malformed(player: Player, asvr: Path, p
 
 
 def test_what_is_neither_plain_nor_opened(player: Player, asvr: Path) -> None:
-    page = asvr.with_name("page.asvp")
-    page.write_text("<!DOCTYPE html><html></html>")
-    for path in (page, asvr.rename(asvr.with_name("stream"))):
+    note = asvr.with_name("note.asvp")
+    note.write_text("a note, and no stream")
+    for path in (note, asvr.rename(asvr.with_name("stream"))):
         assert not init(player, path)
         code, text = outcome(player)
         assert code is ErrorCode.DECODE
         assert "either an encrypted ASVR, which needs its owner's passphrase" in text
         assert 'CV_set_option "passphrase"' in text
         assert text.endswith("or not an alpha stream")
+    note.write_text("<!DOCTYPE html><html></html>")
+    assert not init(player, note)
+    assert outcome(player) == (ErrorCode.DECODE, "header: expected an alpha stream, found an HTML page")
 
 
 def test_a_wrong_key_names_what_a_host_can_set(player: Player, asvr: Path, passphrase: bytes) -> None:
