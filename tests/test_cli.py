@@ -298,7 +298,7 @@ def test_a_failed_conversion_leaves_nothing(tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         (["info", "no/such.asvp"], 3, "opening 'no/such.asvp': "),
-        (["info", GOLDEN], 3, "expected the magic"),
+        (["info", GOLDEN], 3, "expected an alpha stream, found a JSON text"),
         (["render", SAMPLE, "--frame", "120", "-o", "x.png"], 3, "expected 0..119"),
         (["render", SAMPLE, "--frame", "-1", "-o", "x.png"], 2, "-1 is not in the range"),
         (["render", SAMPLE, "--frame", "1", "--size", "5", "-o", "x.png"], 2, "expected WIDTHxHEIGHT"),

@@ -252,7 +252,7 @@ def test_what_arrives_after_it_was_given_up() -> None:
         span = session.reader.span(3, 5)
 
         def entries() -> list[Any]:
-            return [session_module.Pending(), session_module._Pending()]
+            return [session_module.Pending(), session_module.Pending()]
 
         given_up = entries()
         session._deliver(3, given_up, [SQUARE_GEOMETRY, DecodeError("bad", frame_index=4)])
@@ -290,7 +290,7 @@ def test_a_fetch_that_breaks_ends_the_waits_for_its_frames(monkeypatch: pytest.M
             patch.setattr(session_module, "_decode_each", fail)
             asyncio.run(stream.frame(3))
         for cause, expected in ((MemoryError("none left"), MemoryError), (asyncio.CancelledError(), TransportError)):
-            entries = [session_module.Pending(), session_module._Pending()]
+            entries = [session_module.Pending(), session_module.Pending()]
             session._pending.update({3: entries[0], 4: entries[1]})
             session._withdraw(3, entries, cause)
             assert not session._pending
