@@ -16,20 +16,26 @@ The library's own threads are inside all their lives. They run other people's co
 
 The mark is a lock that no other thread ever takes. ``with`` on a lock of C's cannot be interrupted between taking it
 and noting that it must be released; a flag set in Python could stay behind after Ctrl-C.
+
+A thread that forks is inside, too: ``concurrent.futures`` and ``logging`` hold locks of theirs meanwhile, and a signal
+handler may run before they are released.
 """
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401 - see the last line
+import logging  # noqa: F401 - likewise
 import os
 import threading
 import weakref
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
 from typing import Final
 
 from ._exceptions import NotReadyError
 
-__all__ = ["LIBRARYS_THREADS", "SafeLock", "entered", "marked", "may_not_wait", "stay_inside"]
+__all__ = ["LIBRARYS_THREADS", "SafeLock", "entered", "held", "marked", "may_not_wait", "stay_inside"]
 
 LIBRARYS_THREADS: Final = (
     "alphastream-call",
@@ -44,6 +50,7 @@ LIBRARYS_THREADS: Final = (
 class _Mark(threading.local):
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        self.is_forking = False
 
 
 _mark = _Mark()
@@ -85,6 +92,25 @@ def marked() -> AbstractContextManager[object]:
     return nullcontext() if lock.locked() else lock
 
 
+@contextmanager
+def held(lock: threading.RLock) -> Iterator[None]:
+    """
+    Mark this thread, and hold a re-entrant lock; within another call, without waiting for the lock.
+
+    There, what is read may be in the middle of a change, and what is counted may be lost.
+    """
+    if not _mark.lock.locked():
+        with _mark.lock, lock:
+            yield
+        return
+    has_lock = lock.acquire(blocking=False)
+    try:
+        yield
+    finally:
+        if has_lock:
+            lock.release()
+
+
 def stay_inside() -> None:
     """Mark this thread, one of the library's own, until it ends."""
     _mark.lock.acquire()
@@ -111,6 +137,16 @@ class SafeLock:
 _locks: weakref.WeakSet[SafeLock] = weakref.WeakSet()
 
 
+def _before_fork() -> None:
+    _mark.is_forking = _mark.lock.acquire(blocking=False)
+
+
+def _after_fork() -> None:
+    if _mark.is_forking:
+        _mark.is_forking = False
+        _mark.lock.release()
+
+
 def _renew_after_fork() -> None:
     """Another thread of the parent may have held them, and is not there to release them."""
     for lock in list(_locks):
@@ -119,3 +155,5 @@ def _renew_after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_after_fork)
+    # After the modules that hold locks meanwhile, so that this begins before they take them, and ends after.
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

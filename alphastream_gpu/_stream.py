@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from ._ahead import MadeAhead
 from ._aligned import read_only_copy
-from ._calls import entered, marked, may_not_wait
+from ._calls import entered, held, marked, may_not_wait
 from ._cipher import AsvrKey
 from ._config import Config
 from ._exceptions import (
@@ -240,7 +240,7 @@ class AlphaStream:
         Raises:
             ClosedError: in a forked child, of a stream of the parent's.
         """
-        with marked(), self._lock:
+        with held(self._lock):
             if self._is_parents:
                 raise self._refusal()
             counts = dict(self._counters)
@@ -264,7 +264,7 @@ class AlphaStream:
             ValueError: outside 1..1000.
         """
         checked = Config(fps=fps).fps  # type: ignore[arg-type]  # it converts and checks
-        with marked(), self._lock:
+        with held(self._lock):
             self._fps = checked
             if self._metadata is not None:
                 self._metadata = replace(self._metadata, fps=checked)
@@ -700,7 +700,7 @@ class AlphaStream:
             work.cancel()
 
     def _fail(self, error: AlphaStreamError, index: int) -> None:
-        with marked(), self._lock:
+        with held(self._lock):
             self._counters["timeouts" if isinstance(error, _TimeBoxEndedError) else "failed"] += 1
             self._own.error = LastError(ErrorCode(error.code), str(error), index)
 

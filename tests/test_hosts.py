@@ -273,6 +273,46 @@ def test_a_signal_handler_that_asks_the_stream(call: str) -> None:
         assert printed == "ok\n"
 
 
+@needs_fork
+@pytest.mark.parametrize("call", ["stats", "get_geometry", "close"])
+def test_a_signal_handler_that_runs_while_the_process_forks(call: str) -> None:
+    """
+    ``concurrent.futures`` holds a lock meanwhile. Another thread may wait for that lock, and hold the stream's.
+    """
+    printed = run(f"""
+        import concurrent.futures.thread, os, threading
+        import alphastream_gpu
+        from alphastream_gpu import _calls
+        stream = alphastream_gpu.open(SAMPLE)
+        stream.get_geometry(3)
+        theirs = concurrent.futures.thread._global_shutdown_lock
+        waits = threading.Event()
+        def other():
+            with stream._lock:
+                waits.set()
+                with theirs: pass
+        thread = threading.Thread(target=other)
+        seen = []
+        os.register_at_fork(after_in_parent=lambda: seen.append(_calls._mark.lock.locked()))
+        _calls._before_fork()
+        theirs.acquire()
+        thread.start()
+        waits.wait()
+        stream.{call}(*{(3,) if call == "get_geometry" else ()})  # the handler
+        theirs.release()
+        _calls._after_fork()
+        thread.join()
+        child = os.fork()
+        if child == 0:
+            os._exit(_calls._mark.lock.locked())
+        assert os.waitpid(child, 0)[1] == 0
+        assert seen == [False], seen
+        stream.close()
+        print("ok")
+    """)
+    assert printed == "ok\n"
+
+
 def test_a_call_within_a_call_is_refused() -> None:
     """As by a signal handler: the outer call may hold any lock."""
     with alphastream_gpu.open(SAMPLE, config=SLOWLY) as stream:
