@@ -126,7 +126,7 @@ class FrameGeometry:
     @property
     def boxes(self) -> npt.NDArray[np.int32]:
         """
-        The box around each channel: left, top, right, bottom, all inclusive, in native pixels.
+        The box around each channel, as left, top, right and bottom in native pixels, all inclusive.
 
         int32 (channels, 4), read-only; (0, 0, -1, -1) for a channel without points. Computed once.
         """
@@ -154,7 +154,7 @@ class FrameGeometry:
     @property
     def planes(self) -> npt.NDArray[np.int32] | None:
         """
-        The parity plane of each channel, from 0: the interiors of channels in one plane do not overlap.
+        The parity plane of each channel, from 0. The interiors of channels in one plane do not overlap.
 
         int32 (channels,), read-only; None for frames of more than 1,024 closed channels or 64 planes. Computed once.
         The renderer needs it; where it is known before, a frame costs the rendering thread less.
@@ -169,7 +169,7 @@ class FrameGeometry:
 
     @property
     def plane_count(self) -> int:
-        """How many planes the channels are in: 1..64, or 0 where :attr:`planes` is None."""
+        """How many planes the channels are in, 1..64; 0 where :attr:`planes` is None."""
         return 0 if self.planes is None else self._plane_count
 
     @property

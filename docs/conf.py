@@ -78,8 +78,8 @@ nitpick_ignore_regex = [
     # Other projects' objects: their inventories would have to be fetched, and builds may be offline.
     (r"py:.*", r"(collections\.abc|fractions|httpx|moderngl|np|npt|numpy|os|typing|dataclasses|enum)\..*"),
     (r"py:.*", r"(Any|AsyncIterator|Awaitable|Callable|Fraction|Iterable|Iterator|Mapping|Self|TracebackType)"),
-    (r"py:.*", r"alphastream_gpu\._gl\.renderer\.(Texture|Mask)"),  # a type variable, a short name for an array
-    (r"py:.*", r"ContainerName|SourceLike|UrlLike"),  # said in words where they are arguments
+    (r"py:.*", r"alphastream_gpu\._gl\.renderer\.(Texture|Mask|RenderedStream)"),  # type variable, name, protocol
+    (r"py:.*", r"ClientLike|ContainerName|SourceLike|UrlLike|Validate"),  # said in words where they are arguments
     (r"py:.*", r"tuple\[int"),  # napoleon cuts `tuple[int, int]` of a property in two
 ]
 

@@ -78,12 +78,12 @@ class RenderStats:
     upload_frames: int = 0
     """Masks made by the CPU twin and uploaded, or, by :meth:`MaskRenderer.read_frames`, given out as they were."""
     cpu_fallbacks: int = 0
-    """Of the uploaded ones, those that a shader method was in use for, but could not do: points too far away, too many
-    of them, too many channels that overlap."""
+    """Of the uploaded ones, those that a shader method was in use for, but could not do. Points were too far away or too
+    many, or too many channels overlapped."""
     draws: int = 0
     """GL draw calls."""
     dispatches: int = 0
-    """GL compute calls: dispatches."""
+    """GL compute dispatches."""
     uploaded_bytes: int = 0
     """Bytes of points and of CPU masks sent to GL."""
     gl_objects: int = 0
@@ -193,7 +193,7 @@ class MaskRenderer:
 
     @property
     def method(self) -> str:
-        """The method in use: ``"compute"``, ``"triangles"`` or ``"upload"``."""
+        """The method in use, ``"compute"``, ``"triangles"`` or ``"upload"``."""
         return self._method.name
 
     @property

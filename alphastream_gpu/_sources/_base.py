@@ -34,7 +34,7 @@ class Source(ABC):
     """
 
     on_attempt: Callable[[], object] | None = None
-    """Called after each attempt of a source that repeats failed requests, on the event loop, without arguments: then
+    """Called after each attempt of a source that repeats failed requests, on the event loop, without arguments. Then
     :attr:`last_failure` and :attr:`next_attempt_at` are new. It must neither block nor raise."""
 
     @property
