@@ -78,8 +78,8 @@ class RenderStats:
     upload_frames: int = 0
     """Masks made by the CPU twin and uploaded, or, by :meth:`MaskRenderer.read_frames`, given out as they were."""
     cpu_fallbacks: int = 0
-    """Of the uploaded ones, those that a shader method was in use for, but could not do. Points were too far away or too
-    many, or too many channels overlapped."""
+    """Of the uploaded ones, those that a shader method was in use for, but could not do. Points were too far away or
+    too many, or too many channels overlapped."""
     draws: int = 0
     """GL draw calls."""
     dispatches: int = 0
