@@ -113,7 +113,8 @@ class Server:
             writer.close()
             # Whoever does not read would keep it open; asyncio does not say of a TLS connection that it has ended.
             if self.tls or writer.transport.get_write_buffer_size():
-                writer.transport.abort()
+                with contextlib.suppress(AttributeError):  # Python 3.11.2 cannot abort TLS that is closed already
+                    writer.transport.abort()
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Called, not awaited, so that no connection is unknown between its coming and its task's first step."""
