@@ -83,7 +83,7 @@ class RenderStats:
     draws: int = 0
     """GL draw calls."""
     dispatches: int = 0
-    """GL compute dispatches."""
+    """GL calls that dispatch compute shaders."""
     uploaded_bytes: int = 0
     """Bytes of points and of CPU masks sent to GL."""
     gl_objects: int = 0
