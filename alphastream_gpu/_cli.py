@@ -436,7 +436,7 @@ def _save_png(mask: npt.NDArray[np.uint8], output: str) -> None:
     picture = BytesIO()
     Image.fromarray(mask).save(picture, format="PNG")
     if output == STANDARD:
-        _write_out(picture.getbuffer())
+        _write_out(picture.getvalue())
         return
     path = Path(output)
     with mapped_errors(f"writing {str(path)!r}"):
@@ -444,7 +444,7 @@ def _save_png(mask: npt.NDArray[np.uint8], output: str) -> None:
             path.write_bytes(picture.getvalue())
             return
         with whole_file(path.resolve()) as file:
-            file.write(picture.getbuffer())
+            file.write(picture.getvalue())
 
 
 def _write_out(content: bytes | memoryview) -> None:
