@@ -190,9 +190,11 @@ ERROR_MAP: tuple[tuple[type[Exception], type[AlphaStreamError]], ...] = (
 )
 
 
-@shown_as_base
-class CallersMistakeError(ValueError):
-    """An argument of the caller's that turns out to be wrong when the source is read; it is told as it is."""
+def callers_mistake(message: str) -> ValueError:
+    """For an argument that turns out to be wrong when the source is read: :func:`contained_errors` lets it pass."""
+    error = ValueError(message)
+    error._is_callers_mistake = True  # type: ignore[attr-defined]
+    return error
 
 
 @contextmanager
@@ -210,7 +212,7 @@ def contained_errors(doing: str) -> Iterator[None]:
     try:
         with mapped_errors(doing):
             yield
-    except (AlphaStreamError, CallersMistakeError):
+    except AlphaStreamError:
         raise
     except GeneratorExit:
         raise  # the coroutine is being dropped
@@ -219,6 +221,8 @@ def contained_errors(doing: str) -> Iterator[None]:
             raise
         raise TransportError(f"{doing}: raised CancelledError, although nobody cancelled it") from exc
     except BaseException as exc:
+        if hasattr(exc, "_is_callers_mistake"):
+            raise
         raise TransportError(f"{doing}: raised {type(exc).__name__}" + (f": {exc}" if str(exc) else "")) from exc
 
 

@@ -20,7 +20,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias, get_args
 
-from ..._exceptions import CallersMistakeError, ClosedError, FrameTimeoutError, TransportError
+from ..._exceptions import ClosedError, FrameTimeoutError, TransportError, callers_mistake
 from ..._ranges import ByteRange
 from .._base import SilentServerError, Source, check_choice, check_range, resource_name_of
 from .address import NO_HOST, Address, check_header, shown
@@ -280,7 +280,7 @@ class HttpSource(Source):
                 return self._learned(span, verdict, reply, answer)
         # No request can be made of the URL: the caller's mistake, unless a callable or a server gave it.
         if answer.address.url == address.own and not self._where.is_signed:
-            raise CallersMistakeError(f"URL: {NO_HOST}")
+            raise callers_mistake(f"URL: {NO_HOST}")
         return Refused(f"{where}: leads to a URL with a {NO_HOST}")
 
     def _learned(self, span: ByteRange, verdict: Part | Whole | Nothing, reply: Reply, answer: Answer) -> bytes:
