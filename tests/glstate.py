@@ -9,6 +9,7 @@ pending error is state, too.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -168,6 +169,7 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple
 
 def live_names(limit: int = 4096) -> dict[str, int]:
     """How many GL objects of each kind there are, among the first `limit` names."""
+    gc.collect()  # what an earlier test left in a circle is released now, and not between two counts
     kinds = {
         "textures": GL.glIsTexture, "buffers": GL.glIsBuffer, "framebuffers": GL.glIsFramebuffer,
         "vertex arrays": GL.glIsVertexArray, "programs": GL.glIsProgram, "shaders": GL.glIsShader,

@@ -19,6 +19,7 @@ import textwrap
 import threading
 import time
 import weakref
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -177,28 +178,40 @@ def test_a_child_is_told_that_the_stream_is_its_parents(call: str) -> None:
     assert printed == "{'the stream was opened before a fork; open it again in the child'}\n"
 
 
-def _play_in_child(path: str) -> int:
+def _play_in_child(path: str, answer: Connection) -> None:
     with alphastream_gpu.open(path) as stream:
-        return stream.metadata.frame_count
+        answer.send(stream.metadata.frame_count)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_worker_processes(method: str) -> None:
+    """Processes and pipes, not a pool: a pool's locks need /dev/shm, which containers may lack."""
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"this system does not {method}")
     if method == "fork":
         run("""
             import multiprocessing, alphastream_gpu
-            def work(path):
+            def work(path, answer):
                 with alphastream_gpu.open(path) as stream:
-                    return stream.metadata.frame_count
+                    answer.send(stream.metadata.frame_count)
+            context = multiprocessing.get_context("fork")
             with alphastream_gpu.open(SAMPLE):
-                with multiprocessing.get_context("fork").Pool(2) as pool:
-                    assert pool.map(work, [SAMPLE] * 4) == [120] * 4
+                pipes = [context.Pipe(duplex=False) for _ in range(4)]
+                children = [context.Process(target=work, args=(SAMPLE, writes)) for _, writes in pipes]
+                for child in children: child.start()
+                assert [reads.recv() for reads, _ in pipes] == [120] * 4
+                for child in children: child.join()
+                assert [child.exitcode for child in children] == [0] * 4
         """)
         return
-    with multiprocessing.get_context(method).Pool(1) as pool:
-        assert pool.apply(_play_in_child, (str(SAMPLE),)) == 120
+    context = multiprocessing.get_context("spawn")
+    reads, writes = context.Pipe(duplex=False)
+    child = context.Process(target=_play_in_child, args=(str(SAMPLE), writes))
+    child.start()
+    writes.close()  # so that a child that died is the end of the pipe, not a wait without end
+    assert reads.recv() == 120
+    child.join()
+    assert child.exitcode == 0
 
 
 @pytest.mark.parametrize("duplicate", [pickle.dumps, copy.copy, copy.deepcopy])

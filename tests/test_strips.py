@@ -15,7 +15,7 @@ import oracle
 import pytest
 from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
-from support import NATIVE, SAMPLE, channels_of, frames, geometry_of
+from support import NATIVE, SAMPLE, channels_of, frames, geometry_of, wait_until
 
 import alphastream_gpu
 from alphastream_gpu import Config, ErrorCode, FrameGeometry, FrameNotFoundError, FrameTimeoutError, _strips, rasterize
@@ -278,7 +278,7 @@ def test_strips_of_a_stream() -> None:
         for index in range(61, 70):
             assert stream.get_triangle_strip_vertices(index).size
         assert stream.last_error() is None
-        assert stream.stats().made_ahead > 0
+        wait_until(lambda: stream.stats().made_ahead > 0)  # what is ahead of the last frame, if the caller was faster
 
 
 def test_a_strip_that_is_not_there_in_time() -> None:
