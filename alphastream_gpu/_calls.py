@@ -38,11 +38,13 @@ from ._exceptions import NotReadyError
 __all__ = ["LIBRARYS_THREADS", "SafeLock", "entered", "held", "marked", "may_not_wait", "stay_inside"]
 
 LIBRARYS_THREADS: Final = (
+    "alphastream-asked",
     "alphastream-call",
     "alphastream-decode",
     "alphastream-file",
     "alphastream-loop",
     "alphastream-raster",
+    "alphastream-source",
 )
 """What the names of the library's threads begin with."""
 

@@ -9,19 +9,23 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
 from ._polystream import MAX_PAYLOAD_BYTES
 
-__all__ = ["MAX_NATIVE_EDGE", "Config", "option_from_text"]
+__all__ = ["MAX_NATIVE_EDGE", "Config", "Validate", "check_option", "option_from_text"]
 
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
 
 MAX_NATIVE_EDGE: Final = 16384
 """Largest native width or height: the largest 2D texture that desktop GL hardware of today guarantees to offer."""
+
+
+Validate: TypeAlias = Literal["etag", "size", "none"]
+"""What must stay the same from reply to reply: ETag (else Last-Modified) and length, only the length, or nothing."""
 
 
 def _option(default: Any, low: Any, high: Any, unit: str, doc: str, convert: Callable[[Any], Any] = int) -> Any:
@@ -136,7 +140,7 @@ class Config:
     http_whole_file_cap: int = _option(
         64 * MIB, 0, 1024 * MIB, "bytes", "Most bytes taken whole from a server that ignores ranges; 0 refuses.", _whole
     )
-    http_validate: Literal["etag", "size", "none"] = _option(
+    http_validate: Validate = _option(
         "etag",
         None,
         ("etag", "size", "none"),
@@ -178,6 +182,22 @@ def _checked(name: str, given: Any, meta: Mapping[str, Any]) -> Any:
         found = str(given) if isinstance(given, Fraction) else repr(given)
         raise ValueError(f"{name}: expected {_allowed(meta)}, found {found}")
     return value
+
+
+def check_option(name: str, value: Any, *, shown_as: str) -> Any:
+    """
+    The value of an option of :class:`Config`, for whoever takes some of them beside it.
+
+    Args:
+        name: the option's.
+        value: what the caller gave.
+        shown_as: what the caller calls the option.
+
+    Raises:
+        ValueError: outside the option's range.
+    """
+    meta = next(option.metadata for option in fields(Config) if option.name == name)
+    return _checked(shown_as, value, meta)
 
 
 def option_from_text(name: str, text: str) -> Any:

@@ -1,5 +1,6 @@
 """
-The library's event loop: one background thread, there while any stream is open.
+The library's event loop: one background thread, there while any stream is open. A caller's own source has another one
+to itself.
 
 The first lease starts the thread, the last one ends it. Work is handed over by asyncio's thread-safe calls, which never
 wait for the loop: a caller that holds a lock would otherwise wait for a loop that waits for the lock. Nothing runs at
@@ -20,6 +21,7 @@ import logging
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -41,9 +43,9 @@ class _LoopThread:
     _error: OSError | None = None
     """Why there is no loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         started = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(started,), name="alphastream-loop", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(started,), name=name, daemon=True)
         try:
             self._thread.start()
         except RuntimeError as exc:
@@ -92,25 +94,30 @@ class _LoopThread:
 
 
 class _Shared:
-    """The process's loop thread and the number of its leases."""
+    """A loop thread, there while it has leases, and their number."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.lock = threading.Lock()
         self.thread: _LoopThread | None = None
         self.n_leases = 0
+        _all.add(self)
 
 
-_shared = _Shared()
+_all: weakref.WeakSet[_Shared] = weakref.WeakSet()
+_shared = _Shared("alphastream-loop")
+"""The process's."""
 _parents: list[_Shared] = []
 """In a forked child, what was its parent's. Kept: an event loop that is collected would unregister its file descriptors
 with the system, also for the parent."""
 
 
 def _forget_after_fork() -> None:
-    """The thread does not exist in a forked child; its first stream there starts another."""
+    """The threads do not exist in a forked child; its first stream there starts another."""
     global _shared  # noqa: PLW0603 - one per process is the point
-    _parents.append(_shared)
-    _shared = _Shared()
+    _parents.extend(_all)
+    _all.clear()
+    _shared = _Shared("alphastream-loop")
 
 
 if hasattr(os, "register_at_fork"):
@@ -123,11 +130,26 @@ class LoopLease:
     """
 
     def __init__(self) -> None:
-        self._shared = shared = _shared
+        self._claim(_shared)
+
+    @classmethod
+    def of_own_loop(cls, name: str) -> LoopLease:
+        """
+        The one claim on a loop of its own.
+
+        Args:
+            name: the thread's.
+        """
+        lease = cls.__new__(cls)
+        lease._claim(_Shared(name))
+        return lease
+
+    def _claim(self, shared: _Shared) -> None:
+        self._shared = shared
         self._is_released = False
         with shared.lock:
             if shared.thread is None:
-                shared.thread = _LoopThread()
+                shared.thread = _LoopThread(shared.name)
             shared.n_leases += 1
             self._loop = shared.thread.loop
 

@@ -30,11 +30,12 @@ as one of the other.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from ._cache import GeometryCache
 from ._config import Config
@@ -47,6 +48,8 @@ from ._reader import StreamReader
 from ._sources._base import SilentServerError
 
 __all__ = ["Pending", "Session"]
+
+T = TypeVar("T")
 
 _DECODE_GROUP: Final = 16
 """Frames decoded per visit to the pool: half a millisecond, so that nobody waits long for a worker."""
@@ -79,13 +82,16 @@ _SLOW_READ_SECONDS: Final = 0.004
 once."""
 
 
+_serials: Final = itertools.count()
+
+
 class Pending:
     """A frame that is being fetched, or about to be."""
 
-    __slots__ = ("asked_at", "future", "is_kept", "task", "waiting")
+    __slots__ = ("_future", "asked_at", "is_kept", "task", "waiting")
 
     def __init__(self) -> None:
-        self.future: Future[FrameGeometry] = Future()
+        self._future: Future[FrameGeometry] | None = None
         self.task: asyncio.Task[bool] | None = None
         """The fetch that delivers it; None until it runs."""
         self.waiting = 0
@@ -94,6 +100,28 @@ class Pending:
         """Somebody asked and gave up waiting: fetched all the same, for it was said to be still coming."""
         self.asked_at = 0.0
         """When somebody asked last."""
+
+    @property
+    def future(self) -> Future[FrameGeometry]:
+        """
+        The outcome, for whoever waits; asked for first in :meth:`Session.join`, with the lock held.
+
+        It is made then, and not before: a Future takes 8 µs, and hardly one of the frames that a plan holds is waited
+        for.
+        """
+        if self._future is None:
+            self._future = Future()
+        return self._future
+
+    def succeed(self, geometry: FrameGeometry) -> None:
+        """Deliver the frame. Nobody can join any more."""
+        if self._future is not None and not self._future.done():
+            self._future.set_result(geometry)
+
+    def fail(self, error: BaseException) -> None:
+        """Deliver an error. Nobody can join any more."""
+        if self._future is not None and not self._future.done():
+            self._future.set_exception(error)
 
 
 class _Fetch(NamedTuple):
@@ -129,6 +157,8 @@ class Session:
         counters: dict[str, int],
         lock: AbstractContextManager[object],
     ) -> None:
+        self.serial = next(_serials)
+        """No other session's. What is made of this one's frames is kept under it, which keeps no source alive."""
         self.reader = reader
         self.n_frames = len(reader.index)
         self.lock = lock
@@ -155,6 +185,8 @@ class Session:
         self._urgent: dict[int, Pending] = {}
         """Frames that wait for a slot, the newest last."""
         self._fetches: dict[asyncio.Task[bool], _Fetch] = {}
+        self._jobs: set[Future[Any]] = set()
+        """What is being decoded in the pool."""
         self._slots = config.http_concurrency
         self._prefetching = 0
         self._prefetch_slots = max(1, config.http_concurrency - 1)
@@ -212,6 +244,7 @@ class Session:
             pending = self._pending[index] = Pending()
         pending.waiting += 1
         pending.asked_at = time.monotonic()
+        pending.future  # noqa: B018 - made here, with the lock held
         if pending.task is None:
             self._urgent.pop(index, None)
             self._urgent[index] = pending  # the newest now
@@ -275,12 +308,13 @@ class Session:
                 if timer is not None:
                     timer.cancel()
         for entry in pending.values():
-            _fail(entry, self._ended())
+            entry.fail(self._ended())
         tasks = list(self._tasks)
         for task in tasks:
             if not task.cancelling():  # a second cancellation would interrupt the clean-up after the first
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*map(asyncio.wrap_future, list(self._jobs)), return_exceptions=True)
         if self.owns_source:
             with contained_errors("closing the source"):
                 await self.reader.source.aclose()
@@ -312,8 +346,7 @@ class Session:
                     blocks = await self._read(self.reader.span(start, start + 1))
             except AlphaStreamError as exc:
                 return [], exc
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, _decode_some, self.reader, start, blocks)
+            return await self._in_pool(_decode_some, start, blocks)
         except asyncio.CancelledError:
             if self.is_closed():
                 return [], self._ended()
@@ -322,6 +355,15 @@ class Session:
             self._tasks.discard(task)
 
     # On the loop.
+
+    def _in_pool(
+        self, decode: Callable[[StreamReader, int, list[memoryview]], T], first: int, blocks: list[memoryview]
+    ) -> asyncio.Future[T]:
+        """Decode in the pool. :meth:`aclose` waits for what has begun, which keeps the source alive until it ends."""
+        job = self._pool.submit(decode, self.reader, first, blocks)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+        return asyncio.wrap_future(job)
 
     def _plan_soon(self, *, jumped: bool = False) -> None:
         if jumped and not self._is_abandoning:
@@ -380,7 +422,8 @@ class Session:
             for span in plan:
                 self._begin(span, [self._pending.setdefault(i, Pending()) for i in range(span.first, span.stop)])
             if self._is_filling and len(plan) < n_free:
-                self._plan_soon()
+                self._is_planning = True
+                asyncio.get_running_loop().call_soon(self._plan)  # the lease's would wake the loop: a system call
 
     def _begin(self, span: FrameSpan, pending: list[Pending], *, is_urgent: bool = False) -> None:
         """Start to read a span. The lock is held."""
@@ -484,20 +527,21 @@ class Session:
         except BaseException as exc:
             self._withdraw(span.first, pending, exc)
             raise
-        loop = asyncio.get_running_loop()
         at = 0
         while at < len(blocks):
-            group, first = blocks[at : at + _DECODE_GROUP], span.first + at
+            group, first, began_at = blocks[at : at + _DECODE_GROUP], span.first + at, time.monotonic()
             try:
                 if len(blocks) == 1 and len(blocks[0]) <= _INLINE_BLOCK_BYTES:
                     results = _decode_each(self.reader, first, group)
                 else:
-                    results = await loop.run_in_executor(self._pool, _decode_each, self.reader, first, group)
+                    results = await self._in_pool(_decode_each, first, group)
             except BaseException as exc:
                 self._withdraw(first, pending[at:], exc)
                 raise
             self._deliver(first, pending[at : at + len(results)], results)
             at += len(results)
+            if at < len(blocks):
+                await asyncio.sleep(time.monotonic() - began_at)
         return False
 
     async def _read(self, span: FrameSpan) -> list[memoryview]:
@@ -520,9 +564,9 @@ class Session:
                     self._counters["prefetched"] += not (entry.waiting or entry.is_kept)
         for entry, result in zip(pending, results, strict=True):
             if isinstance(result, FrameGeometry):
-                _succeed(entry, result)
+                entry.succeed(result)
             else:
-                _fail(entry, result)
+                entry.fail(result)
         self.on_delivered()
 
     def _refuse(self, span: FrameSpan, pending: list[Pending], error: AlphaStreamError) -> None:
@@ -543,7 +587,7 @@ class Session:
                     refused.append((index, entry))
                     del self._pending[index]
         for index, entry in refused:
-            _fail(entry, _of_frame(error, index))
+            entry.fail(_of_frame(error, index))
         self.on_delivered()
 
     def _withdraw(self, first: int, pending: list[Pending], cause: BaseException) -> None:
@@ -553,7 +597,7 @@ class Session:
                 if self._pending.get(index) is entry:
                     del self._pending[index]
         for entry in pending:
-            _fail(entry, self._ended() if isinstance(cause, asyncio.CancelledError) else cause)
+            entry.fail(self._ended() if isinstance(cause, asyncio.CancelledError) else cause)
 
     def _abandon(self) -> None:
         """Cancel the fetches none of whose frames anybody waits for, asked for lately, or is about to play."""
@@ -606,16 +650,6 @@ def _of_frame(error: AlphaStreamError, index: int) -> AlphaStreamError:
     own = type(error)(str(error), frame_index=index)
     own.__cause__ = error.__cause__
     return own
-
-
-def _succeed(pending: Pending, geometry: FrameGeometry) -> None:
-    if not pending.future.done():
-        pending.future.set_result(geometry)
-
-
-def _fail(pending: Pending, error: BaseException) -> None:
-    if not pending.future.done():
-        pending.future.set_exception(error)
 
 
 def _decoded(reader: StreamReader, first: int, blocks: list[memoryview]) -> Iterator[Result]:

@@ -205,13 +205,13 @@ class AlphaStream:
         try:
             with entered("get_triangle_strip_vertices"):
                 session, geometry = self._get(index, deadline)
-                strip = self._strips.get(index, (session, "cover"))
+                strip = self._strips.get(index, (session.serial, "cover"))
                 with nullcontext() if strip is not None else self._others_wait():
                     self._make_ahead(session, index, None)
                     if strip is None:
-                        make = partial(_make_strip_of, index, geometry, (session, "cover"))
-                        strip = self._in_time(index, (session, index, "cover"), geometry, deadline, 0, make)
-                        self._strips.keep(index, (session, "cover"), strip)
+                        make = partial(_make_strip_of, index, geometry, (session.serial, "cover"))
+                        strip = self._in_time(index, (session.serial, index, "cover"), geometry, deadline, 0, make)
+                        self._strips.keep(index, (session.serial, "cover"), strip)
         except ClosedError:
             raise
         except AlphaStreamError as exc:
@@ -501,14 +501,16 @@ class AlphaStream:
         try:
             with entered("get_frame"):
                 session, geometry = self._get(index, deadline)
-                # The session is part of what is kept: a mask of another source must never be found under this index.
-                mask = self._masks.get(index, (session, size))
+                # The session is part of the key: a mask of another source must never be found under this index.
+                mask = self._masks.get(index, (session.serial, size))
                 with nullcontext() if mask is not None else self._others_wait():
                     self._make_ahead(session, index, size)
                     if mask is None:
-                        make = partial(_make_mask, self._config.native_size, geometry, (session, size))
-                        mask = self._in_time(index, (session, index, size), geometry, deadline, size[0] * size[1], make)
-                        self._masks.keep(index, (session, size), mask)
+                        make = partial(_make_mask, self._config.native_size, geometry, (session.serial, size))
+                        mask = self._in_time(
+                            index, (session.serial, index, size), geometry, deadline, size[0] * size[1], make
+                        )
+                        self._masks.keep(index, (session.serial, size), mask)
         except ClosedError:
             raise
         except AlphaStreamError as exc:
@@ -610,9 +612,9 @@ class AlphaStream:
         with self._lock:
             ahead = session.head.ahead(session.n_frames)
         if processing != "mask":
-            self._strips.aim(ahead, index, (session, "cover"), session.peek)
+            self._strips.aim(ahead, index, (session.serial, "cover"), session.peek)
         if processing != "triangles" and size is not None:
-            self._masks.aim(ahead, index, (session, size), session.peek)
+            self._masks.aim(ahead, index, (session.serial, size), session.peek)
 
     @contextmanager
     def _others_wait(self) -> Iterator[None]:
@@ -850,7 +852,7 @@ class AlphaStream:
 
 
 def _make_mask(
-    native_size: tuple[int, int], geometry: FrameGeometry, variant: tuple[Session, tuple[int, int]]
+    native_size: tuple[int, int], geometry: FrameGeometry, variant: tuple[int, tuple[int, int]]
 ) -> npt.NDArray[np.uint8]:
     return rasterize(geometry, variant[1], native_size=native_size)
 
@@ -860,12 +862,12 @@ def _more_geometry(*made_ahead: MadeAhead[Any, Any]) -> None:
         one.more_geometry()
 
 
-def _make_strip(geometry: FrameGeometry, variant: tuple[Session, Literal["cover"]]) -> npt.NDArray[np.float32]:
+def _make_strip(geometry: FrameGeometry, variant: tuple[int, Literal["cover"]]) -> npt.NDArray[np.float32]:
     return geometry.triangle_strip(variant[1])
 
 
 def _make_strip_of(
-    index: int, geometry: FrameGeometry, variant: tuple[Session, Literal["cover"]]
+    index: int, geometry: FrameGeometry, variant: tuple[int, Literal["cover"]]
 ) -> npt.NDArray[np.float32]:
     """:func:`_make_strip`, whose error says of which frame."""
     try:

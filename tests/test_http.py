@@ -23,7 +23,7 @@ import alphastream_gpu
 from alphastream_gpu import ByteRange, ClosedError, Config, FrameTimeoutError, HttpSource, TransportError
 
 DATA = bytes((k * 37 + k // 251) % 256 for k in range(300_000))
-FAST = {"timeout": 10.0, "deadline": 30.0, "backoff": 0.01}
+FAST = {"timeout": 10.0, "deadline": 30.0, "backoff": 10.0}
 """No waiting between attempts. The limits are those of a busy machine; who tests limits gives smaller ones."""
 
 
@@ -105,7 +105,7 @@ def test_as_many_requests_at_a_time_as_allowed() -> None:
     assert most == 3
 
 
-SLOW = {"never answers": 0.5, "a byte now and then": 0.5}
+SLOW = {"never answers": 1.0, "a byte now and then": 1.0}
 """What only a limit ends, and the limit: seconds for a request."""
 RECOVERED: dict[str, Behaviour] = {
     "short body": badserver.close_within_the_body,
@@ -196,9 +196,9 @@ def test_retry_after_past_the_deadline_ends_at_once() -> None:
 def test_one_deadline_over_everything() -> None:
     with Server(DATA, always(badserver.never)) as server:
         started = time.monotonic()
-        with pytest.raises(FrameTimeoutError, match=r"not read within 0\.7 s"):
-            fetch(server.url(), (0, 10), timeout=0.3, deadline=0.7, retries=10)
-        assert time.monotonic() - started < 3  # which eleven attempts would take
+        with pytest.raises(FrameTimeoutError, match=r"not read within 2 s"):
+            fetch(server.url(), (0, 10), timeout=1, deadline=2, retries=10)
+        assert time.monotonic() - started < 8  # which eleven attempts would take
 
 
 def test_a_server_that_ignores_ranges() -> None:
@@ -542,7 +542,7 @@ def test_what_went_wrong_before_the_time_was_up() -> None:
     """A deadline that ends the attempts says what came of them."""
     with Server(DATA, always(badserver.status(503))) as server:
         with pytest.raises(FrameTimeoutError, match=r"not read within 1 s; so far: .* the server answered 503"):
-            fetch(server.url(), (0, 10), deadline=1, retries=10, backoff=0.2)
+            fetch(server.url(), (0, 10), deadline=1, retries=10, backoff=200)
         with pytest.raises(FrameTimeoutError, match=r"not read within 0.5 s; so far: .* the server answered 503"):
             alphastream_gpu.open(server.url(), config=Config(init_timeout=0.5, http_retries=10))
 

@@ -262,7 +262,7 @@ def fetch(url: Any, *spans: tuple[int, int], **options: Any) -> list[bytes]:
     """Read ranges one after the other from a new source."""
 
     async def read() -> list[bytes]:
-        source = HttpSource(url, **{"backoff": 0.01, **options})
+        source = HttpSource(url, **{"backoff": 10, **options})
         try:
             return [await source.read(ByteRange(*span)) for span in spans]
         finally:

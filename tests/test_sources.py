@@ -12,6 +12,7 @@ import threading
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from support import NO_FILE, SAMPLE, SQUARE, asvp_of, block_of, wait_until
@@ -30,6 +31,7 @@ from alphastream_gpu import (
 )
 from alphastream_gpu._sources import _file, _select, as_source, open_source
 from alphastream_gpu._sources._base import resource_name_of
+from alphastream_gpu._sources._guest import GuestSource
 
 DATA = bytes(range(256)) * 4
 
@@ -93,6 +95,11 @@ class TestMemory(SourceConformance):
         data[2] = 99
         assert view[0] == 99
         assert view.readonly
+
+
+class TestGuest(SourceConformance):
+    def make(self, data: bytes, tmp_path: Path) -> Source:
+        return GuestSource(MemorySource(data, name="x"))
 
 
 class TestMappedFile(SourceConformance):
@@ -174,10 +181,10 @@ def test_a_missing_file() -> None:
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
-@pytest.mark.parametrize("buffer_bytes", [0, 1, 4095, 64 * 1024 * 1024 + 1])
-def test_a_buffer_out_of_its_range(buffer_bytes: int) -> None:
-    with pytest.raises(ValueError, match=rf"^buffer_bytes: expected 4096\.\.67108864, found {buffer_bytes}$"):
-        FileSource(SAMPLE, buffer_bytes=buffer_bytes)
+@pytest.mark.parametrize("buffer", [0, 1, 4095, 64 * 1024 * 1024 + 1])
+def test_a_buffer_out_of_its_range(buffer: int) -> None:
+    with pytest.raises(ValueError, match=rf"^buffer: expected 4096\.\.67108864 bytes, found {buffer}$"):
+        FileSource(SAMPLE, buffer=buffer)
 
 
 @pytest.mark.parametrize(
@@ -257,9 +264,9 @@ def test_a_file_that_opens_when_nobody_waits_any_more(tmp_path: Path, monkeypatc
     opened: list[FileSource] = []
 
     class Slow(FileSource):
-        def __init__(self, path: str, *, buffer_bytes: int) -> None:
+        def __init__(self, path: str, *, buffer: int) -> None:
             waits.wait()
-            super().__init__(path, buffer_bytes=buffer_bytes)
+            super().__init__(path, buffer=buffer)
             opened.append(self)
 
     monkeypatch.setattr(_select, "FileSource", Slow)
@@ -316,3 +323,97 @@ def test_a_file_that_is_open_just_when_nobody_waits_any_more(tmp_path: Path, mon
 )
 def test_resource_names(path: str, name: str) -> None:
     assert resource_name_of(path) == name
+
+
+class Blocking(MemorySource):
+    """A caller's own source whose reads block their thread, once it is told to."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+
+    async def read(self, span: ByteRange) -> memoryview:
+        assert self.may_go_on.wait(60)
+        return await super().read(span)
+
+
+def test_a_source_that_blocks_keeps_no_other_stream_waiting() -> None:
+    config = Config(prefetch_frames=0, get_frame_timebox=1000)
+    blocking, others = Blocking(SAMPLE.read_bytes()), MemorySource(SAMPLE.read_bytes())
+    with (
+        alphastream_gpu.open(blocking, config=Config(prefetch_frames=0)) as stream,
+        alphastream_gpu.open(others, config=config) as other,
+    ):
+        blocking.may_go_on.clear()
+        try:
+            assert stream.get_geometry(110) is None
+            assert other.get_geometry(110) is not None
+            with alphastream_gpu.open(SAMPLE, config=config) as third:
+                assert third.get_geometry(110) is not None
+        finally:
+            blocking.may_go_on.set()
+        wait_until(lambda: stream.get_geometry(110) is not None)
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("alphastream-source")]
+
+
+def test_a_source_of_two_streams_has_one_loop() -> None:
+    class Locked(MemorySource):
+        lock = asyncio.Lock()
+        loops: ClassVar[set[asyncio.AbstractEventLoop]] = set()
+
+        async def read(self, span: ByteRange) -> memoryview:
+            async with self.lock:
+                self.loops.add(asyncio.get_running_loop())
+                await asyncio.sleep(0.001)
+            return await super().read(span)
+
+    source = Locked(SAMPLE.read_bytes())
+    with alphastream_gpu.open(source) as first, alphastream_gpu.open(source) as second:
+        assert [first.read_frame(n) for n in range(20)] == [second.read_frame(n) for n in range(20)]
+    assert len(Locked.loops) == 1
+
+
+def test_a_source_is_closed_after_its_last_read_ended() -> None:
+    said = []
+
+    class Careful(MemorySource):
+        async def read(self, span: ByteRange) -> memoryview:
+            if span.start < 1000:
+                return await super().read(span)
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                await asyncio.sleep(0.05)
+                said.append("the read ended")
+                raise
+            raise AssertionError("nobody cancelled it")
+
+        async def aclose(self) -> None:
+            said.append("closed")
+
+    with alphastream_gpu.open(Careful(SAMPLE.read_bytes()), config=Config(prefetch_frames=0)) as stream:
+        assert stream.get_geometry(110) is None
+    assert said == ["the read ended", "closed"]
+
+
+@pytest.mark.parametrize("error", [GeneratorExit, SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+def test_what_a_source_raises_fails_its_read_alone(
+    error: type[BaseException], caplog: pytest.LogCaptureFixture
+) -> None:
+    class Raising(MemorySource):
+        is_broken = False
+
+        async def read(self, span: ByteRange) -> memoryview:
+            if self.is_broken:
+                raise error
+            return await super().read(span)
+
+    source = Raising(SAMPLE.read_bytes())
+    with alphastream_gpu.open(source, config=Config(prefetch_frames=0)) as stream:
+        source.is_broken = True
+        with pytest.raises(TransportError, match=error.__name__):
+            stream.read_frame(110)
+        source.is_broken = False
+        assert stream.read_frame(110).channel_count
+    assert not caplog.records

@@ -244,6 +244,13 @@ def test_giving_up_a_frame_of_a_prefetched_span_leaves_the_span_alone() -> None:
     asyncio.run(run())
 
 
+def waited_for() -> session_module.Pending:
+    """As after :meth:`Session.join`, which makes the future."""
+    pending = session_module.Pending()
+    assert not pending.future.done()
+    return pending
+
+
 def test_what_arrives_after_it_was_given_up() -> None:
     """A fetch ends while nobody lists its frames any more: geometry is kept all the same, and nobody is told twice."""
     with alphastream_gpu.open(FILE, config=Config(prefetch_frames=0)) as stream:
@@ -252,7 +259,7 @@ def test_what_arrives_after_it_was_given_up() -> None:
         span = session.reader.span(3, 5)
 
         def entries() -> list[Any]:
-            return [session_module.Pending(), session_module.Pending()]
+            return [waited_for(), waited_for()]
 
         given_up = entries()
         session._deliver(3, given_up, [SQUARE_GEOMETRY, DecodeError("bad", frame_index=4)])
@@ -290,7 +297,7 @@ def test_a_fetch_that_breaks_ends_the_waits_for_its_frames(monkeypatch: pytest.M
             patch.setattr(session_module, "_decode_each", fail)
             asyncio.run(stream.frame(3))
         for cause, expected in ((MemoryError("none left"), MemoryError), (asyncio.CancelledError(), TransportError)):
-            entries = [session_module.Pending(), session_module.Pending()]
+            entries = [waited_for(), waited_for()]
             session._pending.update({3: entries[0], 4: entries[1]})
             session._withdraw(3, entries, cause)
             assert not session._pending
@@ -349,7 +356,7 @@ def test_a_frame_that_is_there_just_when_the_time_box_ends() -> None:
         session = stream._session
         assert session is not None
         session._pending[3] = pending = session_module.Pending()
-        pending.future = JustDone()
+        pending._future = JustDone()
         pending.future.set_result(SQUARE_GEOMETRY)
         assert stream.get_geometry(3) is SQUARE_GEOMETRY
         assert stream.stats().timeouts == 0
@@ -461,7 +468,7 @@ def test_no_loop_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(loop_module, "_shared", loop_module._Shared())
+    monkeypatch.setattr(loop_module, "_shared", loop_module._Shared("none"))
     monkeypatch.setattr(asyncio, "Runner", refuse)
     with pytest.raises(TransportError, match="no event loop for reading: .*Too many open files"):
         LoopLease()

@@ -6,15 +6,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, TypeVar
 
 from .._exceptions import AlphaStreamError, FrameTimeoutError, shown_as_base
 from .._ranges import ByteRange
 from ._names import resource_name_of
 
-__all__ = ["SilentServerError", "Source", "check_choice", "check_range", "resource_name_of"]
-
-Number = TypeVar("Number", int, float)
+__all__ = ["SilentServerError", "Source", "resource_name_of"]
 
 
 @shown_as_base
@@ -26,8 +23,9 @@ class Source(ABC):
     """
     Bytes that can be read by range. Write your own for storage that this package does not know.
 
-    All methods run on the stream's own event loop thread, several reads at once; they must not block it for long.
-    A stream closes its source, once.
+    :meth:`read` and :meth:`aclose` run on an event loop that this source has to itself, several reads at once. One that
+    blocks keeps no other source waiting, but every read of this one. The properties are asked for on any thread, and
+    must answer at once. A stream closes its source, once.
 
     An implementation raises :class:`~alphastream_gpu.TransportError` for failures of the storage. ``OSError`` and
     ``TimeoutError`` are mapped to our errors by the stream.
@@ -112,28 +110,3 @@ class Source(ABC):
 
     async def aclose(self) -> None:  # noqa: B027 - a source that holds nothing has nothing to close
         """Release what the source holds. Called once, after the last read has ended."""
-
-
-def check_range(name: str, value: Number, low: Number, high: Number) -> Number:
-    """
-    The value of a source's option, of the type that its bounds have.
-
-    Raises:
-        ValueError: not within ``low..high``, both included, or not whole where the bounds are.
-        TypeError: not a number.
-    """
-    if not low <= value <= high or (isinstance(low, int) and int(value) != value):
-        raise ValueError(f"{name}: expected {low}..{high}, found {value!r}")
-    return type(low)(value)
-
-
-def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> Any:
-    """
-    The value of a source's option, if it is one of the choices and of its kind: 0 is not False.
-
-    Raises:
-        ValueError: it is none of them.
-    """
-    if not any(value is one or (isinstance(value, str) and value == one) for one in choices):
-        raise ValueError(f"{name}: expected {' or '.join(map(repr, choices))}, found {value!r}")
-    return value

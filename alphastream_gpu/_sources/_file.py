@@ -18,10 +18,11 @@ import stat
 from functools import partial
 from typing import BinaryIO, Final
 
+from .._config import Config, check_option
 from .._exceptions import ClosedError, TransportError, mapped_errors
 from .._ranges import ByteRange
 from .._workers import Serial
-from ._base import Source, check_range, resource_name_of
+from ._base import Source, resource_name_of
 from ._names import shown_path
 
 __all__ = ["FileSource"]
@@ -38,18 +39,19 @@ class FileSource(Source):
 
     Args:
         path: the file. Opened at once, read-only.
-        buffer_bytes: size of the buffered reads where the file cannot be mapped; 4096..67108864.
+        buffer: bytes of the buffered reads where the file cannot be mapped; default and range are those of
+            ``Config.file_buffer``.
 
     Raises:
-        ValueError: `buffer_bytes` is outside its range.
+        ValueError: `buffer` is outside its range.
         TransportError: the file cannot be opened, or is a pipe, socket, terminal or directory.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, buffer_bytes: int = 128 * 1024) -> None:
-        check_range("buffer_bytes", buffer_bytes, 4096, 64 * 1024 * 1024)
+    def __init__(self, path: str | os.PathLike[str], *, buffer: int = Config.file_buffer) -> None:
+        buffer = check_option("file_buffer", buffer, shown_as="buffer")
         self._path = os.fspath(path)
         self._name = resource_name_of(self._path)
-        self._opened: _OpenFile | None = _OpenFile(self._path, buffer_bytes)
+        self._opened: _OpenFile | None = _OpenFile(self._path, buffer)
         self._length = self._opened.length
         self._thread = Serial("alphastream-file")
 

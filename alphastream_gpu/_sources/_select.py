@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 from .._config import Config
 from ._base import Source
 from ._file import FileSource
+from ._guest import on_own_loop
 from ._memory import MemorySource
 from ._names import scheme_of
-from .http import ClientLike, HttpSource, UrlLike
+from .http import OPTIONS, ClientLike, HttpSource, UrlLike
 
 __all__ = ["SourceLike", "as_source", "is_http", "open_source", "with_http"]
 
@@ -75,12 +76,12 @@ def with_http(
 async def open_source(source: SourceLike, config: Config) -> Source:
     """
     :func:`as_source` in a thread, since a path may hang in the system. Whoever is cancelled meanwhile leaves nothing
-    open: what the thread opens then, it closes.
+    open: what the thread opens then, it closes. A source of the caller's own is read on a loop of its own.
 
     Errors as of :func:`as_source`.
     """
     if isinstance(source, Source):
-        return source
+        return on_own_loop(source)
     opening = _Opening()
     try:
         return await asyncio.to_thread(opening.open, source, config)
@@ -124,27 +125,16 @@ def is_http(source: SourceLike) -> TypeGuard[UrlLike]:
 
 
 def _http(url: UrlLike, config: Config, **options: Any) -> HttpSource:
-    return HttpSource(
-        url,
-        timeout=config.http_timeout,
-        deadline=config.http_deadline,
-        retries=config.http_retries,
-        backoff=config.http_backoff / 1000,
-        chunk=config.http_chunk,
-        concurrency=config.http_concurrency,
-        whole_file_cap=config.http_whole_file_cap,
-        http2=config.http2,
-        validate=config.http_validate,
-        **options,
-    )
+    named = {name: getattr(config, option) for name, option in OPTIONS.items()}
+    return HttpSource(url, **named, **options)
 
 
 def _from_text(text: str, config: Config) -> Source:
     scheme = scheme_of(text)
     if scheme is None:
-        return FileSource(text, buffer_bytes=config.file_buffer)
+        return FileSource(text, buffer=config.file_buffer)
     if scheme == "file":
-        return FileSource(_path_of_file_url(text), buffer_bytes=config.file_buffer)
+        return FileSource(_path_of_file_url(text), buffer=config.file_buffer)
     raise ValueError(f"source: expected a path or a file:, http: or https: URL, found the scheme {scheme[:20]!r}")
 
 

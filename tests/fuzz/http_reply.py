@@ -34,13 +34,15 @@ from fuzz import Feed, within_memory
 
 __all__ = ["VirtualLoop", "check"]
 
-FILE = tuple(bytes((k * 37 + k // 251 + 128 * version) % 256 for k in range(3000)) for version in range(2))
+FILE = tuple(bytes((k * 37 + k // 251 + 128 * version) % 256 for k in range(48_000)) for version in range(2))
 """The file, in two versions that differ in each byte."""
 _OWN = "https://own.example"
 _QUERY, _OTHER_QUERY, _TOKEN, _COOKIE = "q-secret", "r-secret", "t-secret", "c-secret"
 _URL = f"{_OWN}/files/person.asvp?signature={_QUERY}"
 _DEADLINE = 20.0
-_CHUNK = 256
+_CHUNK = 4096
+_SCALE = 16
+"""Bytes of the file for one of the input's: the file is some times as long as a request may be."""
 _MOST_REPLIES = 24
 _MEMORY = 2 << 20
 """Bytes: a client, its parser's 100 KB of headers, and pieces of 64 KB; a server that floods sends 16 MiB."""
@@ -98,12 +100,12 @@ class _Server:
         setup = feed.number()
         self.validators = _VALIDATORS[setup & 3]
         self.is_callable = bool(setup & 4)
-        self.cap = 1000 if setup & 8 else 4096
+        self.cap = _SCALE * (1000 if setup & 8 else 4096)
         n_reads = 1 + (setup >> 4 & 3)
         self.spans = []
         for _ in range(n_reads):
-            start = feed.number(2) % 3500
-            self.spans.append(ByteRange(start, start + 8 * feed.number()))
+            start = _SCALE * (feed.number(2) % 3500)
+            self.spans.append(ByteRange(start, start + _SCALE * 8 * feed.number()))
         self.replies: list[_Reply] = []
         while feed and len(self.replies) < _MOST_REPLIES:
             kind, bent, number = feed.number() % 16, feed.number(), feed.number()
@@ -175,7 +177,7 @@ def _framed(status: int, headers: dict[str, str], body: bytes, bent: int, number
     framing = bent >> 2 & 7
     if framing == 1:
         headers["Transfer-Encoding"] = "chunked"
-        step = 1 + number
+        step = _SCALE * (1 + number)
         chunks = [body[at : at + step] for at in range(0, len(body), step)]
         body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in [*chunks, b""])
     elif framing == 2:
@@ -189,7 +191,7 @@ def _framed(status: int, headers: dict[str, str], body: bytes, bent: int, number
     if framing == 5:
         raw = raw[: len(raw) * number // 256]
     end: list[Piece] = [_HANG] if framing == 6 else [_RESET] if framing == 7 else []
-    step = 7 if bent & 0x80 and len(raw) < 500 else 1000
+    step = 7 if bent & 0x80 and len(raw) < 500 else 1000 * _SCALE
     return [*(raw[at : at + step] for at in range(0, len(raw), step)), *end]
 
 

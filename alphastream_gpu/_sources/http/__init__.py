@@ -15,6 +15,6 @@ Failures travel as values (:mod:`.reply`) and are raised in one place, outside o
 bring along the foreign exception that was being handled, whose text may quote a signed address.
 """
 
-from .source import ClientLike, HttpSource, UrlLike
+from .source import OPTIONS, ClientLike, HttpSource, UrlLike
 
-__all__ = ["ClientLike", "HttpSource", "UrlLike"]
+__all__ = ["OPTIONS", "ClientLike", "HttpSource", "UrlLike"]

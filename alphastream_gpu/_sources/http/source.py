@@ -18,26 +18,43 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
+from ..._config import Config, Validate, check_option
 from ..._exceptions import ClosedError, FrameTimeoutError, TransportError, callers_mistake
 from ..._ranges import ByteRange
-from .._base import SilentServerError, Source, check_choice, check_range, resource_name_of
+from .._base import SilentServerError, Source, resource_name_of
 from .address import NO_HOST, Address, check_header, shown
 from .locate import Locator, UrlLike
 from .progress import Outcome, Retries, Traffic, all_or_none
 from .reply import judge
-from .verdict import Again, Elsewhere, File, Nothing, Part, Refused, Reply, Terms, Validate, Verdict, Whole
+from .verdict import Again, Elsewhere, File, Nothing, Part, Refused, Reply, Terms, Verdict, Whole
 
 if TYPE_CHECKING:
     import httpx
 
     from .wire import Answer, Wire
 
-__all__ = ["ClientLike", "HttpSource", "UrlLike"]
+__all__ = ["OPTIONS", "ClientLike", "HttpSource", "UrlLike"]
 
 ClientLike: TypeAlias = "httpx.AsyncClient | Callable[[], httpx.AsyncClient]"
 """A client of the caller's, or a callable that makes one."""
+
+OPTIONS: Final = {
+    name: name if name == "http2" else f"http_{name}"
+    for name in (
+        "timeout",
+        "deadline",
+        "retries",
+        "backoff",
+        "chunk",
+        "concurrency",
+        "whole_file_cap",
+        "http2",
+        "validate",
+    )
+}
+"""The source's options, and what :class:`Config`, which defines them, calls each."""
 
 _FREE_PIECES: Final = 16
 _PIECE_BYTES: Final = 64 * 1024
@@ -60,18 +77,16 @@ class HttpSource(Source):
             proxies are used for the URL's own origin. A stream's requests run on the library's event loop, so a
             client that was used on another one cannot serve. When omitted, a client of the source's own.
         headers: sent to the URL's own origin, never to another one that it redirects to. They are never shown.
-        timeout: seconds for one request, from connecting to the last byte; 0.001..300.
-        deadline: seconds for one read with all its retries and redirects; 0.001..3600.
-        retries: how often a failed request is repeated; 0..10.
-        backoff: seconds before the first repetition, doubling, with as much again at random; 0..60.
-        chunk: most bytes of one request; 1..67108864.
-        concurrency: most requests at a time; 1..64.
-        whole_file_cap: most bytes taken from a server that ignores ranges and sends the whole file, 0..1073741824; 0
-            refuses it.
-        http2: whether to offer HTTP/2 (needs the ``h2`` package).
-        validate: what must stay the same from reply to reply: ``"etag"`` (a strong ETag, else Last-Modified, and the
-            length), ``"size"`` (the length) or ``"none"``. With ``"size"`` and ``"none"`` a file that is replaced while
-            it is read, or replicas that differ, can give wrong masks or a DecodeError.
+        timeout: this and what follows are the options of :class:`Config` whose names begin with ``http_``, with the
+            same units, defaults and ranges.
+        deadline: likewise.
+        retries: likewise.
+        backoff: likewise.
+        chunk: likewise.
+        concurrency: likewise.
+        whole_file_cap: likewise.
+        http2: likewise.
+        validate: likewise.
 
     Raises:
         ValueError: `url` is no ``http:`` or ``https:`` URL with a host, a header cannot be sent, or an option is
@@ -91,23 +106,23 @@ class HttpSource(Source):
         *,
         client: ClientLike | None = None,
         headers: Mapping[str, str] | None = None,
-        timeout: float = 10.0,
-        deadline: float = 30.0,
-        retries: int = 3,
-        backoff: float = 0.25,
-        chunk: int = 1024 * 1024,
-        concurrency: int = 4,
-        whole_file_cap: int = 64 * 1024 * 1024,
-        http2: bool = False,
-        validate: Validate = "etag",
+        timeout: float = Config.http_timeout,
+        deadline: float = Config.http_deadline,
+        retries: int = Config.http_retries,
+        backoff: float = Config.http_backoff,
+        chunk: int = Config.http_chunk,
+        concurrency: int = Config.http_concurrency,
+        whole_file_cap: int = Config.http_whole_file_cap,
+        http2: bool = Config.http2,
+        validate: Validate = Config.http_validate,
     ) -> None:
-        self._timeout = check_range("timeout", timeout, 0.001, 300.0)
-        self._deadline = check_range("deadline", deadline, 0.001, 3600.0)
-        self._chunk = check_range("chunk", chunk, 1, 64 * 1024 * 1024)
-        self._whole_file_cap = check_range("whole_file_cap", whole_file_cap, 0, 1024 * 1024 * 1024)
-        self._slots = asyncio.Semaphore(check_range("concurrency", concurrency, 1, 64))
-        self._http2 = check_choice("http2", http2, (False, True))
-        self._validate = check_choice("validate", validate, get_args(Validate))
+        self._timeout: float = _option("timeout", timeout)
+        self._deadline: float = _option("deadline", deadline)
+        self._chunk: int = _option("chunk", chunk)
+        self._whole_file_cap: int = _option("whole_file_cap", whole_file_cap)
+        self._slots = asyncio.Semaphore(_option("concurrency", concurrency))
+        self._http2: bool = _option("http2", http2)
+        self._validate: Validate = _option("validate", validate)
         self._headers = dict(headers or {})
         for name, value in self._headers.items():
             check_header(name, value)
@@ -126,9 +141,7 @@ class HttpSource(Source):
         self._wire: Wire | None = None
         self._making = asyncio.Lock()
         self._traffic = Traffic()
-        self._retries = Retries(
-            check_range("retries", retries, 0, 10), check_range("backoff", backoff, 0.0, 60.0), self._tell
-        )
+        self._retries = Retries(_option("retries", retries), _option("backoff", backoff) / 1000, self._tell)
         self._summary = ""
         self._closed = False
 
@@ -343,3 +356,7 @@ class HttpSource(Source):
 def _is_client(thing: object) -> bool:
     """Without httpx, which may not be loaded yet."""
     return not isinstance(thing, type) and inspect.iscoroutinefunction(getattr(thing, "send", None))
+
+
+def _option(name: str, value: Any) -> Any:
+    return check_option(OPTIONS[name], value, shown_as=name)

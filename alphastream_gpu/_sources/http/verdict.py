@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from typing import Final
 
+from ..._config import Validate
 from ..._ranges import ByteRange
 
 __all__ = [
@@ -20,16 +21,12 @@ __all__ = [
     "Refused",
     "Reply",
     "Terms",
-    "Validate",
     "Verdict",
     "Whole",
     "quoted",
 ]
 
 _QUOTED_CHARACTERS: Final = 80
-
-Validate = Literal["etag", "size", "none"]
-"""What must stay the same from reply to reply: ETag (else Last-Modified) and length, only the length, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
