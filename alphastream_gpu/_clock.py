@@ -152,6 +152,7 @@ class PlaybackClock:
         Raises:
             ValueError: not in one of these ranges.
         """
+        rate = float(rate)
         if not 0.1 <= abs(rate) <= 10.0:
             raise ValueError(f"rate: expected 0.1..10 or -10..-0.1, found {rate}")
         with self._lock:
@@ -173,7 +174,7 @@ class PlaybackClock:
         Raises:
             ValueError: not a finite number.
         """
-        _check_finite(media_time)
+        media_time = _finite(media_time)
         with self._lock:
             self._is_stalled = False
             self._forget(media_time)
@@ -213,7 +214,7 @@ class PlaybackClock:
         Raises:
             ValueError: not a finite number.
         """
-        _check_finite(media_time)
+        media_time = _finite(media_time)
         with self._lock:
             now = self._now()
             if self._is_paused:
@@ -424,6 +425,9 @@ def _unit(rate: float) -> float:
     return max(1.0, abs(rate))
 
 
-def _check_finite(media_time: float) -> None:
-    if not math.isfinite(media_time):
-        raise ValueError(f"media_time: expected a finite number of seconds, found {media_time}")
+def _finite(media_time: float) -> float:
+    """As Python's float: numpy's smaller ones would make all that follows as coarse as they are."""
+    value = float(media_time)
+    if not math.isfinite(value):
+        raise ValueError(f"media_time: expected a finite number of seconds, found {value}")
+    return value

@@ -145,14 +145,15 @@ def decode_payload(payload: bytes) -> tuple[npt.NDArray[np.int32], npt.NDArray[n
     packed.setflags(write=False)
     channel_offsets = offsets.astype(_I4)
     channel_offsets.setflags(write=False)
-    return _view_array((n_pairs - n_channels, 2), _I4, packed), channel_offsets
+    # Views: nobody can make them writable.
+    return _view_array((n_pairs - n_channels, 2), _I4, packed), channel_offsets.view()
 
 
 def _empty() -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     points, offsets = np.empty((0, 2), np.int32), np.zeros(1, np.int32)
     points.setflags(write=False)
     offsets.setflags(write=False)
-    return points, offsets
+    return points.view(), offsets.view()
 
 
 def _refuse_unequal_total(total: int, n_bytes: int) -> None:

@@ -202,6 +202,7 @@ class AlphaStream:
             ClosedError: the stream is closed, also while waiting.
         """
         deadline = time.monotonic() + self._config.get_frame_timebox / 1000
+        index = _plain(index)
         try:
             with entered("get_triangle_strip_vertices"):
                 session, geometry = self._get(index, deadline)
@@ -498,6 +499,7 @@ class AlphaStream:
         """:meth:`get_frame`, raising what that gives None for: where threads share a stream, its last error may be
         that of another's call."""
         deadline = time.monotonic() + self._config.get_frame_timebox / 1000
+        index = _plain(index)
         try:
             with entered("get_frame"):
                 session, geometry = self._get(index, deadline)
@@ -530,6 +532,7 @@ class AlphaStream:
 
     def _geometry(self, index: int) -> FrameGeometry:
         """:meth:`get_geometry`, likewise."""
+        index = _plain(index)
         try:
             with entered("get_geometry"):
                 session, geometry = self._get(index, time.monotonic() + self._config.get_frame_timebox / 1000)
@@ -545,7 +548,6 @@ class AlphaStream:
 
     def _get(self, index: int, deadline: float) -> tuple[Session, FrameGeometry]:
         """A frame's geometry by the deadline. Raises whatever prevents it."""
-        index = int(operator.index(index))  # True is an index too, but must not become a key beside 1
         with self._lock:
             session = self._open_session()
             session.reader.check(index)
@@ -571,7 +573,7 @@ class AlphaStream:
 
     def _joined(self, index: int) -> tuple[Session, int, FrameGeometry | Pending]:
         """A frame that may be waited for: what is cached of it, or its fetch, to be left by whoever waited."""
-        index = int(operator.index(index))
+        index = _plain(index)
         with marked(), self._lock:
             session = self._open_session()
             session.reader.check(index)
@@ -581,7 +583,7 @@ class AlphaStream:
         """A range of frames that is in the stream."""
         with marked(), self._lock:
             session = self._open_session()
-        start, stop = operator.index(start), session.n_frames if stop is None else operator.index(stop)
+        start, stop = _plain(start), session.n_frames if stop is None else _plain(stop)
         if start < stop:
             session.reader.check(start)
             session.reader.check(stop - 1)
@@ -849,6 +851,11 @@ class AlphaStream:
             self._closers.add(closing)
             closing.add_done_callback(self._closers.discard)
             await asyncio.shield(closing)
+
+
+def _plain(index: int) -> int:
+    """As Python's own int: numpy's would overflow in sums, and True would be a key beside 1."""
+    return int(operator.index(index))
 
 
 def _make_mask(

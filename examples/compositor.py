@@ -25,8 +25,8 @@ such as a glow, is added. The masks are exact, 0 or 1, so each result is one of 
 to 1; it makes no difference whether the numbers stand for light or for sRGB. Masks that were filtered or scaled
 smoothly should be blended in linear light.
 
-Exit codes: 0 done, 2 wrong usage, 3 an input is bad or unreachable, or there is no OpenGL 3.3. An .asvr needs
---scene-id, and its owner's passphrase in ALPHASTREAM_PASSPHRASE.
+Exit codes: 0 done, 2 wrong usage, 3 an input is bad or unreachable, or there is no OpenGL 3.3. An encrypted stream
+needs --scene-id, and its owner's passphrase in ALPHASTREAM_PASSPHRASE.
 """
 
 from __future__ import annotations
@@ -55,7 +55,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from window import Window, WindowError
 
 import alphastream_gpu
-from alphastream_gpu import AlphaStream, AlphaStreamError, AsvrKey, Config, FrameGeometry, PlaybackClock
+from alphastream_gpu import (
+    AlphaStream,
+    AlphaStreamError,
+    AsvrKey,
+    Config,
+    DecodeError,
+    FrameGeometry,
+    PlaybackClock,
+)
 
 SAMPLE: Final = Path(__file__).resolve().parent / "person_sbs.asvp"
 EXIT_USAGE, EXIT_BAD_INPUT = 2, 3
@@ -110,7 +118,7 @@ def open_scene(options: argparse.Namespace, stream: AlphaStream, ctx: moderngl.C
 def write_frames(options: argparse.Namespace) -> None:
     """Compose every frame asked for, in order, and write it."""
     size = options.size or view_size(options.eye, options.config.native_size)
-    with alphastream_gpu.open(options.file, key=options.key, config=options.config) as stream:
+    with open_stream(options) as stream:
         start, stop = frame_range(options.frames, stream.metadata.frame_count)
         with ExitStack() as stack:
             ctx = alphastream_gpu.create_headless_context()
@@ -181,7 +189,7 @@ def show(options: argparse.Namespace) -> None:
     size = options.size or (max(1, width // 2), max(1, height // 2))
     name = Path(urlsplit(options.file).path).name
     with ExitStack() as stack:
-        stream = stack.enter_context(alphastream_gpu.open(options.file, key=options.key, config=options.config))
+        stream = stack.enter_context(open_stream(options))
         if stream.metadata.frame_count == 0:
             raise NothingToShowError(f"{name}: the stream has no frames")
         window = stack.enter_context(closing(Window(size, name)))
@@ -245,7 +253,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
     Raises:
         UsageError: an option is unknown or wrong, or options do not go together.
-        PassphraseError: an .asvr, and the environment has no passphrase.
+        PassphraseError: a --scene-id, and the environment has no passphrase.
     """
     summary, details = (__doc__ or "").strip().split("\n", 1)
     parser = Parser(description=summary, epilog=details, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -301,16 +309,22 @@ def check_output(path: str, size: Size) -> None:
 
 
 def key_of(options: argparse.Namespace) -> AsvrKey | None:
-    """The key of an .asvr, whose passphrase comes from the environment alone; None for an .asvp."""
-    if not urlsplit(options.file).path.lower().endswith(".asvr"):
-        if options.scene_id is not None:
-            raise UsageError("--scene-id is for .asvr files")
-        return None
+    """The key of an encrypted stream, if there is a --scene-id. Its passphrase comes from the environment alone."""
     if options.scene_id is None:
-        raise UsageError("an .asvr file needs --scene-id")
+        return None
     return AsvrKey.from_environment(
         scene_id=options.scene_id, version=options.stream_version, resource_name=options.resource_name
     )
+
+
+def open_stream(options: argparse.Namespace) -> AlphaStream:
+    """The stream. Whether it is encrypted is seen by its first bytes, not by its name."""
+    try:
+        return alphastream_gpu.open(options.file, key=options.key, config=options.config)
+    except DecodeError as exc:
+        if options.key is not None:
+            raise
+        raise DecodeError(f"{exc}; an encrypted one needs --scene-id") from exc
 
 
 def size_of(text: str) -> Size:

@@ -5,6 +5,7 @@ Arguments of a kind that a call does not take, and numbers of numpy's, which eve
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -19,11 +20,13 @@ import alphastream_gpu
 from alphastream_gpu import (
     AsvpWriter,
     AsvrKey,
+    Config,
     DecodeError,
     FrameGeometry,
     KeyMismatchError,
     MaskRenderer,
     MemorySource,
+    PlaybackClock,
     rasterize,
     rasterize_packed,
 )
@@ -111,3 +114,30 @@ def test_numbers_of_numpy() -> None:
     assert np.array_equal(rasterize(geometry, size), rasterize(geometry, (512, 256)))  # type: ignore[arg-type]
     small = rasterize(geometry, (np.uint8(200), np.int16(100)), native_size=np.array([2048, 1024]))  # type: ignore[arg-type]
     assert np.array_equal(small, rasterize(geometry, (200, 100)))
+
+
+def test_numpys_indices_do_not_overflow() -> None:
+    """What is behind a frame has a negative index, which an unsigned number does not have."""
+    with warnings.catch_warnings(), alphastream_gpu.open(SAMPLE, config=Config(get_frame_timebox=1000)) as stream:
+        warnings.simplefilter("error")
+        for one in (np.uint8(1), np.int8(1), np.uint64(1), True):
+            assert stream.get_geometry(one) == stream.get_geometry(1)  # type: ignore[arg-type]
+            assert np.array_equal(stream.get_frame(one), stream.get_frame(1))  # type: ignore[arg-type]
+            assert np.array_equal(stream.get_triangle_strip_vertices(one), stream.get_triangle_strip_vertices(1))  # type: ignore[arg-type]
+        assert stream.get_geometry(np.uint8(200)) is None  # type: ignore[arg-type]
+        error = stream.last_error()
+        assert error is not None
+        assert type(error.frame_index) is int
+
+
+def test_numpys_numbers_do_not_make_a_clock_coarse() -> None:
+    clock = PlaybackClock(now=lambda: 0.0)
+    clock.set_rate(np.float32(2))  # type: ignore[arg-type]
+    assert type(clock.rate) is float
+    for report in (clock.seek, clock.sync):
+        report(np.float32(0.1))  # type: ignore[arg-type]
+        assert type(clock.time()) is float
+        assert clock.time() == float(np.float32(0.1))
+    for one in (np.float16("nan"), np.float32("inf")):
+        with pytest.raises(ValueError, match="media_time: expected a finite number of seconds"):
+            clock.seek(one)  # type: ignore[arg-type]

@@ -181,7 +181,7 @@ def test_masks_are_made_ahead() -> None:
         first = stream.get_frame(10, 512, 256)
         wait_until(lambda: stream.stats().made_ahead >= 10)
         assert stream.stats().made_ahead == 10
-        ready = [stream._masks.get(index, (stream._session, (512, 256))) for index in range(10, 22)]
+        ready = [stream._masks.get(index, (stream._session.serial, (512, 256))) for index in range(10, 22)]
         assert all(mask is not None for mask in ready[:11])
         assert ready[11] is None
         assert (ready[0] == first).all()

@@ -26,6 +26,7 @@ from support import SQUARE, asvp_of, block_of
 from alphastream_gpu import ErrorCode, FrameGeometry, rasterize
 from alphastream_gpu._capi.declarations import error_codes
 from alphastream_gpu._capi.entry import Entry
+from alphastream_gpu._capi.options import OPTION_NAMES
 from alphastream_gpu._cipher import PASSPHRASE_VARIABLE
 from fuzz import Feed, within_memory
 from fuzz.container import built
@@ -41,6 +42,10 @@ _NUMBERS = (0, 1, 2, 3, 8, 100, 120, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FF
 _SIZES = (1, 2, 8, 24, 63, 64, 65, 200, 0, 16384, 16385, 0xFFFF_FFFF)
 _GOOD = asvp_of([block_of(SQUARE), block_of(b"\0\0\0\0"), b"\xff" * 9, block_of(SQUARE)])
 _GOOD_FRAMES = {0: SQUARE, 1: b"\0\0\0\0", 3: SQUARE}
+_VALUES: Final = (
+    None, b"", b"0", b"1", b"2", b"12.5", b"-1", b"1e400", b"nan", b"true", b"no", b"both", b"none", b"60000/1001",
+    b"1/0", b"64x32", b"9x9x9", b"X-Name: a value", b"X-Name: a\r\nB: c", b"  " + 64 * b"a", 64 * b"g", 5000 * b"9",
+)  # fmt: skip
 _STAYS = (".", "/nowhere/at.all", "", "file://host/x.asvp", "ftp://host/x.asvp", "http://[x", "file:good.asvp", "\x00")
 
 
@@ -60,6 +65,8 @@ class _Host:
     size: tuple[int, int] | None = None
     """Of the masks; None where nothing is loaded."""
     is_good: bool = False
+    has_options: bool = False
+    """What options may change is not known: the stream's size, its limits, whether its masks are ready in time."""
     mask: _Handed | None = None
     strip: _Handed | None = None
 
@@ -75,7 +82,7 @@ class _Session:
     dead: list[Any] = field(default_factory=list)
 
     def run(self) -> None:
-        calls = (self.create, self.destroy, self.init, self.init, self.frame, self.frame, self.strip, self.ask)
+        calls = (self.create, self.destroy, self.init, self.option, self.frame, self.frame, self.strip, self.ask)
         try:
             for _ in range(_MOST_CALLS):
                 if not self.feed:
@@ -119,7 +126,7 @@ class _Session:
             width = height = 100
         spelled = (None, b"1.5.0", feed.take(3))[feed.number() % 3]
         version = self.ffi.NULL if spelled is None else self.text(spelled)
-        is_good = is_good and _is_utf8((spelled or b"").partition(b"\0")[0])
+        is_good = is_good and not host.has_options and _is_utf8((spelled or b"").partition(b"\0")[0])
         numbers = [_NUMBERS[feed.number() % len(_NUMBERS)] for _ in range(7)]
         # As a host may wait for frames that never come: no more than 300 ms here.
         numbers[5] = min(numbers[5] or 300, 300)
@@ -135,6 +142,27 @@ class _Session:
             # A machine that is busy elsewhere may take the tenth of a second that a host allows at the least.
             assert done or self.code(host) == ErrorCode.TIMEOUT, self.message(host.handle)
         host.size, host.is_good = ((width, height), is_good) if done else (None, False)
+        self.check_state(host)
+
+    def option(self) -> None:
+        """A name and a value of any kind: it is set, or refused with a text that does not show a passphrase."""
+        host = self.pick()
+        if host is None:
+            return
+        kind = self.feed.number()
+        name = OPTION_NAMES[kind % len(OPTION_NAMES)].encode() if kind < 0xE0 else self.feed.take(kind & 0x1F)
+        value = _VALUES[self.feed.number() % len(_VALUES)]
+        if value is None:
+            value = self.feed.take(self.feed.number())
+        pointers = [self.ffi.new("char[]", text) for text in (name, value)]
+        is_null = kind % 64 == 9
+        done = self.entry.set_option(host.handle, pointers[0], self.ffi.NULL if is_null else pointers[1])
+        assert isinstance(done, bool)
+        assert done == (self.code(host) == 0)
+        host.has_options |= done
+        text = value.partition(b"\0")[0].strip()
+        if name == b"passphrase" and len(text) > 8:
+            assert text.decode("latin-1") not in self.message(host.handle)
         self.check_state(host)
 
     def frame(self) -> None:
