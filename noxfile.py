@@ -31,12 +31,26 @@ os.environ["UV_LINK_MODE"] = "copy"  # a cache on another disk is no reason for 
 PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
 DIST = Path("dist").resolve()
 WITHOUT_CHECKOUT = [
-    f"--ignore=tests/test_{name}.py" for name in ("docstrings", "documentation", "gates", "setup", "wheel")
+    f"--ignore=tests/{name}.py"
+    for name in (
+        "project/test_documentation",
+        "project/test_gates",
+        "project/test_setup",
+        "project/test_wheel",
+        "test_docstrings",
+        "test_exports",
+    )
 ]
 """They read the source tree."""
-WITHOUT_HOSTS = ["--ignore-glob=tests/test_example_*"]
+WITHOUT_HOSTS = ["--ignore=tests/examples"]
 PARALLEL = ["-n", "auto", "--maxprocesses=8", "--dist=worksteal"]
-SMOKE = ["test_cipher", "test_polystream", "test_sources", "test_fill", "test_stream"]
+SMOKE = [
+    "format/test_cipher",
+    "format/test_polystream",
+    "sources/test_sources",
+    "raster/test_fill",
+    "stream/test_stream",
+]
 
 # pyenv's Pythons, before its shims, which stand for versions that are not chosen too.
 _pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")

@@ -7,8 +7,6 @@ Start with :func:`open`; then :class:`MaskRenderer` makes GL textures, :func:`ra
 import typing as _t
 
 from ._builder import AlphaStreamBuilder
-from ._cipher import AsvrKey
-from ._clock import PlaybackClock
 from ._config import Config
 from ._exceptions import (
     AlphaStreamError,
@@ -24,18 +22,21 @@ from ._exceptions import (
     TransportError,
     WrongContextError,
 )
-from ._geometry import FrameGeometry
-from ._metadata import Metadata
+from ._format.cipher import AsvrKey
+from ._geometry.frame import FrameGeometry
 from ._open import open, open_async
-from ._ranges import ByteRange
 from ._raster import rasterize, rasterize_packed
 from ._sources import FileSource, HttpSource, MemorySource, Source
-from ._stats import LastError, Stats
-from ._stream import AlphaStream
-from ._writer import AsvpWriter, AsvrWriter
+from ._sources.ranges import ByteRange
+from ._stream.clock import PlaybackClock
+from ._stream.metadata import Metadata
+from ._stream.stats import LastError, Stats
+from ._stream.stream import AlphaStream
+from ._writing.writer import AsvpWriter, AsvrWriter
 
 if _t.TYPE_CHECKING:
-    from ._gl import MaskRenderer, RenderStats, create_headless_context
+    from ._context.headless import create_headless_context
+    from ._gl import MaskRenderer, RenderStats
 
 __version__ = "0.1.0.dev0"
 
@@ -85,10 +86,10 @@ _GL = ("MaskRenderer", "RenderStats", "create_headless_context")
 def __getattr__(name: str) -> _t.Any:
     if name not in _GL:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import _gl
+    from ._context.headless import create_headless_context
+    from ._gl import MaskRenderer, RenderStats
 
-    for one in _GL:
-        globals()[one] = getattr(_gl, one)
+    globals().update(zip(_GL, (MaskRenderer, RenderStats, create_headless_context), strict=True))
     _show_public_paths(_GL)
     return globals()[name]
 

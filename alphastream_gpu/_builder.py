@@ -9,11 +9,11 @@ from dataclasses import fields
 from fractions import Fraction
 from typing import Any, Self
 
-from ._cipher import AsvrKey
 from ._config import Config
+from ._format.cipher import AsvrKey
 from ._open import open, open_async
 from ._sources import ClientLike, SourceLike
-from ._stream import AlphaStream
+from ._stream.stream import AlphaStream
 
 __all__ = ["AlphaStreamBuilder"]
 

@@ -34,22 +34,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from . import __version__
-from ._cipher import PASSPHRASE_VARIABLE, AsvrKey, KeyWords, LateKey, said_in
-from ._config import MAX_NATIVE_EDGE, Config
-from ._container import neither_plain_nor_opened
-from ._convert import convert_blocks
-from ._doctor import examine
+from ._config import Config
+from ._context.doctor import examine
+from ._context.headless import create_headless_context
 from ._exceptions import AlphaStreamError, DecodeError, GLUnavailableError, PassphraseError, mapped_errors
-from ._geometry import FrameGeometry
-from ._gl import SHADER_METHODS, MaskRenderer, create_headless_context
-from ._metadata import Metadata
+from ._format.cipher import PASSPHRASE_VARIABLE, AsvrKey, KeyWords, LateKey, said_in
+from ._format.container import neither_plain_nor_opened
+from ._geometry.frame import FrameGeometry
+from ._geometry.size import MAX_NATIVE_EDGE
+from ._gl import SHADER_METHODS, MaskRenderer
 from ._open import open_async
 from ._pipes import STANDARD, Input, input_of, standard_output
 from ._raster import rasterize
-from ._reader import StreamReader
 from ._sources import as_source, is_http, with_http
-from ._whole_file import whole_file
-from ._writer import AsvpWriter, AsvrWriter
+from ._stream.metadata import Metadata
+from ._stream.reader import StreamReader
+from ._writing.convert import convert_blocks
+from ._writing.whole_file import whole_file
+from ._writing.writer import AsvpWriter, AsvrWriter
 
 __all__ = ["cli"]
 

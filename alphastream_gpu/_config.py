@@ -13,15 +13,13 @@ from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
-from ._polystream import MAX_PAYLOAD_BYTES
+from ._format.polystream import MAX_PAYLOAD_BYTES
+from ._geometry.size import MAX_NATIVE_EDGE
 
-__all__ = ["MAX_NATIVE_EDGE", "Config", "Validate", "check_option", "option_from_text"]
+__all__ = ["Config", "Validate", "check_option", "option_from_text"]
 
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
-
-MAX_NATIVE_EDGE: Final = 16384
-"""Largest native width or height: the largest 2D texture that desktop GL hardware of today guarantees to offer."""
 
 
 Validate: TypeAlias = Literal["etag", "size", "none"]

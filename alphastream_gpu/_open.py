@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ._cipher import AsvrKey
 from ._config import Config
+from ._format.cipher import AsvrKey
 from ._sources import ClientLike, SourceLike, with_http
-from ._stream import AlphaStream
+from ._stream.stream import AlphaStream
 
 __all__ = ["open", "open_async"]
 

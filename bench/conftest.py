@@ -26,7 +26,7 @@ import results
 
 import alphastream_gpu
 from alphastream_gpu import FrameGeometry
-from alphastream_gpu._gl.system import is_software
+from alphastream_gpu._gl.drivers import is_software
 
 SAMPLE = Path(__file__).resolve().parents[1] / "examples" / "person_sbs.asvp"
 NATIVE = (2048, 1024)

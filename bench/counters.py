@@ -33,7 +33,9 @@ from badserver import Server
 from support import ROOT, SAMPLE, asvp_of, block_of, sample_geometries
 
 import alphastream_gpu
-from alphastream_gpu import Config, FrameGeometry, MaskRenderer, _geometry, _reader, rasterize
+from alphastream_gpu import Config, FrameGeometry, MaskRenderer, rasterize
+from alphastream_gpu._geometry import frame as _geometry
+from alphastream_gpu._stream import reader as _reader
 
 __all__ = ["TABLE", "compare", "count", "main"]
 

@@ -1,6 +1,6 @@
 """
-Write the tables of errors.md, troubleshooting.md and commands.md from the code: ``python docs/tables.py``. A test
-compares them.
+Write the tables of architecture.md, errors.md, troubleshooting.md and commands.md from the code:
+``python docs/tables.py``. A test compares them.
 
 What a code, a class or a lack is comes from the code; what to do about an error is said here. A code, class or lack
 that is new has no words here, which fails with a KeyError.
@@ -15,12 +15,13 @@ from pathlib import Path
 
 import click
 import griffe
+import layout
 
 from alphastream_gpu import AlphaStreamError, ErrorCode, _exceptions
 from alphastream_gpu._capi.declarations import error_codes
 from alphastream_gpu._cli import cli
-from alphastream_gpu._gl.causes import _MEANINGS
-from alphastream_gpu._gl.cures import _REMEDIES, Situation
+from alphastream_gpu._context.causes import _MEANINGS
+from alphastream_gpu._context.cures import _REMEDIES, Situation
 
 __all__ = ["TABLES", "with_tables"]
 
@@ -149,7 +150,24 @@ def _option(option: click.Option, context: click.Context) -> str:
     return f"| {names} | {option.help}{remark} |"
 
 
+def modules() -> str:
+    """The modules of the package by room, the lowest room first, with what their docstrings begin with."""
+    levels = layout.levels()
+    lines = ["| room | file | what is in it |", "|---|---|---|"]
+    for room in sorted(levels, key=lambda room: (levels[room], room)):
+        names = sorted(name for name in layout.module_imports() if layout.room_of(name) == room)
+        for name in names:
+            is_folder = (layout.PACKAGE / name.replace(".", "/")).is_dir() and name != ""
+            place = "" if is_folder else f"`{(name.replace('.', '/') or '__init__').removeprefix(room + '/')}.py`"
+            where = f"`{room}/`" if name == room and is_folder else ""
+            if is_folder and name != room:
+                place = f"`{name.removeprefix(room + '.')}/`"
+            lines.append(f"| {where} | {place} | {layout.purpose(name).replace('|', chr(92) + '|')} |")
+    return "\n".join(lines)
+
+
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
+    "architecture.md": {"modules": modules},
     "errors.md": {"codes": codes, "classes": classes},
     "troubleshooting.md": {"cures": cures},
     "commands.md": {"commands": commands},

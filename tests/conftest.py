@@ -19,7 +19,7 @@ import alphastream_gpu
 from alphastream_gpu import FrameGeometry, GLUnavailableError, MaskRenderer
 from alphastream_gpu._gl.attach import identity_of
 from alphastream_gpu._gl.compute import missing
-from alphastream_gpu._gl.system import is_software
+from alphastream_gpu._gl.drivers import is_software
 
 METHODS = ("compute", "triangles", "upload")
 """How a MaskRenderer can make masks; on a software driver none but the last is taken unless it is named."""

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "gl"))
 
 import moderngl
 from glstate import (

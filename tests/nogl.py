@@ -15,8 +15,8 @@ from typing import Any
 
 from support import ROOT
 
-from alphastream_gpu._gl.cures import Situation, cure_for
-from alphastream_gpu._gl.system import System, look_at_system
+from alphastream_gpu._context.cures import Situation, cure_for
+from alphastream_gpu._context.system import System, look_at_system
 
 PACKAGES = cure_for(Situation.DRIVER, System(distribution=look_at_system().distribution))
 """The command that installs Mesa on this distribution; its words are tested in test_doctor.py."""

@@ -93,9 +93,9 @@ def test_our_errors_and_bugs_pass_through() -> None:
 
 
 def test_private_kinds_of_errors_show_under_their_public_names() -> None:
-    from alphastream_gpu._deflate import OverLimitError
-    from alphastream_gpu._sources._base import SilentServerError
-    from alphastream_gpu._stream import _TimeBoxEndedError
+    from alphastream_gpu._format.deflate import OverLimitError
+    from alphastream_gpu._sources.base import SilentServerError
+    from alphastream_gpu._stream.stream import _TimeBoxEndedError
 
     def kinds(cls: type[AlphaStreamError]) -> Iterator[type[AlphaStreamError]]:
         for kind in cls.__subclasses__():

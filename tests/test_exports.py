@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 
+import layout
 from support import PACKAGE, ROOT
 
 import alphastream_gpu
@@ -39,45 +40,42 @@ def test_modules_declare_what_they_export() -> None:
         assert "\n__all__ = [" in path.read_text("utf-8"), path
 
 
-LAYERS = [
-    ["_aligned", "_exceptions", "_extras", "_playhead", "_segments", "_timebase", "_whole_file"],
-    ["_calls"],
-    ["_clock", "_crossings", "_deflate", "_planes", "_polystream", "_ranges", "_stats", "_workers"],
-    ["_block", "_cipher", "_config", "_container", "_exit", "_loop", "_strips"],
-    ["_geometry"],
-    ["_cache", "_raster", "_sources"],
-    ["_ahead", "_gl", "_pipes", "_reader"],
-    ["_facts", "_metadata", "_writer"],
-    ["_session"],
-    ["_convert", "_doctor", "_stream"],
-    ["_open"],
-    ["_builder", "_capi"],
-    ["_cli"],
-    ["__init__", "__main__"],
-]
-
-
 def test_imports_point_one_way() -> None:
-    rank = {name: number for number, names in enumerate(LAYERS) for name in names}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        relative = path.relative_to(PACKAGE)
-        home = relative.parts[0].removesuffix(".py")
-        depth = len(relative.parts)
-        for dots, module, names in re.findall(r"^\s*from (\.+)([\w.]*) import (.*)", path.read_text("utf-8"), re.M):
-            if len(dots) < depth:
-                continue  # within a subpackage
-            target = module.split(".")[0] or "__init__"
-            if target == "__init__" and names == "__version__":
-                continue  # no layer's
-            assert rank[target] < rank[home] or target == home, f"{relative} imports {target}"
+    """No folder of the package imports from another that imports from it, by whatever way round."""
+    assert layout.levels()["__main__"] == max(layout.levels().values())
+    assert layout.FIGURE.read_text("utf-8") == layout.drawn(), "run python docs/layout.py"
 
 
-def test_the_format_layer_does_no_io() -> None:
-    pure = "_deflate _polystream _block _cipher _container _geometry _ranges _strips _crossings _segments _planes"
-    pure += " _sources/_names _sources/_pages _sources/http/address _sources/http/reply _sources/http/verdict"
-    for name in pure.split():
-        source = (PACKAGE / f"{name}.py").read_text("utf-8")
-        assert not re.search(r"\bopen\(|\bawait\b|\basync\b|import (socket|mmap|httpx|asyncio)", source), name
+ALLOWED = {
+    "_exceptions": "",
+    "_runtime": "_exceptions",
+    "_format": "_exceptions _runtime",
+    "_geometry": "_exceptions _format",
+    "_raster": "_exceptions _geometry",
+    "_gl": "_exceptions _geometry _raster",
+    "_sources": "_config _exceptions _format _runtime",
+}
+"""What these rooms may import from. A further arrow is a decision: the rest of the layout follows from these."""
+
+
+def test_what_the_lower_rooms_may_know() -> None:
+    imports = layout.room_imports()
+    for room, allowed in ALLOWED.items():
+        assert imports[room] <= set(allowed.split()), room
+
+
+PURE = "_format/* _geometry/[!a]* _raster/* _stream/plan _stream/playhead _sources/pages _sources/ranges"
+PURE += " _sources/http/address _sources/http/reply _sources/http/verdict _capi/options _context/cures _gl/mesh"
+"""All of `_geometry` but aligned.py, which takes memory from the system."""
+
+
+def test_what_is_pure_does_no_io() -> None:
+    for pattern in PURE.split():
+        paths = list(PACKAGE.glob(f"{pattern}.py"))
+        assert paths, pattern
+        for path in paths:
+            source = path.read_text("utf-8")
+            assert not re.search(r"\bopen\(|\bawait\b|\basync\b|import (socket|mmap|httpx|asyncio)", source), path
 
 
 def test_importing_starts_nothing_and_loads_no_gl_crypto_or_http() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from .._extras import pip_command
-from .._whole_file import whole_file
+from .._writing.whole_file import whole_file
 from .declarations import cdef, exports, header, shim_functions
 
 __all__ = ["BuildError", "build"]

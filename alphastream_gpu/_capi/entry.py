@@ -11,8 +11,8 @@ import sys
 import threading
 from typing import Any, Final
 
-from .._cipher import PASSPHRASE_VARIABLE
 from .._exceptions import ErrorCode
+from .._format.cipher import PASSPHRASE_VARIABLE
 from .declarations import PREFIX, functions
 from .handles import Handles
 from .player import Player

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from .._workers import join
+from .._runtime.workers import join
 from .player import Player
 
 __all__ = ["Handles"]

@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-from .._cipher import passphrase_of
 from .._config import Config, option_from_text
+from .._format.cipher import passphrase_of
 
 __all__ = ["OPTION_NAMES", "Options"]
 

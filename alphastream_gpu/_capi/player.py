@@ -12,9 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .._cipher import PASSPHRASE_VARIABLE, AsvrKey, KeyWords, LateKey, passphrase_of, said_in
 from .._config import Config
-from .._container import neither_plain_nor_opened
 from .._exceptions import (
     AlphaStreamError,
     ClosedError,
@@ -24,11 +22,13 @@ from .._exceptions import (
     NotReadyError,
     PassphraseError,
 )
-from .._raster.coverage import check_size
+from .._format.cipher import PASSPHRASE_VARIABLE, AsvrKey, KeyWords, LateKey, passphrase_of, said_in
+from .._format.container import neither_plain_nor_opened
+from .._geometry.size import check_size
 from .._sources import SourceLike, is_http, with_http
-from .._sources._base import resource_name_of
-from .._stats import LastError
-from .._stream import AlphaStream
+from .._sources.base import resource_name_of
+from .._stream.stats import LastError
+from .._stream.stream import AlphaStream
 from .options import Options
 
 __all__ = ["ENCRYPTED_SUFFIX", "Handout", "Player"]

@@ -3,7 +3,6 @@ The GL side: masks rasterized in shaders, bit for bit what the numpy twin makes.
 """
 
 from .choice import SHADER_METHODS
-from .headless import create_headless_context
 from .renderer import MaskRenderer, RenderStats
 
-__all__ = ["SHADER_METHODS", "MaskRenderer", "RenderStats", "create_headless_context"]
+__all__ = ["SHADER_METHODS", "MaskRenderer", "RenderStats"]

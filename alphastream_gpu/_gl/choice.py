@@ -19,14 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .._exceptions import GLUnavailableError, WrongContextError
-from .._geometry import FrameGeometry
+from .._geometry.frame import FrameGeometry
 from . import enums as e
 from .compute import Compute
+from .drivers import is_software
 from .guest import Making, Reading
 from .identity import Identity
 from .method import Method, release
 from .selfcheck import NATIVE_SIZE, count_wrong_pixels
-from .system import is_software
 from .target import Attachment, Target
 from .triangles import Triangles
 from .upload import Upload

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._exceptions import GLUnavailableError
-from .._geometry import FrameGeometry
+from .._geometry.frame import FrameGeometry
 from . import enums as e
 from .functions import Functions
 from .guest import Copying, Dispatching, Making

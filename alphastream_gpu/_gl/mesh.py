@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from .._geometry import FrameGeometry
-from .._segments import Box
+from .._geometry.frame import FrameGeometry
+from .._geometry.segments import Box
 
 __all__ = [
     "MAX_OVERHANG",

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import moderngl
 
 from .._exceptions import GLUnavailableError
-from .._geometry import FrameGeometry
+from .._geometry.frame import FrameGeometry
 from .functions import Functions
 from .shaders import PROGRAMS, shader_source, source_names
 from .target import Target

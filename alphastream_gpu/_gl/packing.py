@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from .._geometry import FrameGeometry
+from .._geometry.frame import FrameGeometry
 
 __all__ = ["FRAME_SHIFT", "HEADER", "Package", "defines"]
 

@@ -24,8 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .._exceptions import ClosedError, GLUnavailableError, WrongContextError
-from .._geometry import FrameGeometry, check_geometry
-from .._raster.coverage import check_size, rasterize
+from .._geometry.frame import FrameGeometry, check_geometry
+from .._geometry.size import check_size
+from .._raster.coverage import rasterize
 from . import enums as e
 from .attach import attach, identity_of
 from .choice import SHADER_METHODS, Chooser, MethodName

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from .._geometry import FrameGeometry
+from .._geometry.frame import FrameGeometry
 from .._raster.coverage import rasterize
 
 __all__ = ["NATIVE_SIZE", "SIZES", "count_wrong_pixels", "scene"]

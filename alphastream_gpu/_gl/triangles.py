@@ -23,8 +23,8 @@ import moderngl
 import numpy as np
 
 from .._exceptions import GLUnavailableError
-from .._geometry import FrameGeometry
-from .._segments import Box
+from .._geometry.frame import FrameGeometry
+from .._geometry.segments import Box
 from . import enums as e
 from .functions import Functions
 from .guest import Drawing, Making

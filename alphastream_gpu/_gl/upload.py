@@ -10,7 +10,7 @@ from ctypes import addressof, c_char
 
 import moderngl
 
-from .._geometry import FrameGeometry
+from .._geometry.frame import FrameGeometry
 from .._raster.coverage import rasterize
 from . import enums as e
 from .functions import Functions

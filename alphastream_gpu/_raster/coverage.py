@@ -4,22 +4,21 @@ Coverage: the exact mask of a frame on the CPU. The definition that the shaders 
 
 from __future__ import annotations
 
-from operator import index
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from .._aligned import aligned_empty, aligned_zeros
-from .._config import MAX_NATIVE_EDGE
-from .._geometry import FrameGeometry, check_geometry
-from .._segments import Segments, segments_of
+from .._geometry.aligned import aligned_empty, aligned_zeros
+from .._geometry.frame import FrameGeometry, check_geometry
+from .._geometry.segments import Segments, segments_of
+from .._geometry.size import check_size
 from .fill import fill_words
 from .grid import Grid, grid_of
 from .outline import outline_pixels
 from .resolve import resolve, unpack
 
-__all__ = ["check_size", "rasterize", "rasterize_packed"]
+__all__ = ["rasterize", "rasterize_packed"]
 
 _DEFAULT_NATIVE: Final = (2048, 1024)
 _PART_BYTES: Final = 1 << 16
@@ -99,11 +98,3 @@ def _outline(segments: Segments, grid: Grid) -> npt.NDArray[np.bool_]:
     for pixels in outline_pixels(segments, grid):
         flat[pixels] = True
     return outline
-
-
-def check_size(name: str, size: tuple[int, int]) -> tuple[int, int]:
-    """``(width, height)`` as ints, each checked to be 1..16384. A float is a TypeError, as in numpy's shapes."""
-    width, height = map(index, size)
-    if not (1 <= width <= MAX_NATIVE_EDGE and 1 <= height <= MAX_NATIVE_EDGE):
-        raise ValueError(f"{name}: expected width and height of 1..{MAX_NATIVE_EDGE}, found {width} x {height}")
-    return width, height

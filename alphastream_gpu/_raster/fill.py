@@ -26,8 +26,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from .._aligned import aligned_zeros
-from .._segments import FLOAT_COORDINATE, FLOAT_EXTENT, Segments
+from .._geometry.aligned import aligned_zeros
+from .._geometry.segments import FLOAT_COORDINATE, FLOAT_EXTENT, Segments
 from .grid import Grid
 
 __all__ = ["fill_words"]

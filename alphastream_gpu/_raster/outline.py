@@ -22,7 +22,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from .._segments import FLOAT_COORDINATE, FLOAT_EXTENT, Segments
+from .._geometry.segments import FLOAT_COORDINATE, FLOAT_EXTENT, Segments
 from .grid import Grid
 
 __all__ = ["outline_pixels"]

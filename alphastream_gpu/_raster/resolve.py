@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from .._aligned import aligned_empty
+from .._geometry.aligned import aligned_empty
 from .grid import sampled
 
 __all__ = ["resolve", "unpack"]

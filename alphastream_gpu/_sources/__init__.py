@@ -2,11 +2,11 @@
 Byte sources: one interface, one implementation per kind of storage.
 """
 
-from ._base import Source
-from ._file import FileSource
-from ._memory import MemorySource
-from ._select import SourceLike, as_source, is_http, open_source, with_http
+from .base import Source
+from .file import FileSource
 from .http import ClientLike, HttpSource
+from .memory import MemorySource
+from .select import SourceLike, as_source, is_http, open_source, with_http
 
 __all__ = [
     "ClientLike",

@@ -27,7 +27,7 @@ from alphastream_gpu import ErrorCode, FrameGeometry, rasterize
 from alphastream_gpu._capi.declarations import error_codes
 from alphastream_gpu._capi.entry import Entry
 from alphastream_gpu._capi.options import OPTION_NAMES
-from alphastream_gpu._cipher import PASSPHRASE_VARIABLE
+from alphastream_gpu._format.cipher import PASSPHRASE_VARIABLE
 from fuzz import Feed, within_memory
 from fuzz.container import built
 

@@ -35,9 +35,9 @@ from alphastream_gpu import (
     TransportError,
     rasterize,
 )
-from alphastream_gpu import _reader as reader_module
-from alphastream_gpu._cipher import cipher_for
-from alphastream_gpu._reader import StreamReader
+from alphastream_gpu._format.cipher import cipher_for
+from alphastream_gpu._stream import reader as reader_module
+from alphastream_gpu._stream.reader import StreamReader
 from fuzz import Feed, within_memory
 from fuzz.payload import described, is_well_formed
 

@@ -48,7 +48,7 @@ def _name(requirement: str) -> str:
 
 def apt_get(arguments: list[str]) -> None:
     """Packages must be those that the project's own scripts and cures install."""
-    places = [*filter(Path.is_file, (ROOT / ".ci").iterdir()), ROOT / "alphastream_gpu" / "_gl" / "cures.py"]
+    places = [*filter(Path.is_file, (ROOT / ".ci").iterdir()), ROOT / "alphastream_gpu" / "_context" / "cures.py"]
     known = set(re.findall(r"[\w.+-]+", " ".join(place.read_text() for place in places)))
     for one in arguments:
         if not one.startswith("-") and one not in {"install", "update", *known}:

@@ -10,7 +10,7 @@ from ipaddress import IPv6Address
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
-from .._names import scheme_of
+from ..._format.names import scheme_of
 
 __all__ = ["NO_HOST", "Address", "check_header", "check_url", "shown", "target_of"]
 

@@ -20,7 +20,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
-from ..._ranges import ByteRange
+from ..ranges import ByteRange
 from .verdict import Again, Elsewhere, Moved, Nothing, Part, Refused, Reply, Terms, Verdict, Whole, quoted
 
 __all__ = ["judge", "read_headers", "retry_after", "too_long"]

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 from ..._config import Config, Validate, check_option
 from ..._exceptions import ClosedError, FrameTimeoutError, TransportError, callers_mistake
-from ..._ranges import ByteRange
-from .._base import SilentServerError, Source, resource_name_of
+from ..base import SilentServerError, Source, resource_name_of
+from ..ranges import ByteRange
 from .address import NO_HOST, Address, check_header, shown
 from .locate import Locator, UrlLike
 from .progress import Outcome, Retries, Traffic, all_or_none
@@ -77,16 +77,18 @@ class HttpSource(Source):
             proxies are used for the URL's own origin. A stream's requests run on the library's event loop, so a
             client that was used on another one cannot serve. When omitted, a client of the source's own.
         headers: sent to the URL's own origin, never to another one that it redirects to. They are never shown.
-        timeout: this and what follows are the options of :class:`Config` whose names begin with ``http_``, with the
-            same units, defaults and ranges.
-        deadline: likewise.
-        retries: likewise.
-        backoff: likewise.
-        chunk: likewise.
-        concurrency: likewise.
-        whole_file_cap: likewise.
-        http2: likewise.
-        validate: likewise.
+        timeout: seconds for one request, from connecting to the last byte. This option and those that follow are
+            options of :class:`Config`, where their names begin with ``http_``; units, defaults and ranges are the same.
+        deadline: seconds for one read with all its retries and redirects.
+        retries: how often a failed request is repeated.
+        backoff: milliseconds before the first repetition, doubling, with as much again at random.
+        chunk: most bytes of one request.
+        concurrency: most requests at a time.
+        whole_file_cap: most bytes taken from a server that ignores ranges and sends the whole file; 0 refuses it.
+        http2: whether to offer HTTP/2 (needs the ``h2`` package).
+        validate: what must stay the same from reply to reply: ``"etag"`` (a strong ETag, else Last-Modified, and the
+            length), ``"size"`` (the length) or ``"none"``. With ``"size"`` and ``"none"`` a file that is replaced while
+            it is read, or replicas that differ, can give wrong masks or a DecodeError.
 
     Raises:
         ValueError: `url` is no ``http:`` or ``https:`` URL with a host, a header cannot be sent, or an option is

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ..._config import Validate
-from ..._ranges import ByteRange
+from ..ranges import ByteRange
 
 __all__ = [
     "Again",

@@ -22,7 +22,7 @@ from weakref import WeakSet
 import httpx
 
 from ... import __version__
-from ..._ranges import ByteRange
+from ..ranges import ByteRange
 from .address import Address, shown, target_of
 from .cookies import ChainCookies
 from .progress import Traffic

@@ -1,0 +1,106 @@
+"""
+Making a context: by glcontext, then wrapped by moderngl, in two steps.
+
+In one step moderngl would let the variable GLCONTEXT_DEVICE_INDEX overrule an index that the caller asked for. And
+glcontext does not look whether its context became current: where another interface's context is current on this thread,
+EGL's cannot be, and moderngl would wrap that other one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import moderngl
+
+from .._exceptions import GLUnavailableError
+from .._gl.attach import identity_of, without_default
+from .._gl.loader import current_context
+from .egl import Library, as_line, load_problem
+from .system import System
+
+__all__ = ["make_by_default", "make_on_device", "names_of"]
+
+
+_VERSIONS: Final = (460, 450, 440, 430, 420, 410, 400, 330)
+"""Newest first: some drivers give exactly the version that is asked for, and masks are faster from 4.3 on."""
+_REFUSED: Final = re.compile("eglCreateContext failed|cannot create context")
+"""What glcontext says where a driver has not the version."""
+
+
+def make_by_default(**libraries: str) -> moderngl.Context:
+    """
+    Make a context as glcontext does on this system: through WGL, CGL or an X server.
+
+    Args:
+        libraries: names of libraries to load, as glcontext calls them.
+
+    Raises:
+        Exception: it cannot; glcontext raises bare ones, and ImportError, moderngl ValueError.
+    """
+    backend = importlib.import_module("glcontext").default_backend()
+    return _wrap(_newest(lambda version: backend(mode="standalone", glversion=version, **libraries)))
+
+
+def make_on_device(egl: Library, index: int, system: System) -> moderngl.Context:
+    """
+    Make a context on an EGL device.
+
+    Raises:
+        Exception: as :func:`make_by_default`. What is current may be something else then, or nothing.
+    """
+    before = egl.current().context
+    libgl = system.variables.get("GLCONTEXT_LINUX_LIBGL") or "libGL.so.1"
+    if why := load_problem(libgl):  # glcontext would not tell why
+        raise GLUnavailableError(f"{libgl} not loaded: {why}")
+    create = importlib.import_module("glcontext.egl").create_context
+    native = _newest(
+        lambda version: create(mode="standalone", libgl=libgl, libegl=egl.name, glversion=version, device_index=index)
+    )
+    if egl.current().context in (None, before):
+        native.release()
+        raise GLUnavailableError(_why_not_current())
+    return _wrap(native)
+
+
+def _newest(create: Callable[[int], Any]) -> Any:
+    """A context of the newest version that the driver gives. What fails for another reason is tried for 3.3 at once."""
+    *newer, oldest = _VERSIONS
+    for version in newer:
+        try:
+            return create(version)
+        except Exception as exc:  # glcontext raises bare ones
+            if not _REFUSED.search(str(exc)):
+                break
+    return create(oldest)
+
+
+def names_of(context: moderngl.Context) -> tuple[str, str, str]:
+    """Renderer, vendor and version, as a context that is current tells them."""
+    try:
+        info = context.info
+    except ValueError:  # they are not text
+        return "?", "?", "?"
+    return as_line(info["GL_RENDERER"]), as_line(info["GL_VENDOR"]), as_line(info["GL_VERSION"])
+
+
+def _why_not_current() -> str:
+    try:
+        interface = current_context().interface
+    except GLUnavailableError:
+        interface = "EGL"
+    return "not made current without a surface" if interface == "EGL" else f"a context of {interface} is current"
+
+
+def _wrap(native: Any) -> moderngl.Context:
+    """The moderngl context for one of glcontext's, which is current."""
+    try:
+        with without_default():
+            context = moderngl.create_context(require=330, standalone=True, context=native)
+    except Exception:
+        native.release()
+        raise
+    identity_of(context)  # remembers which GL context it stands for, while that is current
+    return context

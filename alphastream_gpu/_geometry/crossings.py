@@ -1,0 +1,171 @@
+"""
+How often a frame's outlines cross: a bound on what cutting them into triangles costs, looked at before they are cut.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from .._exceptions import DecodeError
+
+__all__ = ["MAX_CROSSINGS", "MAX_PAIRS", "cannot_be_many", "check_crossings"]
+
+Indices = npt.NDArray[np.int64]
+Places = npt.NDArray[np.float64]
+
+MAX_CROSSINGS: Final = 65_536
+"""
+How often the outlines of a frame may cross. n edges can cross n²/2 times, and each crossing takes 1.4 KB and some
+5 microseconds to cut, so 8,000 points, which deflate to a few hundred bytes, could ask for 45 GB. People's outlines
+cross a few times, if at all.
+"""
+MAX_PAIRS: Final = 1 << 25
+"""
+How many pairs of edges a frame may have, each of two edges of one channel, crossing or not: one channel of 8,192 points
+has so many, or two of 5,792 each. Clipper2 and manifold3d take quadratic time for combs, for holes side by side and for
+bays, some 100 ns a pair.
+"""
+_PART: Final = 1 << 18
+"""Pairs compared at a time, with 40 MB."""
+_ROUNDING: Final = 2.0**-50
+"""Two products of differences may be wrong by this part of them together: a few roundings of 2^-53 are less."""
+
+
+def cannot_be_many(channel_offsets: npt.NDArray[np.int32]) -> bool:
+    """Whether the channels have too few points to cross more than `MAX_CROSSINGS` times, wherever these lie."""
+    return _most_pairs(_lengths(channel_offsets)) <= MAX_CROSSINGS
+
+
+def check_crossings(points: npt.NDArray[np.int32], shifted: Places, channel_offsets: npt.NDArray[np.int32]) -> None:
+    """
+    Refuse a frame whose channels cannot be cut within bounds.
+
+    Whatever makes edges meet counts as a crossing, for it costs as much: the same edge twice, edges that lie on each
+    other (of 500 in a row, Clipper2 took half a minute to find the order), two visits of a place (of 1,400 lines
+    through one, a minute).
+
+    Args:
+        points: int32 (n, 2).
+        shifted: float64 (n, 2), the points as they will be cut; where points are equal, these must be.
+        channel_offsets: int32 (channels + 1,).
+
+    Raises:
+        DecodeError: more than `MAX_CROSSINGS` crossings, or more than `MAX_PAIRS` pairs of edges.
+    """
+    lengths = _lengths(channel_offsets)
+    n_pairs = _most_pairs(lengths)
+    if n_pairs > MAX_PAIRS:
+        raise DecodeError(
+            f"cover strip: expected at most {MAX_PAIRS} pairs of edges in all channels, found {n_pairs}; use the mask"
+            " or a parity strip"
+        )
+    starts, ends, channels = _edges(points, lengths)
+    n_crossings = _n_meetings(points[starts], channels)
+    pairs = _Pairs(points[starts, 1], points[ends, 1], channels)
+    if n_crossings + pairs.n <= MAX_CROSSINGS:
+        return
+    for first in range(0, pairs.n, _PART):
+        one, other = pairs.part(first, min(first + _PART, pairs.n))
+        corners = starts[one], ends[one], starts[other], ends[other]
+        near = _are_near(*(points[at, 0] for at in corners))
+        n_crossings += _n_crossings(*(shifted[at[near]] for at in corners))
+        if n_crossings > MAX_CROSSINGS:
+            break
+    if n_crossings > MAX_CROSSINGS:
+        raise DecodeError(
+            f"cover strip: expected outlines that cross at most {MAX_CROSSINGS} times, found more; use the mask or a"
+            " parity strip"
+        )
+
+
+def _lengths(channel_offsets: npt.NDArray[np.int32]) -> Indices:
+    return np.diff(channel_offsets).astype(np.int64)
+
+
+def _most_pairs(lengths: Indices) -> int:
+    """No fewer pairs of edges than the channels have, of so many points each."""
+    return int((lengths * lengths).sum()) // 2
+
+
+def _edges(points: npt.NDArray[np.int32], lengths: Indices) -> tuple[Indices, Indices, Indices]:
+    """Of each edge that has a length: the indices of the points where it starts and ends, and its channel's."""
+    channels = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
+    ends = np.arange(1, len(points) + 1)
+    stops = np.cumsum(lengths)
+    filled = lengths > 0
+    ends[stops[filled] - 1] = (stops - lengths)[filled]
+    kept = (points != points[ends]).any(axis=1) & (lengths >= 3)[channels]
+    return np.nonzero(kept)[0], ends[kept], channels[kept]
+
+
+def _n_meetings(points: npt.NDArray[np.int32], channels: Indices) -> int:
+    """How many pairs of visits of one place by one channel there are. Points (m, 2)."""
+    order = np.lexsort((points[:, 0], points[:, 1], channels))
+    points, channels = points[order], channels[order]
+    is_new = np.ones(len(points), bool)
+    is_new[1:] = (points[1:] != points[:-1]).any(axis=1) | (channels[1:] != channels[:-1])
+    visits = np.diff(np.append(np.nonzero(is_new)[0], len(points)))
+    return int((visits * (visits - 1)).sum()) // 2
+
+
+class _Pairs:
+    """
+    The pairs of edges of a channel that share a height, by number, without a list of them.
+
+    Args:
+        one: int32 (m,), the height of each edge's one end.
+        other: int32 (m,), and of its other.
+        channels: int64 (m,).
+
+    Attributes:
+        n: how many there are.
+    """
+
+    def __init__(self, one: npt.NDArray[np.int32], other: npt.NDArray[np.int32], channels: Indices) -> None:
+        place = channels << 33  # twice the range of an int32, so that channels share none
+        low = place + np.minimum(one, other)
+        high = place + np.maximum(one, other)
+        self._order = np.argsort(low, kind="stable")
+        stops = np.searchsorted(low[self._order], high[self._order], "right")
+        self._partners = stops - np.arange(1, len(stops) + 1)  # of each edge, among those that come after it
+        self._stops = np.cumsum(self._partners)
+        self.n = int(self._partners.sum())
+
+    def part(self, first: int, stop: int) -> tuple[Indices, Indices]:
+        """Pairs `first` to `stop`: both edges' indices."""
+        numbers = np.arange(first, stop)
+        one = np.searchsorted(self._stops, numbers, "right")
+        other = one + 1 + numbers - (self._stops - self._partners)[one]
+        return self._order[one], self._order[other]
+
+
+def _are_near(
+    a: npt.NDArray[np.int32], b: npt.NDArray[np.int32], c: npt.NDArray[np.int32], d: npt.NDArray[np.int32]
+) -> npt.NDArray[np.bool_]:
+    """Whether edges from a to b and from c to d, whose heights meet, meet in x as well; most do not."""
+    near: npt.NDArray[np.bool_] = (np.maximum(a, b) >= np.minimum(c, d)) & (np.maximum(c, d) >= np.minimum(a, b))
+    return near
+
+
+def _n_crossings(a: Places, b: Places, c: Places, d: Places) -> int:
+    """
+    Of how many pairs of edges, one from a to b, the other from c to d, both meet, in more than a common end: they
+    cross, one ends on the other, or they lie on each other. Each (m, 2).
+    """
+    meet = (_side(a, b, c) * _side(a, b, d) <= 0) & (_side(c, d, a) * _side(c, d, b) <= 0)
+    a, b, c, d = a[meet], b[meet], c[meet], d[meet]
+    ac, ad, bc, bd = ((one == other).all(axis=1) for one, other in ((a, c), (a, d), (b, c), (b, d)))
+    return int(np.count_nonzero(~(ac | ad | bc | bd) | (ac & bd) | (ad & bc)))
+
+
+def _side(a: Places, b: Places, c: Places) -> npt.NDArray[np.float64]:
+    """On which side of the line from a to b point c lies: -1, 1, or 0 where it is on it, or rounding may say so."""
+    along, to = b - a, c - a
+    one, other = along[:, 0] * to[:, 1], along[:, 1] * to[:, 0]
+    side = one - other
+    side[np.abs(side) <= _ROUNDING * (np.abs(one) + np.abs(other))] = 0
+    signs: npt.NDArray[np.float64] = np.sign(side)
+    return signs

@@ -1,0 +1,176 @@
+"""
+A source over a file on disk: mapped where that works, read with a buffer where it does not.
+
+Strategy
+--------
+A page of a mapping beyond the file's end kills the process with SIGBUS when touched. So every read asks the
+file system for the length first and refuses a file that has shrunk, and it copies at once instead of handing
+out views that would be touched later. That leaves a window of a microsecond between question and copy; whoever
+truncates files under a running player should replace them by rename instead, which is always safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import os
+import stat
+from functools import partial
+from typing import BinaryIO, Final
+
+from .._config import Config, check_option
+from .._exceptions import ClosedError, TransportError, mapped_errors
+from .._format.names import shown_path
+from .._runtime.workers import Serial
+from .base import Source, resource_name_of
+from .ranges import ByteRange
+
+__all__ = ["FileSource"]
+
+_CLOSE_SECONDS: Final = 2.0
+"""How long closing waits for a read that hangs in the system."""
+
+
+class FileSource(Source):
+    """
+    A regular file.
+
+    Its reads are made in a thread of the source's own: a disk or a file server that hangs keeps nobody else waiting.
+
+    Args:
+        path: the file. Opened at once, read-only.
+        buffer: bytes of the buffered reads where the file cannot be mapped; default and range are those of
+            ``Config.file_buffer``.
+
+    Raises:
+        ValueError: `buffer` is outside its range.
+        TransportError: the file cannot be opened, or is a pipe, socket, terminal or directory.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, buffer: int = Config.file_buffer) -> None:
+        buffer = check_option("file_buffer", buffer, shown_as="buffer")
+        self._path = os.fspath(path)
+        self._name = resource_name_of(self._path)
+        self._opened: _OpenFile | None = _OpenFile(self._path, buffer)
+        self._length = self._opened.length
+        self._thread = Serial("alphastream-file")
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def length(self) -> int:
+        return self._length
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether reads come from a mapping; False for empty files and file systems without mmap."""
+        return self._opened is not None and self._opened.map is not None
+
+    async def read(self, span: ByteRange) -> bytes:
+        opened = self._opened
+        if opened is None:
+            raise ClosedError(f"{self._name!r}: the file was closed before {span} could be read")
+        return await self._thread.call(partial(opened.read, span))
+
+    async def aclose(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is None:
+            return
+        if not self._thread.is_running:
+            opened.close()
+            return
+        # After the read that the thread may be at, which would touch a mapping that is gone. If that read hangs, the
+        # thread closes the file when the system lets go of it.
+        closing = self._thread.call(opened.close)
+        self._thread.end()
+        await asyncio.wait({closing}, timeout=_CLOSE_SECONDS)
+
+    def _close(self) -> None:
+        """:meth:`aclose` for who has no event loop, and has not read."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._opened is None else "mapped" if self.is_mapped else "buffered"
+        return f"<FileSource {self._path!r} {self._length} bytes {state}>"
+
+
+class _OpenFile:
+    """The file itself; one thread at a time."""
+
+    def __init__(self, path: str, buffer_bytes: int) -> None:
+        self._path = path
+        # Checked before opening: to open a pipe would wait for its writer.
+        _refuse_irregular(_mode_of(path), path)
+        with mapped_errors(f"opening {path!r}"):
+            self._file: BinaryIO = open(path, "rb", buffering=buffer_bytes)  # noqa: SIM115
+        try:
+            with mapped_errors(f"opening {path!r}"):
+                status = os.fstat(self._file.fileno())
+                _refuse_irregular(status.st_mode, path)
+            self.length = status.st_size
+            self.map = _map(self._file, self.length)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def read(self, span: ByteRange) -> bytes:
+        with mapped_errors(f"reading {span} of {self._path!r}"):
+            length = os.fstat(self._file.fileno()).st_size
+            if length < self.length:
+                raise TransportError(
+                    f"{self._path!r}: shrank from {self.length} to {length} bytes while open; replace files by rename"
+                )
+            if self.map is not None:
+                return self.map[span.start : span.stop]
+            self._file.seek(span.start)
+            data = self._file.read(len(span))
+        expected = max(0, min(span.stop, self.length) - span.start)
+        if len(data) < expected:
+            raise TransportError(f"{self._path!r}: expected {expected} bytes at {span.start}, found {len(data)}")
+        return data
+
+    def close(self) -> None:
+        mapping, self.map = self.map, None
+        if mapping is not None:
+            mapping.close()
+        self._file.close()
+
+
+def _mode_of(path: str) -> int:
+    """The mode of what is there. An error that nothing is there shows no more of the path than :func:`shown_path`."""
+    shown = shown_path(path)
+    hint = "" if shown == path else " (a path: a URL begins with http:// or https://)"
+    with mapped_errors(f"opening {shown!r}{hint}"):
+        try:
+            return os.stat(path).st_mode
+        except OSError as exc:
+            if shown == path:
+                raise
+            error: OSError | ValueError = OSError(exc.errno, exc.strerror, shown)
+        except UnicodeError:
+            error = ValueError(f"source: expected a path, found one that the system cannot encode: {shown!r}")
+        raise error  # outside of the handlers, so that the path in full is not attached
+
+
+def _refuse_irregular(mode: int, path: str) -> None:
+    if stat.S_ISREG(mode):
+        return
+    kind = "a directory" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
+    raise TransportError(
+        f"{path!r}: expected a regular file, found {kind}; frames are read by position, so read a pipe into memory"
+        " and open the bytes"
+    )
+
+
+def _map(file: BinaryIO, length: int) -> mmap.mmap | None:
+    """Map the file, or None where that cannot be had: an empty file, a file system without mmap."""
+    if length == 0:
+        return None
+    try:
+        return mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ)
+    except (OSError, ValueError, OverflowError):
+        return None

@@ -1,0 +1,135 @@
+"""
+GuestSource: a caller's own source, on an event loop of its own.
+
+The library's sources never block the event loop that all streams share. A caller's may, by a call that waits for a
+disk or a server. Then only what is read from that source waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final, TypeVar, cast
+
+from .._exceptions import AlphaStreamError, TransportError
+from .._runtime.loop import LoopLease
+from .base import Source
+from .file import FileSource
+from .http import HttpSource
+from .memory import MemorySource
+from .ranges import ByteRange
+
+__all__ = ["GuestSource", "on_own_loop"]
+
+T = TypeVar("T")
+
+_LIBRARYS: Final = (FileSource, HttpSource, MemorySource)
+_guests: weakref.WeakValueDictionary[int, GuestSource] = weakref.WeakValueDictionary()
+"""By the identity of what they hold: a source that two streams read has one loop, to which its locks may belong."""
+
+
+def on_own_loop(source: Source) -> Source:
+    """The source as streams read it: a caller's own as :class:`GuestSource`, the library's as they are."""
+    if any(type(source).read is ours.read and type(source).aclose is ours.aclose for ours in _LIBRARYS):
+        return source
+    return _guests.setdefault(id(source), GuestSource(source))
+
+
+class GuestSource(Source):
+    """
+    A caller's own source, whose `read` and `aclose` run on an event loop of its own.
+
+    The loop's thread starts with the first read, and ends when the source is closed. A read that is cancelled is given
+    up at once, whatever the source does; :meth:`aclose` waits until it has ended.
+
+    Args:
+        inner: the caller's source.
+    """
+
+    def __init__(self, inner: Source) -> None:
+        self._inner = inner
+        self._lease: LoopLease | None = None
+        self._starting = threading.Lock()
+        self._reads: set[asyncio.Task[Any]] = set()
+
+    @property
+    def name(self) -> str:
+        return self._inner.name
+
+    @property
+    def length(self) -> int | None:
+        return self._inner.length
+
+    @property
+    def last_failure(self) -> AlphaStreamError | None:
+        return self._inner.last_failure
+
+    @property
+    def next_attempt_at(self) -> float | None:
+        return self._inner.next_attempt_at
+
+    @property
+    def reply_summary(self) -> str:
+        return self._inner.reply_summary
+
+    @property
+    def requests(self) -> int:
+        return self._inner.requests
+
+    @property
+    def bytes_received(self) -> int:
+        return self._inner.bytes_received
+
+    async def read(self, span: ByteRange) -> bytes | memoryview:
+        return await self._call(f"reading {span} of {self.name!r}", partial(self._inner.read, span))
+
+    async def aclose(self) -> None:
+        try:
+            await self._call(f"closing {self.name!r}", self._after_the_reads)
+        finally:
+            lease, self._lease = self._lease, None
+            if lease is not None:
+                await asyncio.to_thread(lease.release)  # which waits for the loop's thread
+
+    async def _after_the_reads(self) -> None:
+        me = asyncio.current_task()
+        await asyncio.gather(*(task for task in self._reads if task is not me), return_exceptions=True)
+        await self._inner.aclose()
+
+    async def _call(self, doing: str, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Await a method of the source on its loop; what it raises is raised here."""
+        lease = self._lease
+        if lease is None:
+            lease = await asyncio.to_thread(self._start)
+        result, error = await asyncio.wrap_future(lease.submit(partial(self._outcome, function)))
+        if isinstance(error, GeneratorExit):  # here it would say that this coroutine is being dropped
+            raise TransportError(f"{doing}: raised GeneratorExit") from error
+        if error is not None:
+            raise error
+        return cast("T", result)
+
+    def _start(self) -> LoopLease:
+        with self._starting:
+            if self._lease is None:
+                self._lease = LoopLease.of_own_loop("alphastream-source")
+            return self._lease
+
+    async def _outcome(self, function: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T | None, BaseException | None]:
+        """
+        What comes of a call. An error is returned, not raised: asyncio would end a loop in which a task raises
+        ``SystemExit``.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        self._reads.add(task)
+        try:
+            return await function(), None
+        except BaseException as exc:
+            if task.cancelling():
+                raise
+            return None, exc
+        finally:
+            self._reads.discard(task)

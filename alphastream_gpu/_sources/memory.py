@@ -1,0 +1,38 @@
+"""
+A source over bytes in memory.
+"""
+
+from __future__ import annotations
+
+from .base import Source
+from .ranges import ByteRange
+
+__all__ = ["MemorySource"]
+
+
+class MemorySource(Source):
+    """
+    Bytes-like object as a source; reads are zero-copy slices of it.
+
+    Args:
+        data: any C-contiguous object with the buffer protocol. Kept, not copied: do not change it while in use.
+        name: the resource name, which an ASVR's key depends on.
+    """
+
+    def __init__(self, data: bytes | bytearray | memoryview, *, name: str = "") -> None:
+        self._view = memoryview(data).toreadonly().cast("B")
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def length(self) -> int:
+        return len(self._view)
+
+    async def read(self, span: ByteRange) -> memoryview:
+        return self._view[span.start : span.stop]
+
+    def __repr__(self) -> str:
+        return f"<MemorySource {self._name or 'unnamed'!r} {self.length} bytes>"

@@ -1,0 +1,163 @@
+"""
+MadeAhead: what is made from geometry ahead of the play head (masks, strips), in a pool of threads.
+
+Only one variant is made, the one last asked for (a mask's size), and only a few frames are kept: at 2 MB a mask, more
+is what a cache of geometry avoids.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Generic, TypeVar
+
+from .._geometry.frame import FrameGeometry
+
+__all__ = ["MadeAhead"]
+
+Variant = TypeVar("Variant", bound=Hashable)
+Product = TypeVar("Product")
+
+_KEPT_BEHIND: Final = 2
+"""Frames kept behind the head: a player that shows a frame twice, or looks one back, gets it at once."""
+
+
+class MadeAhead(Generic[Variant, Product]):
+    """
+    Args:
+        make: makes the product of a geometry in a variant; on any thread, several at once.
+        n_ahead: frames made ahead; 0 turns it off.
+        n_workers: threads that this uses at a time.
+        pool: the threads; owned by the stream, and shut down before this is thrown away.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[FrameGeometry, Variant], Product],
+        n_ahead: int,
+        n_workers: int,
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self._make = make
+        self._n_ahead = n_ahead
+        self._n_workers = n_workers
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._made: dict[int, Product] = {}
+        self._variant: Variant | None = None
+        self._wanted: list[int] = []
+        self._making: set[int] = set()
+        self._workers = 0
+        self._pauses = 0
+        self._geometry_of: Callable[[int], FrameGeometry | None] = lambda index: None
+        self.n_made = 0
+        """Products made ahead so far."""
+
+    def get(self, index: int, variant: Variant) -> Product | None:
+        """A ready product, or None."""
+        with self._lock:
+            return self._made.get(index) if variant == self._variant else None
+
+    def keep(self, index: int, variant: Variant, product: Product) -> None:
+        """Keep what was made for a caller, if that variant is still the one asked for."""
+        with self._lock:
+            if variant == self._variant:
+                self._made[index] = product
+
+    def aim(self, around: range, at: int, variant: Variant, geometry_of: Callable[[int], FrameGeometry | None]) -> None:
+        """
+        Say what to have ready.
+
+        Args:
+            around: the frames ahead, nearest first.
+            at: the play head.
+            variant: of the products.
+            geometry_of: a frame's geometry if it is there, from any thread. It belongs to the variant: another source,
+                another variant.
+        """
+        wanted = list(around[: self._n_ahead])
+        with self._lock:
+            if variant != self._variant:
+                self._variant = variant
+                self._made.clear()
+            reach = set(wanted)
+            step = -1 if around.step < 0 else 1
+            reach.update(at - step * k for k in range(_KEPT_BEHIND + 1))
+            for index in [index for index in self._made if index not in reach]:
+                del self._made[index]
+            self._wanted = wanted
+            self._geometry_of = geometry_of
+            self._hire()
+
+    def more_geometry(self) -> None:
+        """Frames came in; some of what is wanted may be possible now."""
+        with self._lock:
+            if self._wanted:
+                self._hire()
+
+    def pause(self) -> None:
+        """Begin nothing more until :meth:`resume`, called as often: somebody waits for what is made now."""
+        with self._lock:
+            self._pauses += 1
+
+    def resume(self) -> None:
+        """Go on."""
+        with self._lock:
+            self._pauses -= 1
+            if self._wanted:
+                self._hire()
+
+    def forget(self) -> None:
+        """Another source, or the end: nothing made so far is of use."""
+        with self._lock:
+            self._variant = None
+            self._made.clear()
+            self._wanted = []
+            self._geometry_of = lambda index: None  # the last one keeps a source alive
+
+    def _hire(self) -> None:
+        """Send a worker if there is work for one more; the lock is held."""
+        if self._pauses:
+            return
+        todo = sum(index not in self._made and index not in self._making for index in self._wanted)
+        if self._workers < min(self._n_workers, todo):
+            self._workers += 1
+            try:
+                self._pool.submit(self._work)
+            except RuntimeError:  # shut down meanwhile, or the system has no thread for it
+                self._workers -= 1
+
+    def _work(self) -> None:
+        """Make products until nothing wanted can be made, or somebody waits for what is made elsewhere."""
+        while True:
+            with self._lock:
+                variant = self._variant
+                task = None if self._pauses else self._next()
+                if task is None or variant is None:
+                    self._workers -= 1
+                    return
+                index, geometry = task
+                self._making.add(index)
+            try:
+                product = self._make(geometry, variant)
+            except BaseException:
+                # Not tried again ahead. Whoever asks for this frame makes it himself, and is told.
+                with self._lock:
+                    self._making.discard(index)
+                    self._wanted = [other for other in self._wanted if other != index]
+                    self._workers -= 1
+                raise
+            with self._lock:
+                self._making.discard(index)
+                if variant == self._variant and index in self._wanted:
+                    self._made[index] = product
+                    self.n_made += 1
+
+    def _next(self) -> tuple[int, FrameGeometry] | None:
+        for index in self._wanted:
+            if index not in self._made and index not in self._making:
+                geometry = self._geometry_of(index)
+                if geometry is not None:
+                    return index, geometry
+        return None

@@ -1,0 +1,684 @@
+"""
+Session: one loaded source, its cache, and the scheduler that keeps the right frames ready.
+
+Strategy
+--------
+Callers come from any thread; everything that waits for I/O runs as tasks on the library's event loop. Between the two
+stands one lock around the cache and the table of pending frames, held for microseconds and never across an await or a
+decode.
+
+* *One fetch per frame.* A frame is pending from the moment it is planned or asked for until it is delivered; whoever
+  asks meanwhile joins. So the same frame is never read or decoded twice at a time.
+* *Asked-for before planned, newest first.* A frame that somebody asks for and nobody has begun to read gets a read of
+  its own. As many reads run as the source has request slots; prefetching leaves one of them free. Where all are taken,
+  the frame that was asked for last is the next; a read that nobody waits for gives way once it has taken longer than
+  reads take here.
+* *Plan, then act.* What to prefetch is `PlayHead.ahead` and `plan_reads`, both pure. A plan is made when the frames
+  ahead fall below a low-water mark, so that steady play costs one read per five sixths of a window, not one per frame.
+* *A jump* drops the plan, cancels reads of the old place that nobody waits for, and starts with a small window where
+  reads are cheap. Frames are decoded in groups, so a pool thread is never long about the old place either. What was
+  asked for and is not asked for any more is cancelled a second later, jump or not.
+* *A call costs the same whatever the window.* Wide windows are planned in steps, and the loop's work for many calls in
+  a row is done once.
+* *Failures are delivered, never kept.* A failed prefetch pauses prefetching, doubling up to some seconds; a caller's
+  own request is tried at once all the same.
+
+A session never outlives its source: loading another source makes another session, so a frame of one cannot be given out
+as one of the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any, Final, NamedTuple, TypeVar
+
+from .._config import Config
+from .._exceptions import AlphaStreamError, ClosedError, NotReadyError, TransportError, contained_errors
+from .._geometry.frame import FrameGeometry
+from .._runtime.loop import LoopLease
+from .._sources.base import SilentServerError
+from .cache import GeometryCache
+from .plan import FrameSpan, plan_reads
+from .playhead import PlayHead
+from .reader import StreamReader
+
+__all__ = ["Pending", "Session"]
+
+T = TypeVar("T")
+
+_DECODE_GROUP: Final = 16
+"""Frames decoded per visit to the pool: half a millisecond, so that nobody waits long for a worker."""
+_INLINE_BLOCK_BYTES: Final = 32 * 1024
+"""A block up to this size that somebody waits for is decoded on the loop: faster than going to the pool and back."""
+_KEPT_SECONDS: Final = 1.0
+"""How long after the last call for it a frame is fetched on although play jumped elsewhere. Two players on one stream
+jump back and forth all the time, and each must get its frames; a network that hangs must not keep its slots for
+ever."""
+_PATIENCE_SECONDS: Final = 0.025
+"""How much longer than the average read one may take that nobody waits for, when a frame that somebody waits for has no
+slot."""
+_QUEUED_SECONDS: Final = 0.1
+"""How long after the last call for it a frame is still worth a slot that it has not got: players ask again with every
+picture."""
+_MAX_URGENT: Final = 64
+"""Frames that wait for a slot; of more, the one that was asked for first is forgotten."""
+_PLAN_FRAMES: Final = 512
+"""Frames that one step of planning looks at: a millisecond."""
+_BATCH_FRAMES: Final = 256
+_BATCH_BYTES: Final = 1024 * 1024
+"""`frames` reads and decodes this much at a time: enough to make the crossing between threads cheap, little enough that
+an abandoned iteration wastes nothing worth counting."""
+_BATCH_GEOMETRY_BYTES: Final = 16 * 1024 * 1024
+"""And no more than this decoded, which a megabyte of hostile blocks could inflate a thousandfold."""
+_FIRST_PAUSE: Final = 0.25
+_LONGEST_PAUSE: Final = 8.0
+_SLOW_READ_SECONDS: Final = 0.004
+"""Reads that take longer have a price of their own (a network, a disk that spins up): prefetch whole windows at
+once."""
+
+
+_serials: Final = itertools.count()
+
+
+class Pending:
+    """A frame that is being fetched, or about to be."""
+
+    __slots__ = ("_future", "asked_at", "is_kept", "task", "waiting")
+
+    def __init__(self) -> None:
+        self._future: Future[FrameGeometry] | None = None
+        self.task: asyncio.Task[bool] | None = None
+        """The fetch that delivers it; None until it runs."""
+        self.waiting = 0
+        """Callers that wait right now."""
+        self.is_kept = False
+        """Somebody asked and gave up waiting: fetched all the same, for it was said to be still coming."""
+        self.asked_at = 0.0
+        """When somebody asked last."""
+
+    @property
+    def future(self) -> Future[FrameGeometry]:
+        """
+        The outcome, for whoever waits; asked for first in :meth:`Session.join`, with the lock held.
+
+        It is made then, and not before: a Future takes 8 µs, and hardly one of the frames that a plan holds is waited
+        for.
+        """
+        if self._future is None:
+            self._future = Future()
+        return self._future
+
+    def succeed(self, geometry: FrameGeometry) -> None:
+        """Deliver the frame. Nobody can join any more."""
+        if self._future is not None and not self._future.done():
+            self._future.set_result(geometry)
+
+    def fail(self, error: BaseException) -> None:
+        """Deliver an error. Nobody can join any more."""
+        if self._future is not None and not self._future.done():
+            self._future.set_exception(error)
+
+
+class _Fetch(NamedTuple):
+    """A read that is under way."""
+
+    span: FrameSpan
+    pending: list[Pending]
+    """Of its frames."""
+    began_at: float
+    is_urgent: bool
+    """Whether somebody asked for it; else it was planned."""
+
+
+class Session:
+    """
+    One loaded source: hands out its frames, and keeps the right ones ready.
+
+    Args:
+        reader: the opened source. The session closes it.
+        config: options.
+        loop: the library's loop; owned by the stream.
+        pool: where frames are decoded; owned by the stream.
+        counters: the stream's counters, guarded by `lock`.
+        lock: the stream's, re-entrant; guards everything here that callers and the loop share.
+    """
+
+    def __init__(
+        self,
+        reader: StreamReader,
+        config: Config,
+        loop: LoopLease,
+        pool: ThreadPoolExecutor,
+        counters: dict[str, int],
+        lock: AbstractContextManager[object],
+    ) -> None:
+        self.serial = next(_serials)
+        """No other session's. What is made of this one's frames is kept under it, which keeps no source alive."""
+        self.reader = reader
+        self.n_frames = len(reader.index)
+        self.lock = lock
+        # What is ahead and not yet played is older in the cache than what was played, so half of it must be enough.
+        self.head = PlayHead(min(config.prefetch_frames, config.cache_frames // 2))
+        self.is_replaced = False
+        """Whether the stream goes on with another session."""
+        self.owns_source = True
+        """Whether :meth:`aclose` closes the source; not when it was loaded again."""
+        self.on_delivered: Callable[[], None] = lambda: None
+        """Called on any thread after frames came in; set by the stream to rasterize ahead."""
+        self.fps = config.fps
+        """Of play, to judge how far ahead is far enough; set by the stream."""
+        self._config = config
+        self._loop = loop
+        self._pool = pool
+        self._counters = counters
+        self._cache = GeometryCache(config.cache_frames)
+        self._pending: dict[int, Pending] = {}
+        self._frontier: int | None = None
+        self._is_filling = False
+        """Whether the window is being planned, step by step."""
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._urgent: dict[int, Pending] = {}
+        """Frames that wait for a slot, the newest last."""
+        self._fetches: dict[asyncio.Task[bool], _Fetch] = {}
+        self._jobs: set[Future[Any]] = set()
+        """What is being decoded in the pool."""
+        self._slots = config.http_concurrency
+        self._prefetching = 0
+        self._prefetch_slots = max(1, config.http_concurrency - 1)
+        self._read_seconds = reader.open_seconds
+        self._batch_frames = _BATCH_FRAMES
+        self._pause = 0.0
+        self._paused_until = 0.0
+        self._is_planning = self._is_abandoning = self._is_starting = False
+        """What is to be done on the loop already; doing it once serves everyone who asked."""
+        self._expiry: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    # From any thread.
+
+    def cached(self, index: int) -> FrameGeometry | None:
+        """A frame if it is in the cache, which counts as a use; the caller holds the lock."""
+        return self._cache.get(index)
+
+    def peek(self, index: int) -> FrameGeometry | None:
+        """A frame if it is in the cache, without counting as a use. Takes the lock."""
+        with self.lock:
+            return None if self._closed else self._cache.peek(index)
+
+    def is_closed(self) -> bool:
+        """Whether this session has ended, by closing the stream or loading another source."""
+        return self._closed
+
+    def cache_size(self) -> tuple[int, int, int]:
+        """(frames, bytes, evicted so far); the caller holds the lock."""
+        return len(self._cache), self._cache.nbytes, self._cache.evicted
+
+    def play(self, index: int) -> None:
+        """The player is at this frame: move the head and see to prefetching. The caller holds the lock."""
+        is_lost = index not in self._cache and index not in self._pending
+        if self.head.move(index):
+            self._frontier = None
+            self._plan_soon(jumped=True)
+        elif is_lost or self._frontier is None:
+            self._frontier = None  # planned once, and evicted or failed since
+            self._plan_soon()
+        elif 0 < self._frontier < self.n_frames - 1 and self.head.distance_to(self._frontier) < self._low_water():
+            self._plan_soon()
+
+    def join(self, index: int) -> tuple[Pending, bool]:
+        """
+        Wait for a frame: join its fetch, or start one. The caller holds the lock.
+
+        Returns:
+            What to wait on, to be given back to :meth:`leave`, and whether a fetch was under way already.
+        """
+        pending = self._pending.get(index)
+        joined = pending is not None and pending.task is not None
+        if pending is None:
+            pending = self._pending[index] = Pending()
+        pending.waiting += 1
+        pending.asked_at = time.monotonic()
+        pending.future  # noqa: B018 - made here, with the lock held
+        if pending.task is None:
+            self._urgent.pop(index, None)
+            self._urgent[index] = pending  # the newest now
+            self._forget_oldest()
+            self._start_soon()
+        return pending, joined
+
+    def _forget_oldest(self) -> None:
+        """Bound the frames that wait for a slot."""
+        for index in list(self._urgent)[: max(0, len(self._urgent) - _MAX_URGENT)]:
+            pending = self._urgent[index]
+            if not pending.waiting:
+                self._forget(index, pending)
+
+    def _forget(self, index: int, pending: Pending) -> None:
+        """A frame that nobody waits for and nobody has begun to read need not be read."""
+        self._urgent.pop(index, None)
+        if self._pending.get(index) is pending:
+            del self._pending[index]
+
+    def leave(self, index: int, pending: Pending, *, keep: bool) -> None:
+        """
+        Stop waiting. The caller holds the lock.
+
+        Args:
+            index: the frame.
+            pending: what :meth:`join` gave.
+            keep: let the fetch go on although nobody waits; otherwise it is cancelled with its last waiter, unless it
+                was planned anyway.
+        """
+        pending.waiting -= 1
+        pending.is_kept |= keep
+        if pending.waiting or pending.is_kept or pending.future.done() or self._pending.get(index) is not pending:
+            return
+        if pending.task is not None and sum(entry.task is pending.task for entry in self._pending.values()) > 1:
+            return  # part of a prefetched span
+        self._forget(index, pending)  # at once, so that nobody joins a fetch that is being cancelled
+        if pending.task is not None:
+            self._loop.call_soon(pending.task.cancel)
+
+    def close(self) -> None:
+        """Accept nothing more; waits and tasks end on the loop, in :meth:`aclose`. The caller holds the lock."""
+        self._closed = True
+
+    def _ended(self) -> AlphaStreamError:
+        """Why a wait ended without a frame."""
+        if self.is_replaced:
+            return NotReadyError("another source was loaded during the call; ask again")
+        if not self._closed:
+            return TransportError("the source cancelled the read that it was asked for; ask again")
+        return ClosedError("the stream was closed during the call")
+
+    async def aclose(self) -> None:
+        """Cancel every task and close the source. On the loop."""
+        with self.lock:
+            self._closed = True
+            pending, self._pending = self._pending, {}
+            self._urgent.clear()
+            self._cache.clear()
+            for timer in (self._expiry, self._retry):
+                if timer is not None:
+                    timer.cancel()
+        for entry in pending.values():
+            entry.fail(self._ended())
+        tasks = list(self._tasks)
+        for task in tasks:
+            if not task.cancelling():  # a second cancellation would interrupt the clean-up after the first
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*map(asyncio.wrap_future, list(self._jobs)), return_exceptions=True)
+        if self.owns_source:
+            with contained_errors("closing the source"):
+                await self.reader.source.aclose()
+
+    async def fetch_batch(self, start: int, stop: int) -> tuple[list[FrameGeometry], AlphaStreamError | None]:
+        """
+        Read and decode frames from `start` on, past the cache, for offline use. On the loop.
+
+        Returns:
+            The next geometries, at least one unless there is an error: those up to `stop`, to a bad frame, or to what
+            is sensible to hold at a time; and the bad frame's error.
+        """
+        if self._closed:
+            return [], self._ended()
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            span = self.reader.batch(start, stop, max_bytes=_BATCH_BYTES, max_frames=self._batch_frames)
+            try:
+                try:
+                    blocks = await self._read(span)
+                    self._batch_frames = min(_BATCH_FRAMES, self._batch_frames + self._batch_frames // 4 + 1)
+                except AlphaStreamError as exc:
+                    if not _may_do_for_less(span, exc):
+                        raise
+                    # Fewer next time: it would be a pity to wait for a deadline before every frame of a slow link.
+                    self._batch_frames = len(span) // 2
+                    blocks = await self._read(self.reader.span(start, start + 1))
+            except AlphaStreamError as exc:
+                return [], exc
+            return await self._in_pool(_decode_some, start, blocks)
+        except asyncio.CancelledError:
+            if self.is_closed():
+                return [], self._ended()
+            raise
+        finally:
+            self._tasks.discard(task)
+
+    # On the loop.
+
+    def _in_pool(
+        self, decode: Callable[[StreamReader, int, list[memoryview]], T], first: int, blocks: list[memoryview]
+    ) -> asyncio.Future[T]:
+        """Decode in the pool. :meth:`aclose` waits for what has begun, which keeps the source alive until it ends."""
+        job = self._pool.submit(decode, self.reader, first, blocks)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+        return asyncio.wrap_future(job)
+
+    def _plan_soon(self, *, jumped: bool = False) -> None:
+        if jumped and not self._is_abandoning:
+            self._is_abandoning = True
+            self._loop.call_soon(self._abandon)
+        if not self._is_planning and not self._closed:
+            self._is_planning = True
+            self._loop.call_soon(self._plan)
+
+    def _start_soon(self) -> None:
+        if not self._is_starting and not self._closed:
+            self._is_starting = True
+            self._loop.call_soon(self._start_urgent)
+
+    def _low_water(self) -> int:
+        """Frames ahead at which the next plan is made: a sixth of the window, or what plays during two reads."""
+        played_during_read = int(2 * self._read_seconds * float(self.fps))
+        return min(max(self.head.window // 6, played_during_read + 4), 3 * self.head.window // 4)
+
+    def _plan(self) -> None:
+        """Start reading what lies ahead and is neither here nor on its way."""
+        now = time.monotonic()
+        with self.lock:
+            self._is_planning = False
+            if self._closed or self._prefetching >= self._prefetch_slots or self._config.prefetch_frames == 0:
+                return
+            if now < self._paused_until:
+                self._is_planning = True
+                asyncio.get_running_loop().call_later(self._paused_until - now, self._plan)
+                return
+            if self._urgent:
+                return  # those first; the last one started plans again
+            is_low = self._frontier is None or self.head.distance_to(self._frontier) < self._low_water()
+            is_filling = self._is_filling and self._frontier is not None
+            if not is_low and not is_filling:
+                return
+            if not is_filling and (self._frontier is not None or self._read_seconds > _SLOW_READ_SECONDS):
+                self.head.grow(at_once=self._read_seconds > _SLOW_READ_SECONDS)
+            ahead = self.head.ahead(self.n_frames, after=self._frontier)
+            step = ahead[:_PLAN_FRAMES]
+            sensible = self.reader.is_sensible
+            wanted = [i for i in step if i not in self._cache and i not in self._pending and sensible(i)]
+            n_free = min(self._prefetch_slots - self._prefetching, self._slots - len(self._fetches))
+            plan = plan_reads(
+                self.reader.index.offsets,
+                wanted,
+                max_bytes=self._config.http_chunk,
+                max_frames=self._config.prefetch_frames or 1,
+            )[: max(0, n_free)]
+            self._frontier = step[-1] if step else self.head.at
+            if sum(map(len, plan)) < len(wanted):
+                last = plan[-1] if plan else None
+                before = step[0] - self.head.direction if step else self.head.at
+                self._frontier = before if last is None else last.stop - 1 if self.head.direction > 0 else last.first
+            self._is_filling = bool(ahead) and self._frontier != ahead[-1]
+            for span in plan:
+                self._begin(span, [self._pending.setdefault(i, Pending()) for i in range(span.first, span.stop)])
+            if self._is_filling and len(plan) < n_free:
+                self._is_planning = True
+                asyncio.get_running_loop().call_soon(self._plan)  # the lease's would wake the loop: a system call
+
+    def _begin(self, span: FrameSpan, pending: list[Pending], *, is_urgent: bool = False) -> None:
+        """Start to read a span. The lock is held."""
+        task = asyncio.get_running_loop().create_task(self._fetch(span, pending))
+        self._fetches[task] = _Fetch(span, pending, time.monotonic(), is_urgent)
+        self._prefetching += not is_urgent
+        for entry in pending:
+            entry.task = task
+        # In a callback: a task that is cancelled before its first step never runs a line of its own.
+        task.add_done_callback(self._end)
+        self._track(task)
+
+    def _end(self, task: asyncio.Task[bool]) -> None:
+        """A fetch ended: its slot is free, and after a planned one that failed prefetching pauses."""
+        with self.lock:
+            fetch = self._fetches.pop(task)
+            if not fetch.is_urgent:
+                self._prefetching -= 1
+                if not task.cancelled():
+                    if task.exception() is not None or task.result():
+                        self._pause = min(_LONGEST_PAUSE, 2 * self._pause or _FIRST_PAUSE)
+                        self._paused_until = time.monotonic() + self._pause
+                        self._frontier = None
+                    else:
+                        self._pause = 0.0
+                self._plan_soon()
+            if self._urgent:
+                self._start_soon()
+
+    def _start_urgent(self) -> None:
+        """Read what was asked for last, and on, as far as there are slots."""
+        now = time.monotonic()
+        with self.lock:
+            self._is_starting = False
+            if self._closed or not self._urgent:
+                return
+            while self._urgent:
+                index = next(reversed(self._urgent))
+                pending = self._urgent[index]
+                if self._pending.get(index) is not pending or pending.task is not None:
+                    del self._urgent[index]  # given up or planned meanwhile
+                elif not pending.waiting and pending.asked_at < now - _QUEUED_SECONDS:
+                    self._forget(index, pending)
+                elif len(self._fetches) < self._slots:
+                    del self._urgent[index]
+                    self._begin(self.reader.span(index, index + 1), [pending], is_urgent=True)
+                else:
+                    self._make_room(now)
+                    return
+            if self._expiry is None:
+                self._expiry = asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._expire)
+            self._plan_soon()
+
+    def _make_room(self, now: float) -> None:
+        """All slots are taken: cancel the fetch that nobody waits for the longest, or see to it later. The lock is
+        held."""
+        patience = self._read_seconds + _PATIENCE_SECONDS
+        idle = [
+            (max(entry.asked_at for entry in fetch.pending), fetch.began_at, task)
+            for task, fetch in self._fetches.items()
+            if not task.cancelling() and not any(entry.waiting for entry in fetch.pending)
+        ]
+        overdue = [one for one in idle if one[1] + patience <= now]
+        if overdue:
+            task = min(overdue, key=lambda one: one[:2])[2]
+            self._withdraw_fetch(task)
+            task.cancel()
+            self._counters["abandoned"] += 1
+        elif self._retry is None:
+            soonest = min((began_at for _, began_at, _ in idle), default=now) + patience
+            wait = max(soonest - now, 0.001)
+            self._retry = asyncio.get_running_loop().call_later(wait, self._start_again)
+
+    def _start_again(self) -> None:
+        with self.lock:
+            self._retry = None
+            self._start_soon()
+
+    def _expire(self) -> None:
+        """A while after a frame was asked for: cancel what nobody has asked for since, and look again later."""
+        self._abandon()
+        with self.lock:
+            self._expiry = None
+            if self._fetches and not self._closed:
+                self._expiry = asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._expire)
+
+    def _withdraw_fetch(self, task: asyncio.Task[bool]) -> None:
+        """Nobody shall join a fetch that is being cancelled. The lock is held."""
+        fetch = self._fetches[task]
+        for index, entry in enumerate(fetch.pending, fetch.span.first):
+            if self._pending.get(index) is entry:
+                del self._pending[index]
+
+    async def _fetch(self, span: FrameSpan, pending: list[Pending]) -> bool:
+        """Read, decode and deliver a span; True if the source failed. Frames that are not delivered are withdrawn."""
+        try:
+            blocks = await self._read(span)
+        except AlphaStreamError as exc:
+            self._refuse(span, pending, exc)
+            return True
+        except BaseException as exc:
+            self._withdraw(span.first, pending, exc)
+            raise
+        at = 0
+        while at < len(blocks):
+            group, first, began_at = blocks[at : at + _DECODE_GROUP], span.first + at, time.monotonic()
+            try:
+                if len(blocks) == 1 and len(blocks[0]) <= _INLINE_BLOCK_BYTES:
+                    results = _decode_each(self.reader, first, group)
+                else:
+                    results = await self._in_pool(_decode_each, first, group)
+            except BaseException as exc:
+                self._withdraw(first, pending[at:], exc)
+                raise
+            self._deliver(first, pending[at : at + len(results)], results)
+            at += len(results)
+            if at < len(blocks):
+                await asyncio.sleep(time.monotonic() - began_at)
+        return False
+
+    async def _read(self, span: FrameSpan) -> list[memoryview]:
+        started = time.monotonic()
+        blocks = await self.reader.read_blocks(span)
+        self._read_seconds += 0.25 * (time.monotonic() - started - self._read_seconds)
+        return blocks
+
+    def _deliver(self, first: int, pending: list[Pending], results: list[Result]) -> None:
+        """Give results to the cache and to whoever waits."""
+        with self.lock:
+            if self._closed:
+                return  # aclose() ends the waits
+            for index, (entry, result) in enumerate(zip(pending, results, strict=True), first):
+                if self._pending.get(index) is entry:
+                    del self._pending[index]
+                if isinstance(result, FrameGeometry):
+                    self._cache.put(index, result)
+                    self._counters["decoded"] += 1
+                    self._counters["prefetched"] += not (entry.waiting or entry.is_kept)
+        for entry, result in zip(pending, results, strict=True):
+            if isinstance(result, FrameGeometry):
+                entry.succeed(result)
+            else:
+                entry.fail(result)
+        self.on_delivered()
+
+    def _refuse(self, span: FrameSpan, pending: list[Pending], error: AlphaStreamError) -> None:
+        """A read failed. Where it may do for less, frames that somebody waits for are read again, each by itself."""
+        is_again = _may_do_for_less(span, error)
+        refused = []
+        with self.lock:
+            if self._closed:
+                return  # aclose() ends the waits
+            for index, entry in enumerate(pending, span.first):
+                if self._pending.get(index) is not entry:
+                    refused.append((index, entry))
+                elif entry.waiting and is_again:
+                    entry.task = None
+                    self._urgent[index] = entry
+                    self._start_soon()
+                else:
+                    refused.append((index, entry))
+                    del self._pending[index]
+        for index, entry in refused:
+            entry.fail(_of_frame(error, index))
+        self.on_delivered()
+
+    def _withdraw(self, first: int, pending: list[Pending], cause: BaseException) -> None:
+        """A fetch was cancelled or broke: its frames are no longer pending, and whoever waits must not hang."""
+        with self.lock:
+            for index, entry in enumerate(pending, first):
+                if self._pending.get(index) is entry:
+                    del self._pending[index]
+        for entry in pending:
+            entry.fail(self._ended() if isinstance(cause, asyncio.CancelledError) else cause)
+
+    def _abandon(self) -> None:
+        """Cancel the fetches none of whose frames anybody waits for, asked for lately, or is about to play."""
+        with self.lock:
+            self._is_abandoning = False
+            near = self.head.ahead(self.n_frames)  # a range, which is asked in no time
+            recent = time.monotonic() - _KEPT_SECONDS
+            stale = [
+                task
+                for task, fetch in self._fetches.items()
+                if not task.cancelling()
+                and not any(
+                    entry.waiting
+                    or index == self.head.at
+                    or index in near
+                    or (entry.is_kept and entry.asked_at > recent)
+                    for index, entry in enumerate(fetch.pending, fetch.span.first)
+                )
+            ]
+            for task in stale:
+                self._withdraw_fetch(task)
+            self._counters["abandoned"] += len(stale)
+        for task in stale:
+            task.cancel()
+
+    def _track(self, task: asyncio.Task[bool]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._untrack)
+
+    def _untrack(self, task: asyncio.Task[bool]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # delivered to its waiters already
+
+
+Result = FrameGeometry | AlphaStreamError
+
+
+def _may_do_for_less(span: FrameSpan, error: AlphaStreamError) -> bool:
+    """
+    Whether one frame may be read where all of a span could not be: that one of the others cannot, or that all take
+    longer than the deadline, is no reason to refuse it. A server that did not answer until the deadline would not
+    answer for one frame, and whoever waited that long shall be told.
+    """
+    return len(span) > 1 and not isinstance(error, SilentServerError)
+
+
+def _of_frame(error: AlphaStreamError, index: int) -> AlphaStreamError:
+    """The same error as one frame's own: raised by many threads at once, one object would mix up their tracebacks."""
+    own = type(error)(str(error), frame_index=index)
+    own.__cause__ = error.__cause__
+    return own
+
+
+def _decoded(reader: StreamReader, first: int, blocks: list[memoryview]) -> Iterator[Result]:
+    """Frame by frame, its geometry or its error, up to enough memory."""
+    n_bytes = 0
+    for index, block in enumerate(blocks, first):
+        try:
+            geometry = reader.decode(index, block)
+        except AlphaStreamError as exc:
+            yield exc
+            continue
+        yield geometry
+        n_bytes += geometry.nbytes
+        if n_bytes > _BATCH_GEOMETRY_BYTES:
+            return
+
+
+def _decode_each(reader: StreamReader, first: int, blocks: list[memoryview]) -> list[Result]:
+    """Every frame's geometry or its error, up to enough memory. In the pool."""
+    return list(_decoded(reader, first, blocks))
+
+
+def _decode_some(
+    reader: StreamReader, first: int, blocks: list[memoryview]
+) -> tuple[list[FrameGeometry], AlphaStreamError | None]:
+    """The geometries up to the first bad frame, and its error; or up to enough memory. In the pool."""
+    geometries: list[FrameGeometry] = []
+    for result in _decoded(reader, first, blocks):
+        if not isinstance(result, FrameGeometry):
+            return geometries, result
+        geometries.append(result)
+    return geometries, None

@@ -1,0 +1,585 @@
+"""
+Hosts: the loops, processes, signals and finalizers that a program may use a stream from. Each must answer; none may
+hang.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import gc
+import importlib.util
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import weakref
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from badserver import Server
+from hosts import lacking
+from support import SAMPLE, asvp_of, code_of, wait_until
+
+import alphastream_gpu
+from alphastream_gpu import AlphaStream, ByteRange, ClosedError, Config, ErrorCode, MemorySource, NotReadyError
+from alphastream_gpu._runtime import calls as calls_module
+from alphastream_gpu._runtime import exit as exit_module
+
+ROOT = Path(__file__).resolve().parents[1]
+SLOWLY = Config(prefetch_frames=0, get_frame_timebox=1000)
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+needs_signals = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")
+
+
+def need_module(name: str) -> None:
+    """Skip unless an optional host library is installed. None is among the test extra: CI may go without."""
+    if importlib.util.find_spec(name) is None:
+        lacking(f"{name} is not installed: pip install {name}", "ALPHASTREAM_REQUIRE_HOST_LOOPS")
+
+
+def run(script: str, *, timeout: float = 60) -> str:
+    """Run a program of a host's; what it printed. One that hangs is a failure, with the stacks of its threads."""
+    head = f"import faulthandler\nfaulthandler.dump_traceback_later({timeout}, exit=True)\nSAMPLE = {str(SAMPLE)!r}\n"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", head + textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=timeout + 30,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT.parent)])},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+# Event loops.
+
+
+async def _play_async() -> int:
+    async with await alphastream_gpu.open_async(SAMPLE) as stream:
+        return len([geometry async for geometry in stream.frames()]) + (await stream.frame(7)).channel_count * 0
+
+
+def test_on_asyncio() -> None:
+    assert asyncio.run(_play_async()) == 120
+
+
+def test_on_uvloop() -> None:
+    need_module("uvloop")
+    import uvloop
+
+    assert uvloop.run(_play_async()) == 120
+
+
+def test_in_a_running_loop_as_jupyter_has_it() -> None:
+    """A cell is run on a thread whose event loop runs already; plain calls must not need another loop on it."""
+
+    async def cell() -> None:
+        with alphastream_gpu.open(SAMPLE, config=SLOWLY) as stream:
+            assert stream.get_frame(7) is not None
+        assert await _play_async() == 120
+
+    asyncio.run(cell())
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_on_anyio(backend: str) -> None:
+    """Over HTTP: httpcore asks sniffio which library runs, and sniffio a context variable."""
+    need_module("anyio")
+    if backend == "trio":
+        need_module("trio")
+    import anyio
+
+    async def main(url: str) -> None:
+        for open_it in (alphastream_gpu.open, lambda url: alphastream_gpu.open(url, config=SLOWLY)):
+            stream = open_it(url)
+            wait_until(lambda stream=stream: stream.get_geometry(100) is not None)
+            stream.close()
+        stream = await anyio.to_thread.run_sync(alphastream_gpu.open, url)
+        stream.close()
+
+    with Server(SAMPLE.read_bytes()) as server:
+        anyio.run(main, server.url(), backend=backend)
+
+
+def test_under_gevent() -> None:
+    """Python's threads are then parts of one thread of the system, which does not end."""
+    need_module("gevent")
+    printed = run("""
+        from gevent import monkey
+        monkey.patch_all()
+        import time
+        import alphastream_gpu
+        with open(SAMPLE, "rb") as file:
+            data = file.read()
+        started = time.monotonic()
+        for _ in range(4):
+            with alphastream_gpu.open(data) as stream:
+                while stream.get_frame(3) is None:
+                    time.sleep(0.01)
+        print(time.monotonic() - started)
+    """)
+    assert float(printed) < 6  # it took 3 s for each
+
+
+# Processes.
+
+
+@needs_fork
+@pytest.mark.parametrize("call", ["get_frame", "get_geometry", "get_triangle_strip_vertices", "stats", "load_source"])
+def test_a_child_is_told_that_the_stream_is_its_parents(call: str) -> None:
+    """Also where another thread held the stream's lock when the process forked."""
+    printed = run(f"""
+        import os, signal, threading
+        import alphastream_gpu
+        stream = alphastream_gpu.open(SAMPLE)
+        go_on = True
+        def hammer(k):
+            i = k
+            while go_on:
+                i = (i * 31 + 7) % 120
+                stream.get_geometry(i)
+                stream.stats()
+        threads = [threading.Thread(target=hammer, args=(k,)) for k in range(4)]
+        for thread in threads: thread.start()
+        said = set()
+        for _ in range(40):
+            reads, writes = os.pipe()
+            child = os.fork()
+            if child == 0:
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                signal.alarm(20)
+                try:
+                    getattr(stream, {call!r})(*{{"stats": (), "load_source": (SAMPLE,)}}.get({call!r}, (3,)))
+                except alphastream_gpu.ClosedError as exc:
+                    os.write(writes, str(exc).encode())
+                stream.close()
+                assert repr(stream) == "<AlphaStream of the parent process>"
+                stream.last_error(), stream.metadata
+                os._exit(0)
+            os.close(writes)
+            assert os.waitpid(child, 0)[1] == 0
+            said.add(os.read(reads, 1000).decode())
+            os.close(reads)
+        go_on = False
+        for thread in threads: thread.join()
+        assert stream.get_geometry(3) is not None or stream.last_error()
+        stream.close()
+        print(said)
+    """)
+    assert printed == "{'the stream was opened before a fork; open it again in the child'}\n"
+
+
+def _play_in_child(path: str, answer: Connection) -> None:
+    with alphastream_gpu.open(path) as stream:
+        answer.send(stream.metadata.frame_count)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_worker_processes(method: str) -> None:
+    """Processes and pipes, not a pool: a pool's locks need /dev/shm, which containers may lack."""
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"this system does not {method}")
+    if method == "fork":
+        run("""
+            import multiprocessing, alphastream_gpu
+            def work(path, answer):
+                with alphastream_gpu.open(path) as stream:
+                    answer.send(stream.metadata.frame_count)
+            context = multiprocessing.get_context("fork")
+            with alphastream_gpu.open(SAMPLE):
+                pipes = [context.Pipe(duplex=False) for _ in range(4)]
+                children = [context.Process(target=work, args=(SAMPLE, writes)) for _, writes in pipes]
+                for child in children: child.start()
+                assert [reads.recv() for reads, _ in pipes] == [120] * 4
+                for child in children: child.join()
+                assert [child.exitcode for child in children] == [0] * 4
+        """)
+        return
+    context = multiprocessing.get_context("spawn")
+    reads, writes = context.Pipe(duplex=False)
+    child = context.Process(target=_play_in_child, args=(str(SAMPLE), writes))
+    child.start()
+    writes.close()  # so that a child that died is the end of the pipe, not a wait without end
+    assert reads.recv() == 120
+    child.join()
+    assert child.exitcode == 0
+
+
+@pytest.mark.parametrize("duplicate", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_stream_is_not_copied(duplicate: Any) -> None:
+    with (
+        alphastream_gpu.open(SAMPLE) as stream,
+        pytest.raises(TypeError, match="give the other process the path"),
+    ):
+        duplicate(stream)
+
+
+@needs_fork
+def test_a_lock_that_another_thread_held_is_free_in_a_child() -> None:
+    lock = calls_module.SafeLock()
+    held, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with pytest.raises(RuntimeError, match="un-acquired"), lock:  # a child has no such thread
+            held.set()
+            release.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(60)
+    try:
+        calls_module._renew_after_fork()
+        with lock, lock:
+            pass
+    finally:
+        release.set()
+        thread.join(60)
+
+
+# Signals.
+
+
+@needs_signals
+@pytest.mark.parametrize("call", ["stats", "close", "get_geometry", "get_frame", "load_source"])
+def test_a_signal_handler_that_asks_the_stream(call: str) -> None:
+    """Whatever the main thread was doing, it goes on, and the handler has its answer."""
+    arguments = {"stats": "", "close": "", "load_source": "SAMPLE"}.get(call, "3")
+    n_signals = 8 if call == "load_source" else 1 if call == "close" else 150
+    for _ in range(6 if call == "close" else 1):
+        printed = run(f"""
+            import random, signal
+            import alphastream_gpu
+            stream = alphastream_gpu.open(SAMPLE)
+            n = 0
+            def handler(*_):
+                global n
+                n += 1
+                try:
+                    stream.{call}({arguments})
+                except alphastream_gpu.NotReadyError as exc:
+                    assert "within another call" in str(exc)
+                arm()
+            def arm():
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0005, 0.003))
+            signal.signal(signal.SIGALRM, handler)
+            arm()
+            i = 0
+            try:
+                while n < {n_signals} or {call == "close"}:
+                    i = (i * 31 + 7) % 250
+                    stream.get_geometry(i)
+            except alphastream_gpu.ClosedError:
+                pass
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            stream.close()
+            print("ok")
+        """)
+        assert printed == "ok\n"
+
+
+@needs_fork
+@pytest.mark.parametrize("call", ["stats", "get_geometry", "close"])
+def test_a_signal_handler_that_runs_while_the_process_forks(call: str) -> None:
+    """
+    ``concurrent.futures`` holds a lock meanwhile. Another thread may wait for that lock, and hold the stream's.
+    """
+    printed = run(f"""
+        import concurrent.futures.thread, os, threading
+        import alphastream_gpu
+        from alphastream_gpu._runtime import calls as _calls
+        stream = alphastream_gpu.open(SAMPLE)
+        stream.get_geometry(3)
+        theirs = concurrent.futures.thread._global_shutdown_lock
+        waits = threading.Event()
+        def other():
+            with stream._lock:
+                waits.set()
+                with theirs: pass
+        thread = threading.Thread(target=other)
+        seen = []
+        os.register_at_fork(after_in_parent=lambda: seen.append(_calls._mark.lock.locked()))
+        _calls._before_fork()
+        theirs.acquire()
+        thread.start()
+        waits.wait()
+        stream.{call}(*{(3,) if call == "get_geometry" else ()})  # the handler
+        theirs.release()
+        _calls._after_fork()
+        thread.join()
+        child = os.fork()
+        if child == 0:
+            os._exit(_calls._mark.lock.locked())
+        assert os.waitpid(child, 0)[1] == 0
+        assert seen == [False], seen
+        stream.close()
+        print("ok")
+    """)
+    assert printed == "ok\n"
+
+
+def test_a_call_within_a_call_is_refused() -> None:
+    """As by a signal handler: the outer call may hold any lock."""
+    with alphastream_gpu.open(SAMPLE, config=SLOWLY) as stream:
+        with calls_module.entered("outer"):
+            assert stream.get_frame(3) is None
+            error = stream.last_error()
+            assert error is not None
+            assert error.code is ErrorCode.NOT_READY
+            assert "get_frame: called within another call of this library on the same thread" in error.message
+            with pytest.raises(NotReadyError, match="load_source: called within another call"):
+                stream.load_source(SAMPLE)
+            with pytest.raises(NotReadyError, match="AlphaStream: called within another call"):
+                alphastream_gpu.open(SAMPLE)
+            assert stream.stats().failed == 1
+        assert stream.get_frame(3) is not None
+
+
+# Finalizers, and other people's code on the library's threads.
+
+
+def test_close_within_a_call_is_handed_over() -> None:
+    source = MemorySource(SAMPLE.read_bytes())
+    stream = alphastream_gpu.open(source)
+    with calls_module.entered("outer"):
+        stream.close()
+        assert repr(stream) == "<AlphaStream closed>"
+    with pytest.raises(ClosedError):
+        stream.get_frame(3)
+    wait_until(lambda: stream not in exit_module._open)
+    stream.close()
+
+
+def test_a_source_that_closes_its_stream_while_it_is_read() -> None:
+    class Closing(MemorySource):
+        stream: AlphaStream | None = None
+        is_closed = False
+
+        async def read(self, span: ByteRange) -> memoryview:
+            if self.stream is not None:
+                self.stream.close()
+            return await super().read(span)
+
+        async def aclose(self) -> None:
+            self.is_closed = True
+
+    source = Closing(SAMPLE.read_bytes())
+    with alphastream_gpu.open(MemorySource(SAMPLE.read_bytes()), config=SLOWLY) as other:
+        source.stream = alphastream_gpu.open(source, config=Config(prefetch_frames=0))
+        with pytest.raises(ClosedError):
+            wait_until(lambda: source.stream is None or source.stream.get_geometry(110) is not None)
+            source.stream.get_geometry(111)
+        assert other.get_geometry(100) is not None
+        wait_until(lambda: source.is_closed)
+
+
+def test_finalizers_that_close_streams() -> None:
+    """The collector runs them on whatever thread allocates: the event loop's, a pool's, one that is just starting."""
+    printed = run(
+        """
+        import gc, threading
+        import alphastream_gpu
+        seen = set()
+        class Player:
+            def __init__(self):
+                self.stream = alphastream_gpu.open(SAMPLE)
+                self.on_end = self.finish  # a cycle
+            def finish(self): ...
+            def __del__(self):
+                seen.add(threading.current_thread().name.split("_")[0])
+                self.stream.close()
+        gc.set_threshold(150)
+        for _ in range(250):
+            Player()
+        gc.collect()
+        print(sorted(seen))
+        """,
+        timeout=100,
+    )
+    assert "alphastream-loop" in printed
+
+
+def test_a_finalizer_on_a_pools_thread() -> None:
+    def close() -> None:
+        stream.close()
+
+    stream = alphastream_gpu.open(SAMPLE)
+    stream._raster_pool.submit(close).result(30)
+    wait_until(lambda: stream not in exit_module._open)
+
+
+# Exit.
+
+
+def test_exit_closes_all_although_one_fails() -> None:
+    printed = run("""
+        import asyncio, atexit
+        import alphastream_gpu
+        class Bad(alphastream_gpu.MemorySource):
+            async def aclose(self): raise RuntimeError("mine")
+        class Good(alphastream_gpu.MemorySource):
+            async def aclose(self): print("closed", flush=True)
+        with open(SAMPLE, "rb") as file:
+            data = file.read()
+        streams = [alphastream_gpu.open(kind(data)) for kind in (Bad, Good, Bad, Good, Good)]
+    """)
+    assert printed == "closed\n" * 3
+
+
+@pytest.mark.parametrize("how", ["time.sleep(1e6)", "await asyncio.sleep(1e6)"])
+def test_exit_does_not_wait_for_a_source_that_hangs(how: str) -> None:
+    started = time.monotonic()
+    printed = run(f"""
+        import asyncio, time
+        import alphastream_gpu
+        class Hanging(alphastream_gpu.MemorySource):
+            async def aclose(self): {how}
+        class Good(alphastream_gpu.MemorySource):
+            async def aclose(self): print("closed", flush=True)
+        with open(SAMPLE, "rb") as file:
+            data = file.read()
+        good = alphastream_gpu.open(Good(data))
+        hanging = alphastream_gpu.open(Hanging(data))
+        if {"await" not in how}:
+            good.close()
+    """)
+    assert printed == "closed\n"
+    assert time.monotonic() - started < 30
+
+
+def test_closing_waits_until_a_source_that_is_being_loaded_is_closed() -> None:
+    class Slow(MemorySource):
+        state = "open"
+
+        async def read(self, span: ByteRange) -> memoryview:
+            self.state = "reading"
+            await asyncio.sleep(3600)
+            return await super().read(span)
+
+        async def aclose(self) -> None:
+            self.state = "closing"
+            await asyncio.sleep(0.2)
+            self.state = "closed"
+
+    source, stream = Slow(SAMPLE.read_bytes()), AlphaStream()
+
+    def load() -> None:
+        with pytest.raises(ClosedError):
+            stream.load_source(source)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    wait_until(lambda: source.state == "reading")
+    stream.close()
+    assert source.state == "closed"
+    thread.join(30)
+
+
+def test_a_source_that_was_replaced_is_let_go() -> None:
+    class Plain(MemorySource):
+        """Which weak references can name."""
+
+    source: Plain | None = Plain(SAMPLE.read_bytes())
+    known = weakref.ref(source)
+    with alphastream_gpu.open(source, config=SLOWLY) as stream:
+        source = None
+        for index in range(5):
+            stream.get_frame(index)
+            stream.get_triangle_strip_vertices(index)
+        stream.load_source(asvp_of([]))
+
+        def is_gone() -> bool:
+            gc.collect()
+            return known() is None
+
+        wait_until(is_gone)  # a pool's thread may still be at a mask of it
+        assert code_of(stream) is None
+
+
+# All at once.
+
+
+@needs_fork
+@needs_signals
+def test_storm() -> None:
+    """Eight threads that seek, sources loaded in play, forks and signals. ALPHASTREAM_STORM_SECONDS=600 for more."""
+    seconds = float(os.environ.get("ALPHASTREAM_STORM_SECONDS", "4"))
+    printed = run(
+        f"""
+        import os, random, signal, threading, time
+        import alphastream_gpu
+        with open(SAMPLE, "rb") as file:
+            data = file.read()
+        stream = alphastream_gpu.open(SAMPLE)
+        end = time.monotonic() + {seconds}
+        errors, n = [], [0] * 8
+        def seek(k):
+            rng = random.Random(k)
+            try:
+                while time.monotonic() < end:
+                    index = rng.randrange(120)
+                    if rng.random() < 0.5:
+                        got = stream.get_frame(index, 256, 128)
+                    else:
+                        got = stream.get_geometry(index)
+                    error = stream.last_error()
+                    assert (got is None) == (error is not None), (got, error)
+                    n[k] += 1
+                    time.sleep(0.05)
+            except BaseException as exc:
+                errors.append(repr(exc))
+        def load():
+            try:
+                while time.monotonic() < end:
+                    stream.load_source(random.choice([SAMPLE, data]))
+                    time.sleep(0.1)
+            except BaseException as exc:
+                errors.append(repr(exc))
+        n_signals = 0
+        def handler(*_):
+            global n_signals
+            n_signals += 1
+            stream.stats()
+            stream.get_geometry(3)
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(0.001, 0.02))
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+        threads = [threading.Thread(target=seek, args=(k,)) for k in range(8)] + [threading.Thread(target=load)]
+        for thread in threads: thread.start()
+        n_forks = 0
+        while time.monotonic() < end:
+            child = os.fork()
+            if child == 0:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
+                signal.alarm(20)
+                try:
+                    stream.get_frame(3)
+                    os._exit(1)
+                except alphastream_gpu.ClosedError:
+                    stream.close()
+                    os._exit(0)
+            status = os.waitpid(child, 0)[1]
+            assert status == 0, status
+            n_forks += 1
+            for _ in range(20):
+                stream.get_geometry(random.randrange(120))
+            time.sleep(0.05)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for thread in threads: thread.join()
+        stream.close()
+        assert not errors, errors
+        assert min(n) and n_forks and n_signals, (n, n_forks, n_signals)
+        print("ok")
+        """,
+        timeout=seconds + 60,
+    )
+    assert printed == "ok\n"

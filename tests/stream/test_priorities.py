@@ -1,0 +1,260 @@
+"""
+Priorities: what was asked for last comes first, before what is planned and what is made ahead; what nobody asks for any
+more makes room; and a call costs the same whatever the window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from support import asvp_of, block_of, payload_of, wait_until
+
+import alphastream_gpu
+from alphastream_gpu import AlphaStream, ByteRange, Config, FrameGeometry, MemorySource
+from alphastream_gpu._stream import session as _session
+from alphastream_gpu._stream import stream as _stream
+from alphastream_gpu._stream.ahead import MadeAhead
+
+N = 3000
+PAYLOADS = [payload_of([((index % 65536, 7), [(5, 0), (0, 5)])]) for index in range(N)]
+BLOCKS = [block_of(payload) for payload in PAYLOADS]
+FILE = asvp_of(BLOCKS)
+STARTS = [len(FILE) - sum(map(len, BLOCKS[index:])) for index in range(N)]
+
+
+class Gated(MemorySource):
+    """A source whose reads of frames wait until they are let through; it notes which frame each begins with."""
+
+    def __init__(self) -> None:
+        super().__init__(FILE, name="gated")
+        self.begun: list[int] = []
+        self.cancelled: list[int] = []
+        self.is_open: Callable[[int], bool] = lambda index: False
+        self._gates: dict[int, asyncio.Event] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def read(self, span: ByteRange) -> memoryview:
+        if span.start in STARTS:
+            index = STARTS.index(span.start)
+            self.begun.append(index)
+            if not self.is_open(index):
+                self._loop = asyncio.get_running_loop()
+                gate = self._gates[index] = asyncio.Event()
+                try:
+                    await gate.wait()
+                except asyncio.CancelledError:
+                    self.cancelled.append(index)
+                    raise
+        return await super().read(span)
+
+    def let_through(self, index: int) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._gates[index].set)
+
+
+def opened(source: Gated, **options: Any) -> AlphaStream:
+    """Without prefetching, and without a wait in a call, unless told otherwise."""
+    given = {"prefetch_frames": 0, "get_frame_timebox": 0, "http_concurrency": 2, **options}
+    return alphastream_gpu.open(source, config=Config(**given))
+
+
+def session_of(stream: AlphaStream) -> _session.Session:
+    assert stream._session is not None
+    return stream._session
+
+
+def number_of(geometry: FrameGeometry | None) -> int | None:
+    return None if geometry is None else int(geometry.points[0, 0])
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing gives way because of time."""
+    for name in ("_PATIENCE_SECONDS", "_KEPT_SECONDS", "_QUEUED_SECONDS"):
+        monkeypatch.setattr(_session, name, 60.0)
+
+
+@pytest.mark.usefixtures("patient")
+def test_what_was_asked_for_last_is_read_next() -> None:
+    source = Gated()
+    with opened(source) as stream:
+        for index in (100, 200):
+            assert stream.get_geometry(index) is None
+            wait_until(lambda index=index: index in source.begun)
+        for index in (300, 400, 500, 300):
+            assert stream.get_geometry(index) is None
+        time.sleep(0.05)
+        assert source.begun == [100, 200], "as many reads as the source has slots"
+        for done, expected in ((100, 300), (200, 500), (300, 400)):
+            source.let_through(done)
+            wait_until(lambda expected=expected: expected in source.begun)
+        assert source.begun == [100, 200, 300, 500, 400]
+        assert source.cancelled == []
+
+
+def test_reads_that_stall_give_way() -> None:
+    """To a frame that somebody asks for now; not to each other while they are asked for."""
+    source = Gated()
+    source.is_open = lambda index: index >= 2000
+    with opened(source) as stream:
+        for index in (100, 200, 300, 400, 500):
+            assert stream.get_geometry(index) is None
+            wait_until(lambda index=index: index in source.begun)
+        wait_until(lambda: number_of(stream.get_geometry(2500)) == 2500)
+        assert source.cancelled
+        assert set(source.cancelled) <= {100, 200, 300, 400, 500}
+        assert stream.stats().abandoned == len(source.cancelled)
+
+
+def test_a_read_that_is_waited_for_does_not_give_way() -> None:
+    source = Gated()
+    with opened(source, http_concurrency=1) as stream:
+        frame = asyncio.run_coroutine_threadsafe(stream.frame(100), stream._loop._loop)
+        wait_until(lambda: source.begun == [100])
+        for _ in range(20):
+            assert stream.get_geometry(2500) is None
+            time.sleep(0.005)
+        assert source.begun == [100]
+        assert source.cancelled == []
+        source.is_open = lambda index: True
+        source.let_through(100)
+        assert number_of(frame.result(10)) == 100
+        wait_until(lambda: number_of(stream.get_geometry(2500)) == 2500)
+
+
+def test_what_nobody_asks_for_any_more_is_abandoned_without_a_jump(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_session, "_KEPT_SECONDS", 0.05)
+    source = Gated()
+    with opened(source) as stream:
+        assert stream.get_geometry(100) is None
+        session_of(stream).head.move(2000)  # so that it is not where the player is
+        wait_until(lambda: source.cancelled == [100])
+        assert not session_of(stream)._pending
+        source.is_open = lambda index: True
+        wait_until(lambda: number_of(stream.get_geometry(100)) == 100)
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_storm_of_seeks_leaves_nothing_behind() -> None:
+    """Neither frames that wait for a slot, nor work on the loop."""
+    source = Gated()
+    with opened(source) as stream:
+        session = session_of(stream)
+        calls = []
+        real = session._loop.call_soon
+        session._loop.call_soon = lambda *call: (calls.append(call[0]), real(*call))  # type: ignore[method-assign]
+        held = threading.Event()
+        real(held.wait)  # nothing of what the calls ask for is done meanwhile
+        for k in range(5000):
+            assert stream.get_geometry(k * 7919 % N) is None
+        assert len(session._urgent) == len(session._pending) == _session._MAX_URGENT
+        assert len(calls) <= 3
+        held.set()
+        last = 4999 * 7919 % N
+        wait_until(lambda: last in source.begun)
+        assert source.begun[0] == last
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_a_wide_window_is_planned_in_steps(monkeypatch: pytest.MonkeyPatch, direction: int) -> None:
+    """Every frame of it comes, though each step looks at a few alone."""
+    monkeypatch.setattr(_session, "_PLAN_FRAMES", 16)
+    monkeypatch.setattr(_session, "_SLOW_READ_SECONDS", 0.0)  # the whole window at once, as over a network
+    source = Gated()
+    source.is_open = lambda index: True
+    with opened(source, prefetch_frames=500, cache_frames=2000, http_concurrency=4, get_frame_timebox=1000) as stream:
+        session = session_of(stream)
+        most = []
+        real = session._begin
+
+        def noted(span: Any, pending: list[Any], **options: Any) -> None:
+            most.append(len(pending))
+            real(span, pending, **options)
+
+        monkeypatch.setattr(session, "_begin", noted)
+        first = 1000
+        for index in range(first, first + 10 * direction, direction):
+            assert number_of(stream.get_geometry(index)) == index
+        at = first + 9 * direction
+        wait_until(lambda: all(session.peek(at + k * direction) is not None for k in range(1, 401)))
+        assert max(most) <= 16
+
+
+# What is made of frames.
+
+
+LARGE = (3000, 2000)
+"""Too large to be made in the caller's thread."""
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Masks ahead wait at a gate; those that are asked for do not."""
+
+    class Gate:
+        def __init__(self) -> None:
+            self.opened = threading.Event()
+            self.waiting: list[int] = []
+
+    made = Gate()
+    real = _stream._make_mask
+
+    def make(native_size: Any, geometry: FrameGeometry, variant: Any) -> np.ndarray:
+        if threading.current_thread().name.startswith("alphastream-raster"):
+            made.waiting.append(int(geometry.points[0, 0]))
+            assert made.opened.wait(20)
+        return real(native_size, geometry, variant)
+
+    monkeypatch.setattr(_stream, "_make_mask", make)
+    yield made
+    made.opened.set()
+
+
+def test_a_mask_that_is_asked_for_does_not_wait_for_masks_ahead(gate: Any) -> None:
+    config = Config(ready_frames=10, raster_workers=1, get_frame_timebox=1000)
+    with alphastream_gpu.open(FILE, config=config) as stream:
+        assert stream.get_frame(0, *LARGE) is not None
+        wait_until(lambda: len(gate.waiting) == 1)  # the only worker is busy with a mask ahead
+        for index in (1500, 2500):
+            assert stream.get_frame(index, *LARGE) is not None
+        assert len(gate.waiting) == 1
+        gate.opened.set()
+        wait_until(lambda: stream.stats().made_ahead >= 10)
+
+
+def test_masks_ahead_that_are_no_longer_wanted_are_not_begun(gate: Any) -> None:
+    config = Config(ready_frames=10, raster_workers=1, get_frame_timebox=1000)
+    with alphastream_gpu.open(FILE, config=config) as stream:
+        assert stream.get_frame(0, *LARGE) is not None
+        wait_until(lambda: len(gate.waiting) == 1)
+        assert stream.get_frame(1500, *LARGE) is not None
+        gate.opened.set()
+        wait_until(lambda: stream.stats().made_ahead >= 10)
+        assert gate.waiting[0] < 100
+        assert all(1500 < index <= 1510 for index in gate.waiting[1:])
+
+
+def test_nothing_is_begun_ahead_while_somebody_waits() -> None:
+    """And after a pause everything goes on; pauses may be nested."""
+    pool: Any = _stream.Workers(1, "test")
+    made: list[int] = []
+    ahead: MadeAhead[str, int] = MadeAhead(lambda geometry, variant: made.append(1) or 1, 3, 1, pool)
+    geometry = FrameGeometry([])
+    try:
+        ahead.pause()
+        ahead.pause()
+        ahead.aim(range(1, 9), 0, "a", lambda index: geometry)
+        ahead.resume()
+        ahead.more_geometry()
+        time.sleep(0.05)
+        assert made == []
+        ahead.resume()
+        wait_until(lambda: len(made) == 3)
+    finally:
+        pool.shutdown()
