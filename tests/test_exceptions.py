@@ -95,7 +95,7 @@ def test_our_errors_and_bugs_pass_through() -> None:
 def test_private_kinds_of_errors_show_under_their_public_names() -> None:
     from alphastream_gpu._format.deflate import OverLimitError
     from alphastream_gpu._sources.base import SilentServerError
-    from alphastream_gpu._stream.stream import _TimeBoxEndedError
+    from alphastream_gpu._stream.products import TimeBoxEndedError
 
     def kinds(cls: type[AlphaStreamError]) -> Iterator[type[AlphaStreamError]]:
         for kind in cls.__subclasses__():
@@ -103,7 +103,7 @@ def test_private_kinds_of_errors_show_under_their_public_names() -> None:
             yield from kinds(kind)
 
     found = {kind for kind in kinds(AlphaStreamError) if kind.__module__.partition(".")[0] == "alphastream_gpu"}
-    assert {OverLimitError, SilentServerError, _TimeBoxEndedError} < found
+    assert {OverLimitError, SilentServerError, TimeBoxEndedError} < found
     for kind in found:
         public = getattr(alphastream_gpu, kind.__name__)
         assert issubclass(kind, public)

@@ -39,7 +39,8 @@ class MadeAhead(Generic[Variant, Product]):
         n_workers: int,
         pool: ThreadPoolExecutor,
     ) -> None:
-        self._make = make
+        self.make = make
+        """Makes the product of a geometry in a variant."""
         self._n_ahead = n_ahead
         self._n_workers = n_workers
         self._pool = pool
@@ -140,7 +141,7 @@ class MadeAhead(Generic[Variant, Product]):
                 index, geometry = task
                 self._making.add(index)
             try:
-                product = self._make(geometry, variant)
+                product = self.make(geometry, variant)
             except BaseException:
                 # Not tried again ahead. Whoever asks for this frame makes it himself, and is told.
                 with self._lock:

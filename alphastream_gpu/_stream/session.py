@@ -4,8 +4,8 @@ Session: one loaded source, its cache, and the scheduler that keeps the right fr
 Strategy
 --------
 Callers come from any thread; everything that waits for I/O runs as tasks on the library's event loop. Between the two
-stands one lock around the cache and the table of pending frames, held for microseconds and never across an await or a
-decode.
+stands the session's lock, around the cache and the table of pending frames. It is held for microseconds, and never
+across an await or a decode.
 
 * *One fetch per frame.* A frame is pending from the moment it is planned or asked for until it is delivered; whoever
   asks meanwhile joins. So the same frame is never read or decoded twice at a time.
@@ -31,21 +31,24 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from fractions import Fraction
 from typing import Any, Final, NamedTuple, TypeVar
 
 from .._config import Config
 from .._exceptions import AlphaStreamError, ClosedError, NotReadyError, TransportError, contained_errors
 from .._geometry.frame import FrameGeometry
+from .._runtime.calls import held
 from .._runtime.loop import LoopLease
 from .._sources.base import SilentServerError
 from .cache import GeometryCache
 from .plan import FrameSpan, plan_reads
 from .playhead import PlayHead
 from .reader import StreamReader
+from .stats import new_counters
 
 __all__ = ["Pending", "Session"]
 
@@ -104,7 +107,7 @@ class Pending:
     @property
     def future(self) -> Future[FrameGeometry]:
         """
-        The outcome, for whoever waits; asked for first in :meth:`Session.join`, with the lock held.
+        The outcome, for whoever waits; asked for first with the session's lock held.
 
         It is made then, and not before: a Future takes 8 µs, and hardly one of the frames that a plan holds is waited
         for.
@@ -144,8 +147,8 @@ class Session:
         config: options.
         loop: the library's loop; owned by the stream.
         pool: where frames are decoded; owned by the stream.
-        counters: the stream's counters, guarded by `lock`.
-        lock: the stream's, re-entrant; guards everything here that callers and the loop share.
+        fps: of play, to judge how far ahead is far enough; may be changed.
+        on_delivered: called on any thread after frames came in.
     """
 
     def __init__(
@@ -154,28 +157,28 @@ class Session:
         config: Config,
         loop: LoopLease,
         pool: ThreadPoolExecutor,
-        counters: dict[str, int],
-        lock: AbstractContextManager[object],
+        *,
+        fps: Fraction,
+        on_delivered: Callable[[], None],
     ) -> None:
         self.serial = next(_serials)
         """No other session's. What is made of this one's frames is kept under it, which keeps no source alive."""
         self.reader = reader
         self.n_frames = len(reader.index)
-        self.lock = lock
+        self.lock = threading.RLock()  # a signal handler may ask for counts while its thread holds it
+        """Guards everything here that callers and the loop share."""
         # What is ahead and not yet played is older in the cache than what was played, so half of it must be enough.
         self.head = PlayHead(min(config.prefetch_frames, config.cache_frames // 2))
-        self.is_replaced = False
+        self._is_replaced = False
         """Whether the stream goes on with another session."""
-        self.owns_source = True
+        self._owns_source = True
         """Whether :meth:`aclose` closes the source; not when it was loaded again."""
-        self.on_delivered: Callable[[], None] = lambda: None
-        """Called on any thread after frames came in; set by the stream to rasterize ahead."""
-        self.fps = config.fps
-        """Of play, to judge how far ahead is far enough; set by the stream."""
+        self.fps = fps
+        self._on_delivered = on_delivered
         self._config = config
         self._loop = loop
         self._pool = pool
-        self._counters = counters
+        self._counters = new_counters()
         self._cache = GeometryCache(config.cache_frames)
         self._pending: dict[int, Pending] = {}
         self._frontier: int | None = None
@@ -202,25 +205,78 @@ class Session:
 
     # From any thread.
 
-    def cached(self, index: int) -> FrameGeometry | None:
-        """A frame if it is in the cache, which counts as a use; the caller holds the lock."""
-        return self._cache.get(index)
+    def ask(self, index: int) -> FrameGeometry | Pending | None:
+        """
+        Ask for a frame in play: moves the head there, and sees to what lies ahead.
+
+        Returns:
+            The frame if it is in the cache; else what to wait on, to be given back to :meth:`leave`. None if this
+            session has ended.
+
+        Raises:
+            FrameNotFoundError: outside the stream.
+        """
+        with self.lock:
+            if self._closed:
+                return None
+            self.reader.check(index)
+            self._play(index)
+            geometry = self._cache.get(index)
+            if geometry is not None:
+                self._counters["hits"] += 1
+                return geometry
+            pending, joined = self._join(index)
+            self._counters["misses"] += 1
+            self._counters["joined"] += joined
+            return pending
+
+    def ask_offline(self, index: int) -> FrameGeometry | Pending | None:
+        """As :meth:`ask`, for a frame that is no part of play: the head stays, and nothing is counted."""
+        with self.lock:
+            if self._closed:
+                return None
+            self.reader.check(index)
+            return self._cache.get(index) or self._join(index)[0]
 
     def peek(self, index: int) -> FrameGeometry | None:
-        """A frame if it is in the cache, without counting as a use. Takes the lock."""
+        """A frame if it is in the cache, without counting as a use."""
         with self.lock:
             return None if self._closed else self._cache.peek(index)
+
+    def ahead(self) -> range:
+        """The frames ahead of the play head, nearest first."""
+        with self.lock:
+            return self.head.ahead(self.n_frames)
 
     def is_closed(self) -> bool:
         """Whether this session has ended, by closing the stream or loading another source."""
         return self._closed
 
-    def cache_size(self) -> tuple[int, int, int]:
-        """(frames, bytes, evicted so far); the caller holds the lock."""
-        return len(self._cache), self._cache.nbytes, self._cache.evicted
+    def add_counts(self, counts: dict[str, int]) -> None:
+        """Add what was counted here and by the source to a table of the counters of :class:`Stats`."""
+        with held(self.lock):
+            for name, number in self._counters.items():
+                counts[name] += number
+            counts["reads"] += self.reader.reads
+            counts["bytes_read"] += self.reader.bytes_read
+            counts["evicted"] += self._cache.evicted
+            if self._owns_source:  # otherwise the source goes on counting for the session that loaded it again
+                counts["requests"] += self.reader.source.requests
+                counts["bytes_fetched"] += self.reader.source.bytes_received
 
-    def play(self, index: int) -> None:
-        """The player is at this frame: move the head and see to prefetching. The caller holds the lock."""
+    def cache_size(self) -> tuple[int, int]:
+        """(frames, bytes) in the cache now."""
+        with held(self.lock):
+            return len(self._cache), self._cache.nbytes
+
+    def retire(self, successor: Session) -> None:
+        """Accept nothing more: the stream goes on with another session, which may have the same source."""
+        with self.lock:
+            self._closed = self._is_replaced = True
+            self._owns_source = self.reader.source is not successor.reader.source
+
+    def _play(self, index: int) -> None:
+        """The player is at this frame: move the head and see to prefetching. The lock is held."""
         is_lost = index not in self._cache and index not in self._pending
         if self.head.move(index):
             self._frontier = None
@@ -231,12 +287,12 @@ class Session:
         elif 0 < self._frontier < self.n_frames - 1 and self.head.distance_to(self._frontier) < self._low_water():
             self._plan_soon()
 
-    def join(self, index: int) -> tuple[Pending, bool]:
+    def _join(self, index: int) -> tuple[Pending, bool]:
         """
-        Wait for a frame: join its fetch, or start one. The caller holds the lock.
+        Wait for a frame: join its fetch, or start one. The lock is held.
 
         Returns:
-            What to wait on, to be given back to :meth:`leave`, and whether a fetch was under way already.
+            What to wait on, and whether a fetch was under way already.
         """
         pending = self._pending.get(index)
         joined = pending is not None and pending.task is not None
@@ -267,31 +323,33 @@ class Session:
 
     def leave(self, index: int, pending: Pending, *, keep: bool) -> None:
         """
-        Stop waiting. The caller holds the lock.
+        Stop waiting.
 
         Args:
             index: the frame.
-            pending: what :meth:`join` gave.
+            pending: what :meth:`ask` gave.
             keep: let the fetch go on although nobody waits; otherwise it is cancelled with its last waiter, unless it
                 was planned anyway.
         """
-        pending.waiting -= 1
-        pending.is_kept |= keep
-        if pending.waiting or pending.is_kept or pending.future.done() or self._pending.get(index) is not pending:
-            return
-        if pending.task is not None and sum(entry.task is pending.task for entry in self._pending.values()) > 1:
-            return  # part of a prefetched span
-        self._forget(index, pending)  # at once, so that nobody joins a fetch that is being cancelled
-        if pending.task is not None:
-            self._loop.call_soon(pending.task.cancel)
+        with self.lock:
+            pending.waiting -= 1
+            pending.is_kept |= keep
+            if pending.waiting or pending.is_kept or pending.future.done() or self._pending.get(index) is not pending:
+                return
+            if pending.task is not None and sum(entry.task is pending.task for entry in self._pending.values()) > 1:
+                return  # part of a prefetched span
+            self._forget(index, pending)  # at once, so that nobody joins a fetch that is being cancelled
+            if pending.task is not None:
+                self._loop.call_soon(pending.task.cancel)
 
     def close(self) -> None:
-        """Accept nothing more; waits and tasks end on the loop, in :meth:`aclose`. The caller holds the lock."""
-        self._closed = True
+        """Accept nothing more; waits and tasks end on the loop, in :meth:`aclose`."""
+        with self.lock:
+            self._closed = True
 
     def _ended(self) -> AlphaStreamError:
         """Why a wait ended without a frame."""
-        if self.is_replaced:
+        if self._is_replaced:
             return NotReadyError("another source was loaded during the call; ask again")
         if not self._closed:
             return TransportError("the source cancelled the read that it was asked for; ask again")
@@ -315,7 +373,7 @@ class Session:
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*map(asyncio.wrap_future, list(self._jobs)), return_exceptions=True)
-        if self.owns_source:
+        if self._owns_source:
             with contained_errors("closing the source"):
                 await self.reader.source.aclose()
 
@@ -567,7 +625,7 @@ class Session:
                 entry.succeed(result)
             else:
                 entry.fail(result)
-        self.on_delivered()
+        self._on_delivered()
 
     def _refuse(self, span: FrameSpan, pending: list[Pending], error: AlphaStreamError) -> None:
         """A read failed. Where it may do for less, frames that somebody waits for are read again, each by itself."""
@@ -588,7 +646,7 @@ class Session:
                     del self._pending[index]
         for index, entry in refused:
             entry.fail(_of_frame(error, index))
-        self.on_delivered()
+        self._on_delivered()
 
     def _withdraw(self, first: int, pending: list[Pending], cause: BaseException) -> None:
         """A fetch was cancelled or broke: its frames are no longer pending, and whoever waits must not hang."""

@@ -9,15 +9,14 @@ import operator
 import threading
 import time
 import warnings
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,26 +25,22 @@ from .._config import Config
 from .._exceptions import (
     AlphaStreamError,
     ClosedError,
-    DecodeError,
     ErrorCode,
     FrameTimeoutError,
     NotReadyError,
     TransportError,
-    mapped_errors,
-    shown_as_base,
 )
 from .._format.cipher import AsvrKey
 from .._geometry.aligned import read_only_copy
 from .._geometry.frame import FrameGeometry
 from .._geometry.size import check_size
-from .._raster import rasterize
 from .._runtime.calls import entered, held, marked, may_not_wait
 from .._runtime.exit import close_at_exit, forget, in_background
 from .._runtime.loop import LoopLease
 from .._runtime.workers import Workers
 from .._sources import Source, SourceLike, open_source
-from .ahead import MadeAhead
 from .metadata import Metadata, describe
+from .products import Products, TimeBoxEndedError
 from .reader import StreamReader
 from .session import Pending, Session
 from .stats import LastError, Stats, new_counters
@@ -54,17 +49,6 @@ from .timebase import frame_at, time_of
 __all__ = ["AlphaStream"]
 
 T = TypeVar("T")
-
-_QUICK_POINTS: Final = 1000
-_QUICK_PIXELS: Final = 1 << 22
-"""A frame within both is rasterized on the caller's thread, which takes a few milliseconds even if each step is as long
-as the format allows; a larger one in the pool, where the time box can end the wait."""
-_QUICK_SHARE: Final = 2 / 3
-"""How much of the time box may be gone when that begins. Later the pool makes it, and this call or the next gets it."""
-_QUICK_SECONDS: Final = 0.001
-"""What may be gone of a time box however small, unless it is 0: a frame that is here needs no waiting."""
-_MAX_SLOW: Final = 4
-"""Frames that are being made in the pool for callers whose time box ended; an older one gives way."""
 
 
 class AlphaStream:
@@ -109,13 +93,7 @@ class AlphaStream:
     def _start(self) -> None:
         self._loop = LoopLease()
         self._pool = Workers(self._config.decode_workers, "alphastream-decode")
-        n_workers, n_ahead = self._config.raster_workers, self._config.ready_frames
-        self._raster_pool = Workers(n_workers, "alphastream-raster")
-        self._asked_pool = Workers(n_workers, "alphastream-asked")
-        """For what somebody waits for, so that it never queues behind what is made ahead."""
-        self._masks = MadeAhead(partial(_make_mask, self._config.native_size), n_ahead, n_workers, self._raster_pool)
-        self._slow: OrderedDict[Hashable, Future[Any]] = OrderedDict()
-        self._strips = MadeAhead(_make_strip, n_ahead, n_workers, self._raster_pool)
+        self._products = Products(self._config)
         self._closed = False
         close_at_exit(self)
 
@@ -201,24 +179,10 @@ class AlphaStream:
             TransportError: the source failed.
             ClosedError: the stream is closed, also while waiting.
         """
-        deadline = time.monotonic() + self._config.get_frame_timebox / 1000
         index = _plain(index)
-        try:
-            with entered("get_triangle_strip_vertices"):
-                session, geometry = self._get(index, deadline)
-                strip = self._strips.get(index, (session.serial, "cover"))
-                with nullcontext() if strip is not None else self._others_wait():
-                    self._make_ahead(session, index, None)
-                    if strip is None:
-                        make = partial(_make_strip_of, index, geometry, (session.serial, "cover"))
-                        strip = self._in_time(index, (session.serial, index, "cover"), geometry, deadline, 0, make)
-                        self._strips.keep(index, (session.serial, "cover"), strip)
-        except ClosedError:
-            raise
-        except AlphaStreamError as exc:
-            self._fail(exc, index)
-            raise
-        self._own.error = None
+        with _Answer(self, "get_triangle_strip_vertices", index) as answer:
+            session, geometry = self._get(index, answer.deadline)
+            strip = self._products.strip(session, index, geometry, answer.deadline)
         return read_only_copy(strip)
 
     def last_error(self) -> LastError | None:
@@ -247,9 +211,9 @@ class AlphaStream:
             counts = dict(self._counters)
             session = self._session
             if session is not None:
-                _add_session(counts, session)
-                counts["cached_frames"], counts["cached_bytes"], _ = session.cache_size()
-            counts["made_ahead"] = self._masks.n_made + self._strips.n_made
+                session.add_counts(counts)
+                counts["cached_frames"], counts["cached_bytes"] = session.cache_size()
+            counts["made_ahead"] = self._products.n_made
             return Stats(**counts)
 
     def set_rate(self, fps: Fraction | float) -> None:
@@ -311,7 +275,9 @@ class AlphaStream:
             FrameTimeoutError: the source took longer than its deadline, such as ``config.http_deadline``.
             ClosedError: the stream was closed, also while waiting.
         """
-        session, index, found = self._joined(index)
+        index = _plain(index)
+        with marked():
+            session, found = self._asked(Session.ask_offline, index)
         if isinstance(found, FrameGeometry):
             return found
         # Cancelling an await must not cancel a fetch that others may have joined, so each waits on a future of its own.
@@ -320,7 +286,7 @@ class AlphaStream:
         try:
             return await asyncio.wrap_future(waiter)
         finally:
-            with marked(), self._lock:
+            with marked():
                 session.leave(index, found, keep=False)
 
     async def frames(self, start: int = 0, stop: int | None = None) -> AsyncIterator[FrameGeometry]:
@@ -360,15 +326,15 @@ class AlphaStream:
             NotReadyError: nothing is loaded, or called by a :class:`Source`, a finalizer or a signal handler within
                 another call: it would wait for itself.
         """
+        index = _plain(index)
         with entered("read_frame"):
-            session, index, found = self._joined(index)
+            session, found = self._asked(Session.ask_offline, index)
             if isinstance(found, FrameGeometry):
                 return found
             try:
                 return found.future.result()
             finally:
-                with self._lock:
-                    session.leave(index, found, keep=False)
+                session.leave(index, found, keep=False)
 
     def read_frames(self, start: int = 0, stop: int | None = None) -> Iterator[FrameGeometry]:
         """
@@ -498,27 +464,10 @@ class AlphaStream:
     def _mask(self, index: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
         """:meth:`get_frame`, raising what that gives None for: where threads share a stream, its last error may be
         that of another's call."""
-        deadline = time.monotonic() + self._config.get_frame_timebox / 1000
         index = _plain(index)
-        try:
-            with entered("get_frame"):
-                session, geometry = self._get(index, deadline)
-                # The session is part of the key: a mask of another source must never be found under this index.
-                mask = self._masks.get(index, (session.serial, size))
-                with nullcontext() if mask is not None else self._others_wait():
-                    self._make_ahead(session, index, size)
-                    if mask is None:
-                        make = partial(_make_mask, self._config.native_size, geometry, (session.serial, size))
-                        mask = self._in_time(
-                            index, (session.serial, index, size), geometry, deadline, size[0] * size[1], make
-                        )
-                        self._masks.keep(index, (session.serial, size), mask)
-        except ClosedError:
-            raise
-        except AlphaStreamError as exc:
-            self._fail(exc, index)
-            raise
-        self._own.error = None
+        with _Answer(self, "get_frame", index) as answer:
+            session, geometry = self._get(index, answer.deadline)
+            mask = self._products.mask(session, index, geometry, size, answer.deadline)
         return read_only_copy(mask)
 
     def _prepare_for_renderers(self) -> None:
@@ -533,51 +482,39 @@ class AlphaStream:
     def _geometry(self, index: int) -> FrameGeometry:
         """:meth:`get_geometry`, likewise."""
         index = _plain(index)
-        try:
-            with entered("get_geometry"):
-                session, geometry = self._get(index, time.monotonic() + self._config.get_frame_timebox / 1000)
-                session.reader.prepares_planes = True  # whoever asks for geometry is likely to render it
-                self._make_ahead(session, index, None)
-        except ClosedError:
-            raise
-        except AlphaStreamError as exc:
-            self._fail(exc, index)
-            raise
-        self._own.error = None
+        with _Answer(self, "get_geometry", index) as answer:
+            session, geometry = self._get(index, answer.deadline)
+            session.reader.prepares_planes = True  # whoever asks for geometry is likely to render it
+            self._products.aim(session, index, None)
         return geometry
 
     def _get(self, index: int, deadline: float) -> tuple[Session, FrameGeometry]:
         """A frame's geometry by the deadline. Raises whatever prevents it."""
-        with self._lock:
-            session = self._open_session()
-            session.reader.check(index)
-            session.play(index)
-            geometry = session.cached(index)
-            if geometry is not None:
-                self._counters["hits"] += 1
-                return session, geometry
-            pending, joined = session.join(index)
-            self._counters["misses"] += 1
-            self._counters["joined"] += joined
+        session, found = self._asked(Session.ask, index)
+        if isinstance(found, FrameGeometry):
+            return session, found
         try:
-            return session, pending.future.result(max(0.0, deadline - time.monotonic()))
+            return session, found.future.result(max(0.0, deadline - time.monotonic()))
         except ClosedError as exc:
             raise ClosedError(str(exc)) from None  # of one's own: many threads may be given the same
         except TimeoutError as exc:
-            if pending.future.done():  # it came in that very moment, or its own deadline ended
-                return session, pending.future.result()
+            if found.future.done():  # it came in that very moment, or its own deadline ended
+                return session, found.future.result()
             raise self._not_there(session, index) from exc
         finally:
-            with self._lock:
-                session.leave(index, pending, keep=True)
+            session.leave(index, found, keep=True)
 
-    def _joined(self, index: int) -> tuple[Session, int, FrameGeometry | Pending]:
-        """A frame that may be waited for: what is cached of it, or its fetch, to be left by whoever waited."""
-        index = _plain(index)
-        with marked(), self._lock:
+    def _asked(
+        self, ask: Callable[[Session, int], FrameGeometry | Pending | None], index: int
+    ) -> tuple[Session, FrameGeometry | Pending]:
+        """The session that is asked for a frame, and its answer. The next session is asked if one ends meanwhile."""
+        while True:
             session = self._open_session()
-            session.reader.check(index)
-            return session, index, session.cached(index) or session.join(index)[0]
+            found = ask(session, index)
+            if found is not None:
+                return session, found
+            if session is self._session:  # it has ended, and none comes after it
+                raise self._refusal()
 
     def _range(self, start: int, stop: int | None) -> tuple[Session, int, int]:
         """A range of frames that is in the stream."""
@@ -598,7 +535,7 @@ class AlphaStream:
         failure, next_at = source.last_failure, source.next_attempt_at
         if failure is None or next_at is None:
             box = self._config.get_frame_timebox
-            return _TimeBoxEndedError(
+            return TimeBoxEndedError(
                 f"frame {index}: not there within {box:g} ms; it is still coming", frame_index=index
             )
         wait = max(0.0, next_at - time.monotonic())
@@ -606,106 +543,9 @@ class AlphaStream:
             f"frame {index}: the last attempt failed: {failure}; the next is in {wait:.1f} s", frame_index=index
         )
 
-    def _make_ahead(self, session: Session, index: int, size: tuple[int, int] | None) -> None:
-        """See to what lies ahead being made, masks at the size asked for."""
-        if not self._config.ready_frames:
-            return
-        processing = self._config.processing
-        with self._lock:
-            ahead = session.head.ahead(session.n_frames)
-        if processing != "mask":
-            self._strips.aim(ahead, index, (session.serial, "cover"), session.peek)
-        if processing != "triangles" and size is not None:
-            self._masks.aim(ahead, index, (session.serial, size), session.peek)
-
-    @contextmanager
-    def _others_wait(self) -> Iterator[None]:
-        """While nothing is begun ahead, because somebody waits for what is made now."""
-        self._hold_others()
-        try:
-            yield
-        finally:
-            self._let_others_go_on()
-
-    def _hold_others(self) -> None:
-        for one in (self._masks, self._strips):
-            one.pause()
-
-    def _let_others_go_on(self, *_: object) -> None:
-        for one in (self._masks, self._strips):
-            one.resume()
-
-    def _in_time(
-        self,
-        index: int,
-        key: Hashable,
-        geometry: FrameGeometry,
-        deadline: float,
-        n_pixels: int,
-        make: Callable[[], T],
-    ) -> T:
-        """Make something of a frame: here if that is quick, else in the pool by the deadline; asking again joins."""
-        box = self._config.get_frame_timebox / 1000
-        has_time = box > 0 and time.monotonic() < deadline - box + max(box * _QUICK_SHARE, _QUICK_SECONDS)
-        if has_time and len(geometry.points) <= _QUICK_POINTS and n_pixels <= _QUICK_PIXELS:
-            with mapped_errors(f"frame {index}"):
-                return make()
-        work = self._asked(key, make)
-        try:
-            with mapped_errors(f"frame {index}"):
-                try:
-                    made = work.result(max(0.0, deadline - time.monotonic()))
-                except TimeoutError as exc:
-                    if not work.done():
-                        raise _TimeBoxEndedError(
-                            f"frame {index}: what is made of its {len(geometry.points)} points is not ready yet; ask"
-                            " again",
-                            frame_index=index,
-                        ) from exc
-                    made = work.result()  # or cancelled, in that very moment
-        except CancelledError as exc:
-            if self._closed:
-                raise ClosedError("the stream was closed during the call") from exc
-            raise _TimeBoxEndedError(f"frame {index}: other frames came first; ask again", frame_index=index) from exc
-        finally:
-            if work.done():
-                with self._lock:
-                    if self._slow.get(key) is work:
-                        del self._slow[key]
-        return made
-
-    def _asked(self, key: Hashable, make: Callable[[], T]) -> Future[T]:
-        """What is being made for a call that may have ended; begun if nobody asked before."""
-        dropped = []
-        with self._lock:
-            if self._closed:
-                raise self._refusal()
-            work: Future[T] | None = self._slow.get(key)
-            is_new = work is None
-            if work is None:
-                work = self._slow[key] = self._asked_pool.submit(make)
-                while len(self._slow) > _MAX_SLOW:
-                    dropped.append(self._slow.pop(next(iter(self._slow))))
-        # Not under the lock, which what is made ahead takes while it holds its own.
-        for one in dropped:
-            one.cancel()
-        if is_new:
-            self._hold_others()  # until it is made, also when the time box ends before
-            work.add_done_callback(self._let_others_go_on)
-        return work
-
-    def _forget_made(self) -> None:
-        """What was made, and is being made, of a source that is gone; it would keep that source alive."""
-        self._masks.forget()
-        self._strips.forget()
-        with self._lock:
-            slow, self._slow = self._slow, OrderedDict()
-        for work in slow.values():
-            work.cancel()
-
     def _fail(self, error: AlphaStreamError, index: int) -> None:
         with held(self._lock):
-            self._counters["timeouts" if isinstance(error, _TimeBoxEndedError) else "failed"] += 1
+            self._counters["timeouts" if isinstance(error, TimeBoxEndedError) else "failed"] += 1
             self._own.error = LastError(ErrorCode(error.code), str(error), index)
 
     def _begin_close(self) -> Future[None] | None:
@@ -714,6 +554,7 @@ class AlphaStream:
             if self._is_closing:
                 return None
             self._is_closing = self._closed = True
+            self._products.refuse()
             if self._session is not None:
                 self._session.close()
             pending = list(self._pending)
@@ -725,7 +566,7 @@ class AlphaStream:
         with self._lock:
             session, self._session = self._session, None
             if session is not None:
-                _add_session(self._counters, session)
+                session.add_counts(self._counters)
         try:
             if session is not None:
                 await session.aclose()
@@ -749,10 +590,9 @@ class AlphaStream:
             if closing.done():
                 raise
         finally:
-            self._forget_made()
-            for pool in (self._raster_pool, self._asked_pool, self._pool):
-                pool.shutdown(wait=False, cancel_futures=True)
-                pool.join(deadline)
+            self._products.close(deadline)
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.join(deadline)
             self._loop.release(deadline)
             forget(self)
 
@@ -820,19 +660,18 @@ class AlphaStream:
                 opened = await open_source(source, config)
                 # In the stream's threads, which closing waits for: OpenSSL keeps something for each that derives a key.
                 reader = await StreamReader.open(opened, key=key, strict=strict, config=config, executor=self._pool)
-            session = Session(reader, config, self._loop, self._pool, self._counters, self._lock)
-            session.on_delivered = partial(_more_geometry, self._masks, self._strips)
+            session = Session(
+                reader, config, self._loop, self._pool, fps=self._fps, on_delivered=self._products.more_geometry
+            )
             with self._lock:
                 if self._closed:
                     raise ClosedError("the stream was closed while it was opening a source")
                 reader.prepares_planes = self._has_renderers
                 previous, self._session = self._session, session
                 if previous is not None:
-                    previous.close()
-                    previous.is_replaced = True
-                    previous.owns_source = previous.reader.source is not opened
-                    _add_session(self._counters, previous)
-                session.fps = self._fps
+                    previous.retire(session)
+                    previous.add_counts(self._counters)
+                session.fps = self._fps  # it may have been changed meanwhile
                 self._metadata = replace(describe(reader, config), fps=self._fps)
         except BaseException as exc:
             present = self._session
@@ -844,7 +683,7 @@ class AlphaStream:
                     f"opening: header and table not read within {config.init_timeout:.3g} s{cause}"
                 ) from exc
             raise
-        self._forget_made()
+        self._products.forget()
         if previous is not None:
             # Shielded: whoever gives up waiting for the new source must not leave the old one open.
             closing = asyncio.ensure_future(previous.aclose())
@@ -858,36 +697,6 @@ def _plain(index: int) -> int:
     return int(operator.index(index))
 
 
-def _make_mask(
-    native_size: tuple[int, int], geometry: FrameGeometry, variant: tuple[int, tuple[int, int]]
-) -> npt.NDArray[np.uint8]:
-    return rasterize(geometry, variant[1], native_size=native_size)
-
-
-def _more_geometry(*made_ahead: MadeAhead[Any, Any]) -> None:
-    for one in made_ahead:
-        one.more_geometry()
-
-
-def _make_strip(geometry: FrameGeometry, variant: tuple[int, Literal["cover"]]) -> npt.NDArray[np.float32]:
-    return geometry.triangle_strip(variant[1])
-
-
-def _make_strip_of(
-    index: int, geometry: FrameGeometry, variant: tuple[int, Literal["cover"]]
-) -> npt.NDArray[np.float32]:
-    """:func:`_make_strip`, whose error says of which frame."""
-    try:
-        return _make_strip(geometry, variant)
-    except DecodeError as exc:
-        raise DecodeError(f"frame {index}: {exc}", frame_index=index) from exc
-
-
-@shown_as_base
-class _TimeBoxEndedError(FrameTimeoutError):
-    """The time box of a real-time call ended; told apart from an I/O deadline to count it."""
-
-
 def _relay(waiter: Future[FrameGeometry], done: Future[FrameGeometry]) -> None:
     """Pass a result on to one waiter, unless that one was cancelled."""
     if waiter.set_running_or_notify_cancel():
@@ -898,12 +707,38 @@ def _relay(waiter: Future[FrameGeometry], done: Future[FrameGeometry]) -> None:
             waiter.set_result(done.result())
 
 
-def _add_session(counts: dict[str, int], session: Session) -> None:
-    """Add what a session and its source count themselves; the lock is held."""
-    reader = session.reader
-    counts["reads"] += reader.reads
-    counts["bytes_read"] += reader.bytes_read
-    if session.owns_source:  # otherwise the source goes on counting for the session that loaded it again
-        counts["requests"] += reader.source.requests
-        counts["bytes_fetched"] += reader.source.bytes_received
-    counts["evicted"] += session.cache_size()[2]
+class _Answer:
+    """
+    One real-time call: until when it may wait. Its outcome goes to :meth:`AlphaStream.last_error` and the counters.
+
+    Args:
+        stream: the stream.
+        call: the method's name.
+        index: the frame.
+    """
+
+    __slots__ = ("_index", "_mark", "_stream", "deadline")
+
+    def __init__(self, stream: AlphaStream, call: str, index: int) -> None:
+        self.deadline = time.monotonic() + stream._config.get_frame_timebox / 1000
+        self._stream = stream
+        self._index = index
+        self._mark: AbstractContextManager[object]
+        try:
+            self._mark = entered(call)
+        except NotReadyError as exc:
+            stream._fail(exc, index)
+            raise
+
+    def __enter__(self) -> _Answer:
+        self._mark.__enter__()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._mark.__exit__(None, None, None)
+        if exc is None:
+            self._stream._own.error = None
+        elif isinstance(exc, AlphaStreamError) and not isinstance(exc, ClosedError):
+            self._stream._fail(exc, self._index)

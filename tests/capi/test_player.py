@@ -18,7 +18,7 @@ from support import SAMPLE, SQUARE, asvp_of, block_of
 from alphastream_gpu import AsvrKey, AsvrWriter, Config, ErrorCode, FrameGeometry, rasterize
 from alphastream_gpu._capi.options import OPTION_NAMES, Options
 from alphastream_gpu._capi.player import Player
-from alphastream_gpu._stream import stream as _stream
+from alphastream_gpu._stream import products
 
 VARIABLE = "ALPHASTREAM_PASSPHRASE"
 
@@ -213,7 +213,7 @@ def test_a_time_box_of_zero_never_waits(player: Player, monkeypatch: pytest.Monk
         threads.append(threading.current_thread())
         return rasterize(*given, **options)
 
-    monkeypatch.setattr(_stream, "rasterize", watched)
+    monkeypatch.setattr(products, "rasterize", watched)
     assert player.set_option("get_frame_timebox_ms", "0")
     stream = asvp_of([block_of(SQUARE)] * 16_000)
     with Server(stream, lambda request: never if request.range[0] > 0 else None) as server:

@@ -412,7 +412,7 @@ def test_a_finalizer_on_a_pools_thread() -> None:
         stream.close()
 
     stream = alphastream_gpu.open(SAMPLE)
-    stream._raster_pool.submit(close).result(30)
+    stream._products._ahead_pool.submit(close).result(30)
     wait_until(lambda: stream not in exit_module._open)
 
 

@@ -17,8 +17,8 @@ from support import asvp_of, block_of, payload_of, wait_until
 
 import alphastream_gpu
 from alphastream_gpu import AlphaStream, ByteRange, Config, FrameGeometry, MemorySource
+from alphastream_gpu._stream import products as _products
 from alphastream_gpu._stream import session as _session
-from alphastream_gpu._stream import stream as _stream
 from alphastream_gpu._stream.ahead import MadeAhead
 
 N = 3000
@@ -203,7 +203,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Any:
             self.waiting: list[int] = []
 
     made = Gate()
-    real = _stream._make_mask
+    real = _products._mask_of
 
     def make(native_size: Any, geometry: FrameGeometry, variant: Any) -> np.ndarray:
         if threading.current_thread().name.startswith("alphastream-raster"):
@@ -211,7 +211,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Any:
             assert made.opened.wait(20)
         return real(native_size, geometry, variant)
 
-    monkeypatch.setattr(_stream, "_make_mask", make)
+    monkeypatch.setattr(_products, "_mask_of", make)
     yield made
     made.opened.set()
 
@@ -242,7 +242,7 @@ def test_masks_ahead_that_are_no_longer_wanted_are_not_begun(gate: Any) -> None:
 
 def test_nothing_is_begun_ahead_while_somebody_waits() -> None:
     """And after a pause everything goes on; pauses may be nested."""
-    pool: Any = _stream.Workers(1, "test")
+    pool: Any = _products.Workers(1, "test")
     made: list[int] = []
     ahead: MadeAhead[str, int] = MadeAhead(lambda geometry, variant: made.append(1) or 1, 3, 1, pool)
     geometry = FrameGeometry([])

@@ -45,10 +45,10 @@ from alphastream_gpu import (
 )
 from alphastream_gpu._sources.base import SilentServerError
 from alphastream_gpu._stream import (
-    session as _session,
+    products as _products,
 )
 from alphastream_gpu._stream import (
-    stream as _stream,
+    session as _session,
 )
 from alphastream_gpu._stream.cache import GeometryCache
 
@@ -185,7 +185,7 @@ def test_masks_are_made_ahead() -> None:
         first = stream.get_frame(10, 512, 256)
         wait_until(lambda: stream.stats().made_ahead >= 10)
         assert stream.stats().made_ahead == 10
-        ready = [stream._masks.get(index, (stream._session.serial, (512, 256))) for index in range(10, 22)]
+        ready = [stream._products._masks.get(index, (stream._session.serial, (512, 256))) for index in range(10, 22)]
         assert all(mask is not None for mask in ready[:11])
         assert ready[11] is None
         assert (ready[0] == first).all()
@@ -507,7 +507,7 @@ def test_a_mask_made_while_another_source_is_loaded_is_not_kept(monkeypatch: pyt
     other = asvp_of([block_of(payload_of([((30, 30), [(9, 0), (0, 9)])]))] * 40)
     caller = threading.get_ident()
     interrupted: list[bool] = []
-    real = _stream.rasterize
+    real = _products.rasterize
 
     with alphastream_gpu.open(one, config=Config(native_size=(64, 64), get_frame_timebox=1000)) as stream:
 
@@ -524,7 +524,7 @@ def test_a_mask_made_while_another_source_is_loaded_is_not_kept(monkeypatch: pyt
                 thread.join()
             return mask
 
-        monkeypatch.setattr(_stream, "rasterize", interrupted_rasterize)
+        monkeypatch.setattr(_products, "rasterize", interrupted_rasterize)
         old = stream.get_frame(5, 64, 64)
         new = stream.get_frame(5, 64, 64)
         assert interrupted
@@ -544,7 +544,7 @@ def test_a_huge_mask_comes_when_asked_again() -> None:
             mask = stream.get_frame(3, 4096, 2048)
         assert mask is not None
         assert np.array_equal(mask, rasterize(geometry, (4096, 2048)))
-        assert not stream._slow
+        assert not stream._products._slow
 
 
 def test_indices_that_are_no_indices() -> None:

@@ -497,7 +497,7 @@ def test_no_memory_for_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
         asyncio.run(stream.frame(0))
         for size in ((64, 32), (4096, 4096)):
             with monkeypatch.context() as patch:
-                patch.setattr("alphastream_gpu._stream.stream.rasterize", refuse)
+                patch.setattr("alphastream_gpu._stream.products.rasterize", refuse)
                 while (error := stream.get_frame(0, *size) or stream.last_error()).code is ErrorCode.TIMEOUT:
                     pass
                 assert (error.code, error.message) == (ErrorCode.DECODE, "frame 0: too large for the memory there is")
@@ -516,7 +516,7 @@ def test_a_mask_that_gives_way_at_the_last_moment(monkeypatch: pytest.MonkeyPatc
         asyncio.run(stream.frame(0))
         held = threading.Event()
         for _ in range(2):
-            stream._asked_pool.submit(held.wait, 60)
+            stream._products._asked_pool.submit(held.wait, 60)
         with monkeypatch.context() as patch:
             patch.setattr(Future, "done", cancelled_too_late)
             mask, error = stream.get_frame(0, 4096, 4096), stream.last_error()

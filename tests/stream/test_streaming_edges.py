@@ -43,9 +43,9 @@ from alphastream_gpu._runtime import exit as exit_module
 from alphastream_gpu._runtime import loop as loop_module
 from alphastream_gpu._runtime.loop import LoopLease
 from alphastream_gpu._runtime.workers import Workers, _carry_out, join
+from alphastream_gpu._stream import products as products_module
 from alphastream_gpu._stream import reader as reader_module
 from alphastream_gpu._stream import session as session_module
-from alphastream_gpu._stream import stream as stream_module
 from alphastream_gpu._writing import (
     writer as _writer,
 )
@@ -95,8 +95,8 @@ def _is_made(mask: np.ndarray | None) -> bool:
 @pytest.fixture
 def maker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Maker]:
     made = Maker()
-    monkeypatch.setattr(stream_module, "_make_mask", made)
-    monkeypatch.setattr(stream_module, "_QUICK_POINTS", 0)
+    monkeypatch.setattr(products_module, "_mask_of", made)
+    monkeypatch.setattr(products_module, "_QUICK_POINTS", 0)
     yield made
     made.gate.set()
 
@@ -115,11 +115,11 @@ def test_asking_again_for_a_slow_mask_joins(maker: Maker) -> None:
             assert stream.get_frame(0) is None
             assert code_of(stream) == ErrorCode.TIMEOUT
         wait_until(lambda: maker.started == 1)
-        assert len(stream._slow) == 1
+        assert len(stream._products._slow) == 1
         maker.gate.set()
         wait_until(lambda: _is_made(stream.get_frame(0)))
         assert maker.started == 1
-        assert not stream._slow
+        assert not stream._products._slow
 
 
 def test_of_many_slow_masks_the_oldest_gives_way(maker: Maker) -> None:
@@ -127,11 +127,11 @@ def test_of_many_slow_masks_the_oldest_gives_way(maker: Maker) -> None:
         first = pool.submit(stream.get_frame, 0)
         wait_until(lambda: maker.started == 1)
         second = pool.submit(stream.get_frame, 1)
-        wait_until(lambda: len(stream._slow) == 2)
+        wait_until(lambda: len(stream._products._slow) == 2)
         others = [pool.submit(stream.get_frame, index) for index in range(2, 6)]
         # The first is being made and goes on; the second has not begun.
         assert second.result() is None
-        assert len(stream._slow) == 4
+        assert len(stream._products._slow) == 4
         maker.gate.set()
         assert all(_is_made(asked.result()) for asked in (first, *others))
 
@@ -142,7 +142,7 @@ def test_closing_ends_the_wait_for_a_slow_mask(maker: Maker) -> None:
         running = pool.submit(stream.get_frame, 0)
         wait_until(lambda: maker.started == 1)
         waiting = pool.submit(stream.get_frame, 1)
-        wait_until(lambda: len(stream._slow) == 2)
+        wait_until(lambda: len(stream._products._slow) == 2)
         closing = pool.submit(stream.close)
         with pytest.raises(ClosedError):
             waiting.result()
@@ -150,7 +150,7 @@ def test_closing_ends_the_wait_for_a_slow_mask(maker: Maker) -> None:
         closing.result()
         running.exception()
     with pytest.raises(ClosedError):
-        stream._in_time(0, 0, SQUARE_GEOMETRY, 0.0, 1, lambda: None)
+        stream._products._in_time(0, 0, SQUARE_GEOMETRY, 0.0, 1, lambda: None)
 
 
 # Closed, replaced, given up.
@@ -347,10 +347,10 @@ class JustDone(Future[T]):
 
 def test_a_mask_that_is_done_just_when_the_time_box_ends() -> None:
     with AlphaStream() as stream:
-        stream._slow["key"] = made = JustDone[str]()
+        stream._products._slow["key"] = made = JustDone[str]()
         made.set_result("made")
-        assert stream._in_time(0, "key", SQUARE_GEOMETRY, 0.0, 1 << 30, lambda: "made again") == "made"
-        assert not stream._slow
+        assert stream._products._in_time(0, "key", SQUARE_GEOMETRY, 0.0, 1 << 30, lambda: "made again") == "made"
+        assert not stream._products._slow
 
 
 def test_a_frame_that_is_there_just_when_the_time_box_ends() -> None:
@@ -401,7 +401,7 @@ def test_threads_are_gone_when_a_stream_is_closed() -> None:
     data = LibraryData()
     stream = alphastream_gpu.open(FILE, config=Config(decode_workers=1, raster_workers=1))
     stream._pool.submit(data.keep).result(10)
-    stream._raster_pool.submit(data.keep).result(10)
+    stream._products._ahead_pool.submit(data.keep).result(10)
     stream._loop.call_soon(data.keep)
     wait_until(lambda: data.kept == 3)
     stream.close()

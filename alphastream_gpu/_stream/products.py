@@ -1,0 +1,252 @@
+"""
+Products: masks and strips of frames, made ahead of the play head, or in time for a call.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Final, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from .._config import Config
+from .._exceptions import ClosedError, DecodeError, FrameTimeoutError, mapped_errors, shown_as_base
+from .._geometry.frame import FrameGeometry
+from .._raster import rasterize
+from .._runtime.workers import Workers
+from .ahead import MadeAhead
+from .session import Session
+
+__all__ = ["Products", "TimeBoxEndedError"]
+
+T = TypeVar("T")
+Variant = TypeVar("Variant", bound=Hashable)
+Mask = npt.NDArray[np.uint8]
+Strip = npt.NDArray[np.float32]
+
+_QUICK_POINTS: Final = 1000
+_QUICK_PIXELS: Final = 1 << 22
+"""A frame within both limits is rasterized on the caller's thread. That takes a few milliseconds, even if each step is
+as long as the format allows. A larger frame is rasterized in the pool, where the time box can end the wait."""
+_QUICK_SHARE: Final = 2 / 3
+"""How much of the time box may be gone when that begins. Later, the pool makes the product, for this call or the
+next."""
+_QUICK_SECONDS: Final = 0.001
+"""What may be gone of any time box but one of 0: a frame that is here needs no waiting."""
+_MAX_SLOW: Final = 4
+"""The most products that the pool makes for calls whose time box ended. One more, and the oldest is given up."""
+
+
+@shown_as_base
+class TimeBoxEndedError(FrameTimeoutError):
+    """The time box of a real-time call ended. The stream counts these apart from I/O deadlines."""
+
+
+class Products:
+    """
+    The masks and the cover strips of a stream.
+
+    A product is found if it was made ahead. Otherwise it is made now, and nothing is begun ahead meanwhile: what
+    somebody waits for never queues behind what nobody has asked for yet.
+
+    All methods may be called from any thread.
+
+    Args:
+        config: options.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        n_workers, n_ahead = config.raster_workers, config.ready_frames
+        self._ahead_pool = Workers(n_workers, "alphastream-raster")
+        self._asked_pool = Workers(n_workers, "alphastream-asked")
+        self._masks = MadeAhead(partial(_mask_of, config.native_size), n_ahead, n_workers, self._ahead_pool)
+        self._strips = MadeAhead(_strip_of, n_ahead, n_workers, self._ahead_pool)
+        self._lock = threading.RLock()
+        self._slow: OrderedDict[Hashable, Future[object]] = OrderedDict()
+        """What the pool makes for calls, by frame and variant; a call that asks again joins."""
+        self._is_closed = False
+
+    @property
+    def n_made(self) -> int:
+        """Products made ahead so far."""
+        return self._masks.n_made + self._strips.n_made
+
+    def mask(
+        self, session: Session, index: int, geometry: FrameGeometry, size: tuple[int, int], deadline: float
+    ) -> Mask:
+        """
+        The mask of a frame.
+
+        Args:
+            session: what the frame is of.
+            index: the frame.
+            geometry: of the frame.
+            size: ``(width, height)`` of the mask.
+            deadline: by ``time.monotonic``, when the call's time box ends.
+
+        Raises:
+            TimeBoxEndedError: it is not ready by the deadline; ask again.
+            ClosedError: the stream was closed.
+        """
+        variant = (session.serial, size)
+        return self._get(self._masks, session, index, geometry, variant, size[0] * size[1], deadline)
+
+    def strip(self, session: Session, index: int, geometry: FrameGeometry, deadline: float) -> Strip:
+        """
+        The cover strip of a frame. Arguments and errors as of :meth:`mask`.
+
+        Raises:
+            DecodeError: the frame's outlines cross too often.
+        """
+        try:
+            return self._get(self._strips, session, index, geometry, (session.serial, "cover"), 0, deadline)
+        except DecodeError as exc:
+            raise DecodeError(f"frame {index}: {exc}", frame_index=index) from exc
+
+    def aim(self, session: Session, index: int, size: tuple[int, int] | None) -> None:
+        """Have ready what lies ahead of a frame: strips, and masks of a size if there is one."""
+        if not self._config.ready_frames:
+            return
+        processing, ahead = self._config.processing, session.ahead()
+        if processing != "mask":
+            self._strips.aim(ahead, index, (session.serial, "cover"), session.peek)
+        if processing != "triangles" and size is not None:
+            self._masks.aim(ahead, index, (session.serial, size), session.peek)
+
+    def more_geometry(self) -> None:
+        """Frames came in; some of what is wanted ahead may be possible now."""
+        self._masks.more_geometry()
+        self._strips.more_geometry()
+
+    def forget(self) -> None:
+        """Drop what was made, and is being made, of a source that is gone."""
+        self._masks.forget()
+        self._strips.forget()
+        with self._lock:
+            slow, self._slow = self._slow, OrderedDict()
+        for work in slow.values():
+            work.cancel()
+
+    def refuse(self) -> None:
+        """Begin nothing more: the stream is being closed."""
+        self._is_closed = True
+
+    def close(self, deadline: float | None) -> None:
+        """End the threads; by a deadline of ``time.monotonic``, if there is one."""
+        self._is_closed = True
+        self.forget()
+        for pool in (self._ahead_pool, self._asked_pool):
+            pool.shutdown(wait=False, cancel_futures=True)
+            pool.join(deadline)
+
+    def _get(
+        self,
+        products: MadeAhead[Variant, T],
+        session: Session,
+        index: int,
+        geometry: FrameGeometry,
+        variant: Variant,
+        n_pixels: int,
+        deadline: float,
+    ) -> T:
+        # The variant has the session's number: a product of another source must never be found under this index.
+        product = products.get(index, variant)
+        with nullcontext() if product is not None else self._others_wait():
+            self.aim(session, index, variant[1] if products is self._masks else None)  # type: ignore[index]
+            if product is None:
+                make = partial(products.make, geometry, variant)
+                product = self._in_time(index, (index, variant), geometry, deadline, n_pixels, make)
+                products.keep(index, variant, product)
+        return product
+
+    @contextmanager
+    def _others_wait(self) -> Iterator[None]:
+        """While nothing is begun ahead, because somebody waits for what is made now."""
+        self._pause()
+        try:
+            yield
+        finally:
+            self._resume()
+
+    def _pause(self) -> None:
+        self._masks.pause()
+        self._strips.pause()
+
+    def _resume(self, *_: object) -> None:
+        self._masks.resume()
+        self._strips.resume()
+
+    def _in_time(
+        self,
+        index: int,
+        key: Hashable,
+        geometry: FrameGeometry,
+        deadline: float,
+        n_pixels: int,
+        make: Callable[[], T],
+    ) -> T:
+        """Make something of a frame: here if that is quick, else in the pool by the deadline; asking again joins."""
+        box = self._config.get_frame_timebox / 1000
+        has_time = box > 0 and time.monotonic() < deadline - box + max(box * _QUICK_SHARE, _QUICK_SECONDS)
+        if has_time and len(geometry.points) <= _QUICK_POINTS and n_pixels <= _QUICK_PIXELS:
+            with mapped_errors(f"frame {index}"):
+                return make()
+        work = self._asked(key, make)
+        try:
+            with mapped_errors(f"frame {index}"):
+                try:
+                    made = work.result(max(0.0, deadline - time.monotonic()))
+                except TimeoutError as exc:
+                    if not work.done():
+                        raise TimeBoxEndedError(
+                            f"frame {index}: what is made of its {len(geometry.points)} points is not ready yet; ask"
+                            " again",
+                            frame_index=index,
+                        ) from exc
+                    made = work.result()  # or cancelled, in that very moment
+        except CancelledError as exc:
+            if self._is_closed:
+                raise ClosedError("the stream was closed during the call") from exc
+            raise TimeBoxEndedError(f"frame {index}: other frames came first; ask again", frame_index=index) from exc
+        finally:
+            if work.done():
+                with self._lock:
+                    if self._slow.get(key) is work:
+                        del self._slow[key]
+        return made
+
+    def _asked(self, key: Hashable, make: Callable[[], T]) -> Future[T]:
+        """What the pool makes for a call; begun if no call asked before."""
+        dropped: list[Future[object]] = []
+        with self._lock:
+            work: Future[T] | None = self._slow.get(key)  # type: ignore[assignment]  # under a key, always the same kind
+            if work is not None:
+                return work
+            if self._is_closed:
+                raise ClosedError("the stream is closed")
+            work = self._asked_pool.submit(make)
+            self._slow[key] = work  # type: ignore[assignment]
+            while len(self._slow) > _MAX_SLOW:
+                dropped.append(self._slow.popitem(last=False)[1])
+        # Not under the lock: a cancelled product resumes what is made ahead, which takes locks of its own.
+        for one in dropped:
+            one.cancel()
+        self._pause()  # until it is made, also if the time box ends before
+        work.add_done_callback(self._resume)
+        return work
+
+
+def _mask_of(native_size: tuple[int, int], geometry: FrameGeometry, variant: tuple[int, tuple[int, int]]) -> Mask:
+    return rasterize(geometry, variant[1], native_size=native_size)
+
+
+def _strip_of(geometry: FrameGeometry, variant: tuple[int, Literal["cover"]]) -> Strip:
+    return geometry.triangle_strip(variant[1])
