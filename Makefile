@@ -9,11 +9,12 @@ JOBS := auto
 # How long each fuzz target runs.
 SECONDS := 60
 
-.PHONY: help demo test fresh lint docs linkcheck bench coverage fuzz mutants bench-publish gates counters-write capi build smoke dist-check clean
+.PHONY: help demo test test-all fresh lint docs linkcheck bench coverage fuzz mutants bench-publish gates counters-write capi build smoke dist-check clean
 
 help:
 	@echo "make demo   see it work: the sample's facts, a mask as PNG, GPU against CPU on every frame"
-	@echo "make test   run the tests"
+	@echo "make test   run the tests but the slow ones"
+	@echo "make test-all  run all tests"
 	@echo "make fresh  run README's commands in new Debian systems, made by debootstrap; needs root, takes an hour"
 	@echo "make lint   check style and types"
 	@echo "make docs   build the documentation's site into build/docs/"
@@ -39,6 +40,10 @@ demo:
 	fi
 
 test:
+	@.ci/setup test
+	@$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8 --dist worksteal -m "not slow"
+
+test-all:
 	@.ci/setup test
 	@$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8 --dist worksteal
 

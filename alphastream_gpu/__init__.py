@@ -1,7 +1,7 @@
 """
 Exact alpha masks from ASVP and ASVR streams: read them anywhere, rasterize them in shaders or in numpy, bit for bit.
 
-Start with :func:`open`; then :class:`MaskRenderer` makes GL textures, :func:`rasterize` numpy arrays.
+Start with :func:`open`. :class:`MaskRenderer` makes GL textures of the frames, :func:`rasterize` makes numpy arrays.
 """
 
 import typing as _t
@@ -80,7 +80,7 @@ __all__ = [
 ]
 
 _GL = ("MaskRenderer", "RenderStats", "create_headless_context")
-"""Loaded when asked for: who only decodes, or has no GL, need not load moderngl."""
+"""Names that are loaded at first use, so that a program that only decodes does not load moderngl."""
 
 
 def __getattr__(name: str) -> _t.Any:
@@ -99,7 +99,7 @@ def __dir__() -> list[str]:
 
 
 def _show_public_paths(names: tuple[str, ...]) -> None:
-    """In reprs, tracebacks and docs, rather than the private module that a thing happens to live in."""
+    """Make reprs, tracebacks and docs show the public path of each name instead of its private module."""
     for name in names:
         if hasattr(globals()[name], "__module__"):
             globals()[name].__module__ = __name__

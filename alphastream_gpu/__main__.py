@@ -1,7 +1,7 @@
 """
-``python -m alphastream_gpu`` and the ``alphastream`` command: the door to the CLI, which is an optional extra.
+The entry point of ``python -m alphastream_gpu`` and the ``alphastream`` command. The CLI is an optional extra.
 
-Standard output and standard error belong here, too: that one of them cannot be written is told in one line.
+This module also handles errors of standard output and standard error: one line reports a stream that cannot be written.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> None:
     """Run the command line, and exit with its code, or with 3 if standard output cannot be written."""
     try:
         code = _run()
-    except OSError as exc:  # from writing an answer: what fails elsewhere, the commands have told themselves
+    except OSError as exc:  # from writing the output: the commands report all other errors themselves
         code = _cannot_write(exc)
     problem = _flush(sys.stdout)
     if problem is not None and code == 0:
@@ -42,14 +42,14 @@ def _run() -> int:
     try:
         cli()
     except SystemExit as exc:
-        if isinstance(exc.__context__, BrokenPipeError):  # click would exit with 1, which says that a check failed
+        if isinstance(exc.__context__, BrokenPipeError):  # click would exit with 1, which means that a check failed
             return EXIT_CANNOT_WRITE
         return exc.code if isinstance(exc.code, int) else 0
     return 0
 
 
 def _cannot_write(exc: OSError) -> int:
-    """Say so, unless whoever read the output has gone, having seen enough."""
+    """Report the error, unless the reader of the output is gone."""
     if not isinstance(exc, BrokenPipeError):
         with contextlib.suppress(OSError):
             print(f"alphastream: cannot write: {exc.strerror or exc}", file=sys.stderr)
@@ -57,7 +57,7 @@ def _cannot_write(exc: OSError) -> int:
 
 
 def _flush(stream: IO[str] | None) -> OSError | None:
-    """Flush; after a failure, drop what is left, which Python would try again at exit, and then exit with 120."""
+    """Flush. After a failure, drop the rest: Python would try to write it again at exit, and exit with 120."""
     try:
         if stream is not None:
             stream.flush()

@@ -1,5 +1,5 @@
 """
-AlphaStreamBuilder: the options of Config, one call at a time.
+AlphaStreamBuilder: a fluent interface that sets the options of Config one by one.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ __all__ = ["AlphaStreamBuilder"]
 
 class AlphaStreamBuilder:
     """
-    Fluent way to a stream: ``AlphaStreamBuilder().source(url).fps(30).cache_frames(64).open()``.
+    A fluent interface to open a stream: ``AlphaStreamBuilder().source(url).fps(30).cache_frames(64).open()``.
 
-    Every option of :class:`Config` is a method of its name that takes the value and returns the builder. The stream is
-    the same that ``open(source, key=key, config=Config(...))`` gives. Options are checked when the stream is opened.
-    Headers and a client are for :meth:`open` and :meth:`open_async`: they belong to the source.
+    For every option of :class:`Config` there is a method of the same name. It takes the value and returns the builder.
+    The stream is the same as that of ``open(source, key=key, config=Config(...))``. Options are checked when the stream
+    is opened. Headers and a client belong to the source, so only :meth:`open` and :meth:`open_async` use them.
     """
 
     def __init__(self) -> None:
@@ -37,17 +37,17 @@ class AlphaStreamBuilder:
 
     def source(self, source: SourceLike) -> Self:
         """
-        Name what to open.
+        Set the source to open.
 
         Args:
-            source: a path, a URL, a callable that gives a URL, bytes, or a :class:`Source`.
+            source: a path, a URL, a callable that returns a URL, bytes, or a :class:`Source`.
         """
         self._source = source
         return self
 
     def key(self, key: AsvrKey) -> Self:
         """
-        Give the key of an encrypted ASVR.
+        Set the key of an encrypted ASVR.
 
         Args:
             key: the key.
@@ -57,17 +57,17 @@ class AlphaStreamBuilder:
 
     def headers(self, headers: Mapping[str, str]) -> Self:
         """
-        Give headers for an HTTP source, as :func:`open` takes them. They are never shown.
+        Set headers for an HTTP source, as :func:`open` takes them. The headers are never shown.
 
         Args:
-            headers: sent to the URL's own origin.
+            headers: sent only to the URL's own origin.
         """
         self._headers = headers
         return self
 
     def client(self, client: ClientLike) -> Self:
         """
-        Give a client for an HTTP source, as :func:`open` takes it.
+        Set the client for an HTTP source, as :func:`open` takes it.
 
         Args:
             client: an ``httpx.AsyncClient``, which stays open, or a callable that makes one.
@@ -77,17 +77,17 @@ class AlphaStreamBuilder:
 
     def strict(self, strict: bool) -> Self:
         """
-        Say whether to refuse an ASVP with other magic bytes, which is done unless this says otherwise.
+        Set whether an ASVP with other magic bytes is refused. The default is True.
 
         Args:
-            strict: False to accept it.
+            strict: False accepts other magic bytes.
         """
         self._strict = strict
         return self
 
     def native_size(self, width: int, height: int) -> Self:
         """
-        Say what grid the polygons are on.
+        Set the size of the grid that the polygons are drawn on.
 
         Args:
             width: in pixels, 1..16384.
@@ -97,7 +97,7 @@ class AlphaStreamBuilder:
 
     def fps(self, fps: Fraction | float) -> Self:
         """
-        Say how fast the stream plays.
+        Set the frame rate.
 
         Args:
             fps: frames per second, 1..1000.
@@ -106,19 +106,19 @@ class AlphaStreamBuilder:
 
     def config(self) -> Config:
         """
-        The options so far.
+        Make a Config of the options that are set so far.
 
         Raises:
-            ValueError: an option outside its range.
+            ValueError: an option is outside its range.
         """
         return Config(**self._options)
 
     def build(self) -> AlphaStream:
         """
-        An empty stream with these options; :meth:`AlphaStream.load_source` fills it. Errors as of :class:`AlphaStream`.
+        Make an empty stream with these options, for :meth:`AlphaStream.load_source`. Errors as of :class:`AlphaStream`.
 
         Raises:
-            ValueError: an option outside its range.
+            ValueError: an option is outside its range.
         """
         return AlphaStream(config=self.config())
 
@@ -127,7 +127,7 @@ class AlphaStreamBuilder:
         Open the source. Errors as of :func:`open`.
 
         Raises:
-            ValueError: no source was named, an option is outside its range, or headers or a client were given for a
+            ValueError: the source is not set, an option is outside its range, or headers or a client are set for a
                 source that is not HTTP.
         """
         return open(
@@ -140,7 +140,7 @@ class AlphaStreamBuilder:
         )
 
     async def open_async(self) -> AlphaStream:
-        """:meth:`open` without blocking the caller's event loop. Args and errors as of :meth:`open`."""
+        """Like :meth:`open`, but without blocking the caller's event loop. Args and errors as of :meth:`open`."""
         return await open_async(
             self._named_source(),
             key=self._key,
@@ -180,7 +180,7 @@ class AlphaStreamBuilder:
 
     def _named_source(self) -> SourceLike:
         if self._source is None:
-            raise ValueError("source: none was named; call source(...) first, or build() for an empty stream")
+            raise ValueError("source: not set; call source(...) first, or build() for an empty stream")
         return self._source
 
 

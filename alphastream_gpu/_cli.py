@@ -1,8 +1,8 @@
 """
-The command line, on click and rich. Each command is a thin shell over the library; the exit codes are fixed.
+The command line, on click and rich. Each command is a thin layer over the library. The exit codes are fixed.
 
-0 done, 1 the check failed, 2 wrong usage, 3 the input is bad or unreachable, the output cannot be written, or a GL was
-demanded and there is none. __main__.py answers for standard output itself.
+0 done, 1 a check failed, 2 wrong usage, 3 the input is bad or unreachable, the output cannot be written, or GL was
+required and is not available. __main__.py handles errors of standard output itself.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     SizeType = click.ParamType[tuple[int, int]]
     RateType = click.ParamType[Fraction]
 else:
-    SizeType = RateType = click.ParamType  # generic since 8.4 alone
+    SizeType = RateType = click.ParamType  # generic only since click 8.4
 
 
 class SizeParameter(SizeType):
@@ -109,10 +109,10 @@ class RateParameter(RateType):
 
 def command(function: Callable[P, Coroutine[Any, Any, int]]) -> Callable[P, None]:
     """
-    Run an async command; turn our errors into one line on standard error and the exit code.
+    Run an async command. Turn our errors into one line on standard error and the exit code.
 
-    The keyword `file` becomes the :class:`Input` that it means, before there is an event loop, which would keep the
-    keyboard from interrupting the reading of standard input.
+    The keyword `file` becomes an :class:`Input` before the event loop starts. Within the loop, the keyboard could not
+    interrupt the reading of standard input.
     """
 
     @wraps(function)
@@ -129,7 +129,7 @@ def command(function: Callable[P, Coroutine[Any, Any, int]]) -> Callable[P, None
         except AlphaStreamError as exc:
             click.echo(f"alphastream: {_one_line(exc)}", err=True)
             sys.exit(EXIT_BAD_INPUT)
-        except ValueError as exc:  # an option that click could not judge
+        except ValueError as exc:  # an option that click could not check
             raise click.UsageError(_one_line(exc)) from exc
         except KeyboardInterrupt:
             click.echo("alphastream: interrupted", err=True)
@@ -145,7 +145,7 @@ def _one_line(text: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StreamOptions:
-    """What the file does not say: grid, rate, and an ASVR's key."""
+    """What the file does not contain: native size, frame rate, and an ASVR's key."""
 
     native_size: tuple[int, int]
     fps: Fraction
@@ -153,15 +153,15 @@ class StreamOptions:
     stream_version: str
     resource_name: str | None
     headers: dict[str, str] = field(repr=False)
-    """For a URL."""
+    """HTTP headers, for a URL."""
 
     @property
     def config(self) -> Config:
-        """Grid and rate."""
+        """Native size and frame rate."""
         return Config(native_size=self.native_size, fps=self.fps)
 
     def with_headers(self, file: Input) -> Input:
-        """A stream, to be read with the headers that were given."""
+        """Return the input, to be read with the given headers."""
         if not self.headers:
             return file
         if not is_http(file.source):
@@ -169,11 +169,11 @@ class StreamOptions:
         return replace(file, source=with_http(file.source, self.config, headers=self.headers, client=None))
 
     def key(self, file: Input) -> AsvrKey:
-        """The key to read with, made when a stream turns out not to be plain."""
+        """Return the key to read with. It is made only when a stream turns out not to be plain."""
         return LateKey(lambda head: self._key_to_read(file, head))
 
     def key_to_write(self, target_name: str | None) -> AsvrKey:
-        """The key to write an ASVR with, whose name is part of it."""
+        """Return the key to write an ASVR with. The target's name is part of it."""
         if self.scene_id is None:
             raise click.UsageError("an .asvr output needs --scene-id")
         return self._key(self.scene_id, target_name, replace(KEY_WORDS, other_name="--target-name"))
@@ -188,31 +188,31 @@ class StreamOptions:
         return self._key(self.scene_id, self.resource_name, KEY_WORDS)
 
     def _key(self, scene_id: int, resource_name: str | None, words: KeyWords) -> AsvrKey:
-        """The passphrase is taken from the environment alone."""
+        """Make a key. The passphrase comes only from the environment."""
         key = AsvrKey.from_environment(scene_id=scene_id, version=self.stream_version, resource_name=resource_name)
         return said_in(words, key)
 
 
 def ascii_text(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    """A part of a key."""
+    """Check a part of a key."""
     if value is not None and not value.isascii():
         raise click.BadParameter(f"expected ASCII, found {value!r}", context, option)
     return value
 
 
 def headers_of(context: click.Context, option: click.Parameter, lines: Sequence[str]) -> dict[str, str]:
-    """Headers from lines of ``Name: value``. A message shows none: they may be secrets."""
+    """Parse headers from lines of ``Name: value``. No message shows a header, which may be a secret."""
     headers = {}
     for number, line in enumerate(lines, 1):
         name, colon, value = line.partition(":")
         if not colon or not name.strip() or not line.isprintable():
-            raise click.BadParameter(f'expected "Name: value" on one line; number {number} is none', context, option)
+            raise click.BadParameter(f'header {number}: expected "Name: value" on one line', context, option)
         headers[name.strip()] = value.strip()
     return headers
 
 
 def stream_options(function: Callable[..., T]) -> Callable[..., T]:
-    """A command that takes the options of a stream, as its keyword `options`."""
+    """Add the options of a stream to a command, as its keyword `options`."""
 
     @wraps(function)
     def run(**given: Any) -> T:
@@ -226,22 +226,22 @@ def stream_options(function: Callable[..., T]) -> Callable[..., T]:
                 type=SizeParameter(),
                 default="2048x1024",
                 show_default=True,
-                help="Grid that the polygons are on; the file does not say.",
+                help="Size of the polygons' grid; the file does not contain it.",
             ),
             click.option(
                 "--fps",
                 type=RateParameter(),
                 default="60",
                 show_default=True,
-                help="Frame rate; the file does not say.",
+                help="Frame rate; the file does not contain it.",
             ),
-            click.option("--scene-id", type=click.IntRange(0, 0xFFFFFFFF), help="ASVR: the scene it was made for."),
+            click.option("--scene-id", type=click.IntRange(0, 0xFFFFFFFF), help="ASVR: the stream's scene number."),
             click.option(
                 "--stream-version",
                 default="1.5.0",
                 show_default=True,
                 callback=ascii_text,
-                help="ASVR: the version it was made for.",
+                help="ASVR: the stream's version.",
             ),
             click.option(
                 "--resource-name",
@@ -254,7 +254,7 @@ def stream_options(function: Callable[..., T]) -> Callable[..., T]:
                 multiple=True,
                 callback=headers_of,
                 metavar="'NAME: VALUE'",
-                help="Sent to the URL's own origin; may be given again.",
+                help="HTTP header for the URL's own origin; may be repeated.",
             ),
         )
     ):
@@ -267,7 +267,7 @@ def _is_asvr(name: str) -> bool:
 
 
 class Commands(click.Group):
-    """A group whose commands end silently, and with 3, when whoever reads their output has gone."""
+    """A group whose commands exit silently with 3 if the reader of their output is gone."""
 
     def make_context(self, *given: Any, **options: Any) -> click.Context:
         with _until_the_reader_has_gone():
@@ -282,7 +282,7 @@ class Commands(click.Group):
 def _until_the_reader_has_gone() -> Iterator[None]:
     try:
         yield
-    except BrokenPipeError:  # click would exit with 1, which says that a check failed
+    except BrokenPipeError:  # click would exit with 1, which means that a check failed
         sys.exit(EXIT_BAD_INPUT)
 
 
@@ -306,7 +306,7 @@ async def info(
     as_json: bool,
     options: StreamOptions,
 ) -> int:
-    """Tell what a stream's header and table say."""
+    """Show a stream's header and table."""
     async with await open_async(file.source, key=options.key(file), config=options.config) as stream:
         facts = _facts(stream.metadata)
     if as_json:
@@ -335,7 +335,7 @@ def _shown(value: Any) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """``2.0 s``, ``4 min 32.9 s``, ``1 h 0 min 5.0 s``; three digits after the point below a second."""
+    """``2.0 s``, ``4 min 32.9 s``, ``1 h 0 min 5.0 s``; three decimals below one second."""
     if seconds < 1:
         return f"{seconds:.3f} s"
     tenths = round(10 * seconds)
@@ -347,14 +347,14 @@ def _duration(seconds: float) -> str:
 
 @cli.command()
 @click.argument("file")
-@click.option("--frame", "index", type=click.IntRange(0), required=True, help="Frame, from 0.")
+@click.option("--frame", "index", type=click.IntRange(0), required=True, help="Frame index, from 0.")
 @click.option("--size", type=SizeParameter(), help="Size of the picture; native when omitted.")
 @click.option(
     "--backend",
     type=click.Choice(["auto", "gl", "cpu"]),
     default="auto",
     show_default=True,
-    help="Who renders; auto takes the CPU where there is no GL. The bits are the same.",
+    help="What renders the mask; auto uses the CPU if there is no GL. The bits are the same.",
 )
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False), required=True, help="PNG to write; - is standard output."
@@ -387,7 +387,7 @@ async def render(
 def _mask(
     geometry: FrameGeometry, size: tuple[int, int], native_size: tuple[int, int], backend: str
 ) -> tuple[npt.NDArray[np.uint8], str]:
-    """The mask, and who made it."""
+    """Return the mask, and what rendered it."""
     if backend != "cpu":
         try:
             return _mask_by_gl(geometry, size, native_size)
@@ -401,7 +401,7 @@ def _mask(
 def _mask_by_gl(
     geometry: FrameGeometry, size: tuple[int, int], native_size: tuple[int, int]
 ) -> tuple[npt.NDArray[np.uint8], str]:
-    """By the first shader method that the context has, never by an upload of the CPU's own mask."""
+    """Render with the first shader method that the context supports, never by an upload of the CPU's mask."""
     context = create_headless_context()
     try:
         for renderer in _shader_renderers(context, native_size, SHADER_METHODS):
@@ -412,20 +412,20 @@ def _mask_by_gl(
                 return mask, f"GL ({renderer.method}, {context.info['GL_RENDERER']})"
     finally:
         context.release()
-    raise GLUnavailableError("no shader method is exact on this OpenGL; alphastream doctor says more")
+    raise GLUnavailableError("no shader method is exact on this OpenGL; run alphastream doctor for details")
 
 
 def _shader_renderers(
     context: moderngl.Context, native_size: tuple[int, int], methods: Sequence[str]
 ) -> Iterator[MaskRenderer]:
-    """A renderer for each of the methods that is exact on a context; what is not there, or wrong, is said."""
+    """Yield a renderer for each method that is exact on a context. Unavailable methods are reported."""
     for method in methods:
         try:
             renderer = MaskRenderer(context, native_size=native_size, method=method)  # type: ignore[arg-type]
         except GLUnavailableError as exc:
             if len(methods) == 1:
                 raise
-            click.echo(f"alphastream: without {method}: {_one_line(exc)}", err=True)
+            click.echo(f"alphastream: skipping {method}: {_one_line(exc)}", err=True)
             continue
         if renderer.method == method:
             yield renderer
@@ -434,7 +434,7 @@ def _shader_renderers(
 
 
 def _save_png(mask: npt.NDArray[np.uint8], output: str) -> None:
-    """Whole or not at all; standard output, a device or a pipe is written to as it is."""
+    """Write a whole PNG or nothing. Standard output, a device or a pipe is written to directly."""
     picture = BytesIO()
     Image.fromarray(mask).save(picture, format="PNG")
     if output == STANDARD:
@@ -450,7 +450,7 @@ def _save_png(mask: npt.NDArray[np.uint8], output: str) -> None:
 
 
 def _write_out(content: bytes | memoryview) -> None:
-    """To standard output, at once: what fails is told before the command says that it is done."""
+    """Write to standard output at once, so that an error is reported before the command reports success."""
     out = standard_output()
     out.write(content)
     out.flush()
@@ -463,7 +463,7 @@ def _write_out(content: bytes | memoryview) -> None:
     type=click.Choice(["all", *SHADER_METHODS]),
     default="all",
     show_default=True,
-    help="How the GPU renders; all checks each method that it offers.",
+    help="GPU method to check; all checks every available method.",
 )
 @stream_options
 @command
@@ -474,7 +474,7 @@ async def verify(
 ) -> int:
     """Compare GPU and CPU bit by bit.
 
-    Every frame, by each way to render that the GPU offers; exits with 1 at the first difference.
+    Checks every frame, with every method that the GPU supports. Exits with 1 at the first difference.
     """
     key = options.key(file)
     methods = SHADER_METHODS if method == "all" else (method,)
@@ -487,7 +487,7 @@ async def verify(
                 ]
                 if not renderers:
                     driver = context.info["GL_RENDERER"]
-                    click.echo(f"alphastream: {driver} gets the self-check wrong by {' and '.join(methods)}", err=True)
+                    click.echo(f"alphastream: {driver}: the self-check failed for {' and '.join(methods)}", err=True)
                     return EXIT_CHECK_FAILED
                 progress = stack.enter_context(_progress())
                 task = progress.add_task("verify", total=stream.metadata.frame_count)
@@ -507,7 +507,7 @@ async def verify(
                     progress.advance(task)
                 by_cpu = max(renderer.stats.cpu_fallbacks for renderer in renderers)
                 names = " and ".join(renderer.method for renderer in renderers)
-        in_both = f"; {by_cpu} of them made by the CPU in both" if by_cpu else ""
+        in_both = f"; the CPU made both masks of {by_cpu} of them" if by_cpu else ""
         click.echo(f"{index} frames: GPU equals CPU, bit for bit, by {names}{in_both} ({context.info['GL_RENDERER']})")
         return 0
     finally:
@@ -515,7 +515,7 @@ async def verify(
 
 
 def _difference(geometry: FrameGeometry, renderer: MaskRenderer) -> int:
-    """Pixels that differ between GPU and CPU."""
+    """Return how many pixels differ between GPU and CPU."""
     by_gpu = renderer.read(renderer.render(geometry))
     by_cpu = rasterize(geometry, native_size=renderer.native_size)
     return 0 if np.array_equal(by_gpu, by_cpu) else int((by_gpu != by_cpu).sum())
@@ -535,10 +535,10 @@ async def convert(
 ) -> int:
     """Convert between ASVP and ASVR.
 
-    The first bytes of IN say what it is, the ending of OUT what it becomes: .asvp or .asvr. Compressed frames are kept
-    as they are. The same passphrase, scene and version serve both sides of an ASVR to ASVR conversion, which changes
-    the name. Standard output (-) becomes an ASVP, or with --target-name an ASVR of that name. It is written when
-    all frames are converted, so a pipe gets nothing of a conversion that fails before.
+    The first bytes of IN determine its format. The ending of OUT, .asvp or .asvr, determines the new format.
+    Compressed frames are kept as they are. An ASVR to ASVR conversion changes only the name: both files have the
+    same passphrase, scene and version. Standard output (-) becomes an ASVP, or with --target-name an ASVR of that
+    name. It is written after all frames are converted, so a pipe gets nothing if the conversion fails before that.
     """
     if target == STANDARD:
         standard_output()
@@ -560,7 +560,7 @@ async def convert(
 
 
 async def _convert(file: Input, target: Path, target_name: str | None, options: StreamOptions) -> int:
-    """Convert to a file, whose ending says to what; the number of frames."""
+    """Convert to a file, whose ending determines the format. Return the number of frames."""
     write_key = options.key_to_write(target_name) if _is_asvr(target.name) else None
     opened = as_source(file.source, options.config)
     try:
@@ -578,10 +578,10 @@ async def _convert(file: Input, target: Path, target_name: str | None, options: 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def doctor(as_json: bool) -> None:
-    """Tell what OpenGL this machine has.
+    """Check this machine's OpenGL.
 
-    And the command or variable that cures each lack; exits with 1 if masks cannot be rendered with GL. What
-    masks do not need, or have another way to, is a note.
+    Prints a fix for each problem: a command or a variable. Exits with 1 if masks cannot be rendered with GL. A
+    problem is a note if masks do not need the missing part, or have an alternative to it.
     """
     report = examine()
     if as_json:
@@ -591,9 +591,9 @@ def doctor(as_json: bool) -> None:
         for finding in report.findings:
             mark = "ok" if finding.ok else "MISSING" if finding.level == "needed" else "note"
             click.echo(f"{mark:7} {finding.name}: {_one_line(finding.detail)}")
-            if finding.cure:
-                click.echo(f"        cure: {'as above' if finding.cure in shown else finding.cure}")
-                shown.add(finding.cure)
+            if finding.fix:
+                click.echo(f"        fix: {'as above' if finding.fix in shown else finding.fix}")
+                shown.add(finding.fix)
     sys.exit(0 if report.ok else EXIT_CHECK_FAILED)
 
 
@@ -604,7 +604,7 @@ def doctor(as_json: bool) -> None:
     "directory",
     type=click.Path(file_okay=False, path_type=Path),
     required=True,
-    help="Folder to write to; made if it is not there.",
+    help="Folder to write to; created if it does not exist.",
 )
 def build_capi(directory: Path) -> None:
     """Build libalphastream.so, the C library, for this Python environment.
@@ -626,7 +626,7 @@ def build_capi(directory: Path) -> None:
 
 
 def _progress() -> Progress:
-    """A progress bar on standard error, so that standard output stays the command's answer."""
+    """Return a progress bar on standard error, so that standard output has only the command's result."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,5 +1,5 @@
 """
-Options of a stream, each with its default and its range named once.
+Config: the options of a stream, with the default and the range of each.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ MIB: Final = 1024 * 1024
 
 
 Validate: TypeAlias = Literal["etag", "size", "none"]
-"""What must stay the same from reply to reply: ETag (else Last-Modified) and length, only the length, or nothing."""
+"""What must not change between replies: ETag (or else Last-Modified) and length, only the length, or nothing."""
 
 
 def _option(default: Any, low: Any, high: Any, unit: str, doc: str, convert: Callable[[Any], Any] = int) -> Any:
-    """A field whose range, unit and description travel with it; the docs' table is generated from these."""
+    """A field whose metadata holds its range, unit and description. docs/configuration.py makes its table of them."""
     meta = {"low": low, "high": high, "unit": unit, "doc": doc, "convert": convert}
     if callable(default):
         return field(default_factory=default, metadata=meta)
@@ -35,23 +35,23 @@ def _option(default: Any, low: Any, high: Any, unit: str, doc: str, convert: Cal
 
 
 def _whole(value: Any) -> int:
-    """An int, but never by silently cutting a fraction off or by reading a string."""
+    """Convert to int; a number with a fraction, a bool and a string are refused."""
     if isinstance(value, (bool, np.bool_)) or int(value) != value:
         raise ValueError("not a whole number")
     return int(value)
 
 
 def _number(value: Any) -> float:
-    """A float, but never by reading a string or counting a truth."""
+    """Convert to float; a string and a bool are refused."""
     if isinstance(value, bool | np.bool_ | str | bytes):
         raise ValueError("not a number")
     return float(value)
 
 
 def _truth(value: Any) -> bool:
-    """A bool, but never by taking a text such as "no" for yes."""
+    """Convert to bool; anything but a bool is refused, because ``bool("no")`` is True."""
     if not isinstance(value, (bool, np.bool_)):
-        raise ValueError("not a truth")
+        raise ValueError("not a boolean")
     return bool(value)
 
 
@@ -59,9 +59,9 @@ def _fraction(value: Any) -> Fraction:
     if isinstance(value, (bool, np.bool_)):
         raise ValueError("not a number")
     if isinstance(value, np.ndarray):
-        value = value[()]  # of no dimensions, that is its number
+        value = value[()]  # makes a scalar of a 0-d array
     if isinstance(value, np.floating):
-        value = Fraction(str(value))  # float32's 59.94, not what float64 shows of it
+        value = Fraction(str(value))  # str() keeps the 59.94 of a float32; as a float64 it is 59.939998...
     elif isinstance(value, np.integer):
         value = int(value)
     return Fraction(value) if not isinstance(value, float) else Fraction(value).limit_denominator(1_000_000)
@@ -79,10 +79,10 @@ def _cpu_count() -> int:
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """
-    Options of a stream: immutable, compared by value, checked when made.
+    The options of a stream. Immutable, compared by value, and checked on creation.
 
     Raises:
-        ValueError: an option outside its range; the message names the option, the value and the range.
+        ValueError: an option is outside its range; the message names the option, the value and the range.
     """
 
     native_size: tuple[int, int] = _option(
@@ -96,63 +96,83 @@ class Config:
     fps: Fraction = _option(
         Fraction(60), Fraction(1), Fraction(1000), "frames/s", "Frame rate; the files do not store it.", _fraction
     )
-    init_timeout: float = _option(10.0, 0.1, 300.0, "s", "Deadline for opening: header and table read.", _number)
+    init_timeout: float = _option(
+        10.0, 0.1, 300.0, "s", "Deadline for opening a stream: for reading its header and its sizes table.", _number
+    )
     cache_frames: int = _option(
         512,
         1,
         65536,
         "frames",
-        "Frames of geometry kept, least recently used going first; fewer where they would take more than 512 MiB.",
+        "Most frames whose geometry is cached; fewer if they take more than 512 MiB. The least recently used frames are"
+        " dropped first.",
         _whole,
     )
     prefetch_frames: int = _option(
-        120, 0, 65536, "frames", "Frames fetched ahead of the play head, at most cache_frames; 0 turns it off.", _whole
+        120, 0, 65536, "frames", "Frames fetched ahead of the play head, at most cache_frames; 0 fetches none.", _whole
     )
     get_frame_timebox: float = _option(
-        12.0, 0.0, 1000.0, "ms", "How long get_frame and get_geometry wait for a frame that is not there.", _number
+        12.0, 0.0, 1000.0, "ms", "How long get_frame and get_geometry wait for a frame that is not ready.", _number
     )
-    raster_workers: int = _option(2, 1, 64, "threads", "Threads that rasterize ahead.", _whole)
+    raster_workers: int = _option(2, 1, 64, "threads", "Threads that rasterize frames ahead of the play head.", _whole)
     ready_frames: int = _option(10, 0, 256, "frames", "Masks rasterized ahead of the play head.", _whole)
     processing: str = _option(
         "mask",
         None,
         ("mask", "triangles", "both"),
         "",
-        "What is made ahead beside the geometry, ready_frames of it: masks, cover strips, or both.",
+        "What is made of the next ready_frames frames besides the geometry: masks, cover strips, or both.",
         str,
     )
-    decode_workers: int = _option(_cpu_count, 1, 64, "threads", "Threads that inflate and decode.", _whole)
+    decode_workers: int = _option(_cpu_count, 1, 64, "threads", "Threads that inflate and decode frames.", _whole)
     file_buffer: int = _option(
-        128 * KIB, 4 * KIB, 64 * MIB, "bytes", "Buffer of a file that cannot be mapped into memory.", _whole
+        128 * KIB, 4 * KIB, 64 * MIB, "bytes", "Read buffer for a file that cannot be mapped into memory.", _whole
     )
-    http_timeout: float = _option(10.0, 1.0, 300.0, "s", "One HTTP request, from connecting to the last byte.", _number)
+    http_timeout: float = _option(
+        10.0, 1.0, 300.0, "s", "Limit for one HTTP request, from connecting to the last byte.", _number
+    )
     http_deadline: float = _option(
-        30.0, 1.0, 3600.0, "s", "One read over HTTP with all its retries, redirects and waits.", _number
+        30.0, 1.0, 3600.0, "s", "Limit for one read over HTTP, with all its retries, redirects and pauses.", _number
     )
     http_retries: int = _option(3, 0, 10, "retries", "How often a failed request is repeated.", _whole)
     http_backoff: float = _option(
-        250.0, 0.0, 60_000.0, "ms", "Pause before the first repetition; doubles, with jitter on top.", _number
+        250.0,
+        0.0,
+        60_000.0,
+        "ms",
+        "Pause before the first retry; it doubles with each retry, and random jitter is added.",
+        _number,
     )
-    http_chunk: int = _option(1 * MIB, 4 * KIB, 64 * MIB, "bytes", "Most bytes of one request.", _whole)
-    http_concurrency: int = _option(4, 1, 64, "requests", "Most requests at a time.", _whole)
+    http_chunk: int = _option(1 * MIB, 4 * KIB, 64 * MIB, "bytes", "Most bytes that one request asks for.", _whole)
+    http_concurrency: int = _option(4, 1, 64, "requests", "Most requests at the same time.", _whole)
     http_whole_file_cap: int = _option(
-        64 * MIB, 0, 1024 * MIB, "bytes", "Most bytes taken whole from a server that ignores ranges; 0 refuses.", _whole
+        64 * MIB,
+        0,
+        1024 * MIB,
+        "bytes",
+        "Largest file accepted from a server that ignores ranges and sends the whole file; 0 accepts none.",
+        _whole,
     )
     http_validate: Validate = _option(
         "etag",
         None,
         ("etag", "size", "none"),
         "",
-        "What must stay the same from reply to reply: etag (a strong ETag, else Last-Modified, and the length), size"
-        " (the length) or none. With size and none, versions of a file that differ can be mixed: wrong masks, or frames"
-        " that do not decode.",
+        "What must not change between replies: etag (a strong ETag, or else Last-Modified, and the length), size (the"
+        " length) or none. With size and none, bytes of different versions of a file can be mixed, which gives wrong"
+        " masks or frames that do not decode.",
         str,
     )
     http2: bool = _option(False, None, (False, True), "", "Whether to offer HTTP/2; needs the h2 package.", _truth)
     max_frame_bytes: int = _option(
-        16 * MIB, 64, MAX_PAYLOAD_BYTES, "bytes", "Largest payload accepted, inflated.", _whole
+        16 * MIB,
+        64,
+        MAX_PAYLOAD_BYTES,
+        "bytes",
+        "Largest payload of a frame that is accepted, after inflating.",
+        _whole,
     )
-    max_frames: int = _option(16_777_216, 1, 1 << 28, "frames", "Most frames accepted in one stream.", _whole)
+    max_frames: int = _option(16_777_216, 1, 1 << 28, "frames", "Most frames that a stream may have.", _whole)
 
     def __post_init__(self) -> None:
         for option in fields(self):
@@ -165,7 +185,7 @@ class Config:
 
 
 def _checked(name: str, given: Any, meta: Mapping[str, Any]) -> Any:
-    """The value, converted; ValueError if it does not fit."""
+    """Convert a value and check its range; ValueError if it is outside."""
     try:
         value = meta["convert"](given)
         if meta["low"] is None:
@@ -184,15 +204,18 @@ def _checked(name: str, given: Any, meta: Mapping[str, Any]) -> Any:
 
 def check_option(name: str, value: Any, *, shown_as: str) -> Any:
     """
-    The value of an option of :class:`Config`, for whoever takes some of them beside it.
+    Check a value as :class:`Config` checks it, for classes that take some of its options as arguments.
 
     Args:
-        name: the option's.
-        value: what the caller gave.
-        shown_as: what the caller calls the option.
+        name: the name of the option in Config.
+        value: the caller's value.
+        shown_as: the name of the option in the error message.
+
+    Returns:
+        The converted value.
 
     Raises:
-        ValueError: outside the option's range.
+        ValueError: the value is outside the option's range.
     """
     meta = next(option.metadata for option in fields(Config) if option.name == name)
     return _checked(shown_as, value, meta)
@@ -200,22 +223,25 @@ def check_option(name: str, value: Any, *, shown_as: str) -> Any:
 
 def option_from_text(name: str, text: str) -> Any:
     """
-    An option's value, from how callers without Python write it.
+    Parse the text form of an option, as C callers give it.
 
     Args:
-        name: of an option of :class:`Config`.
+        name: the name of the option in :class:`Config`.
         text: a number (a fraction such as ``60000/1001`` for a rate), ``true`` or ``false``, a size such as
             ``2048x1024``, or a word.
 
+    Returns:
+        The checked value.
+
     Raises:
-        ValueError: not of the option's kind, or outside its range.
+        ValueError: the text has another type than the option, or the value is outside the option's range.
     """
     meta = next(option.metadata for option in fields(Config) if option.name == name)
     read = _READERS.get(meta["convert"], str)
     try:
         value = read(text.strip())
     except (KeyError, ValueError):
-        value = text  # which is refused below, and shown
+        value = text  # _checked refuses the text and shows it
     return _checked(name, value, meta)
 
 

@@ -1,23 +1,23 @@
 """
-Every error this package raises, and the one table that maps foreign errors to them.
+Every error that this package raises, and the table that maps foreign errors to them.
 
 ::
 
     AlphaStreamError
-    ├── DecodeError (also ValueError)        the bytes are not what the format says, or break a limit
-    │   └── KeyMismatchError                 the sizes table of an ASVR does not open with this key
+    ├── DecodeError (also ValueError)        the bytes break the format or exceed a limit
+    │   └── KeyMismatchError                 an ASVR cannot be decrypted with this key
     ├── PassphraseError (also ValueError)    an ASVR's passphrase is missing or malformed
     ├── TransportError (also OSError)        a file, a network or a server failed
     ├── FrameNotFoundError (also IndexError) the frame index lies outside the stream
     ├── NotReadyError (also RuntimeError)    nothing is loaded yet, or the request could not be queued
     ├── FrameTimeoutError (also TimeoutError) a deadline passed; the work may still complete
-    ├── GLUnavailableError (also RuntimeError) no usable OpenGL here; the message names the cure
-    │   └── WrongContextError                another thread, another context, or a call within a call
+    ├── GLUnavailableError (also RuntimeError) no usable OpenGL here; the message says how to fix it
+    │   └── WrongContextError                wrong thread, wrong context, or a call within a call
     └── ClosedError (also RuntimeError)      the object was closed or released before the call
 
-Each class also inherits the builtin that people already catch for that kind of failure. A bad *argument*
-(an option outside its range, a size of zero) is a plain ``ValueError`` or ``TypeError``, as in numpy.
-Anything else that escapes from this package, on any input, is a bug.
+Each class also inherits the builtin that people already catch for that kind of failure. An invalid *argument*
+(an option outside its range, a size of zero) raises a plain ``ValueError`` or ``TypeError``, as in numpy.
+Any other exception that leaves this package, on any input, is a bug.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class ErrorCode(IntEnum):
     NOT_READY = -2
     """Nothing is loaded yet, or the request could not be queued."""
     TIMEOUT = -3
-    """Asked for, not there within the time box (it is still coming), or an I/O deadline passed."""
+    """A frame was not ready within the time box (its request goes on), or an I/O deadline passed."""
     DECODE = -4
-    """Malformed bytes, a wrong key, or something over a limit."""
+    """Malformed bytes, a wrong key, or a value over a limit."""
     TRANSPORT = -5
     """A network, file or server failure."""
 
@@ -72,7 +72,7 @@ class AlphaStreamError(Exception):
 
     Args:
         message: what failed, where, what was expected and found, and what to do about it.
-        frame_index: the frame the error belongs to, or None when it belongs to the whole stream.
+        frame_index: the frame that the error belongs to, or None if it belongs to the whole stream.
     """
 
     code: ClassVar[ErrorCode] = ErrorCode.INVALID
@@ -81,15 +81,15 @@ class AlphaStreamError(Exception):
     def __init__(self, message: str, *, frame_index: int | None = None) -> None:
         super().__init__(message)
         self.message = message
-        """What failed, in one text; the same as ``str(error)``."""
+        """The message; the same as ``str(error)``."""
         self.frame_index = frame_index
-        """The frame that the error belongs to; None when it belongs to the whole stream."""
+        """The frame that the error belongs to; None if it belongs to the whole stream."""
 
     def __str__(self) -> str:
         return self.message
 
     def __reduce__(self) -> tuple[object, ...]:
-        # The default would drop the keyword, and OSError's own __reduce__ would guess at an errno.
+        # The default __reduce__ would drop frame_index, and OSError's own one would look for an errno.
         public = next(cls for cls in type(self).__mro__ if "_is_shown_as_base" not in vars(cls))
         return _rebuild, (public, self.message, self.frame_index)
 
@@ -99,17 +99,17 @@ def _rebuild(cls: type[AlphaStreamError], message: str, frame_index: int | None)
 
 
 class DecodeError(AlphaStreamError, ValueError):
-    """The bytes are not what the format says, or something in them is over a configured limit."""
+    """The bytes break the format, or a value in them is over a configured limit."""
 
     code = ErrorCode.DECODE
 
 
 class KeyMismatchError(DecodeError):
-    """The sizes table of an ASVR file does not open with this key."""
+    """The sizes table of an ASVR file cannot be decrypted with this key."""
 
 
 class PassphraseError(AlphaStreamError, ValueError):
-    """An ASVR needs its owner's passphrase, and none was given, or what was given is not 32 bytes."""
+    """An ASVR needs its owner's passphrase. None was given, or the given one is not 32 bytes long."""
 
     code = ErrorCode.INVALID
 
@@ -133,23 +133,23 @@ class NotReadyError(AlphaStreamError, RuntimeError):
 
 
 class FrameTimeoutError(AlphaStreamError, TimeoutError):
-    """A deadline passed before the answer was there."""
+    """A deadline passed before the result was ready."""
 
     code = ErrorCode.TIMEOUT
 
 
 class GLUnavailableError(AlphaStreamError, RuntimeError):
-    """No usable OpenGL on this machine or in this context; the message names the cure."""
+    """No usable OpenGL on this machine or in this context; the message says how to fix it."""
 
     code = ErrorCode.NOT_READY
 
 
 class WrongContextError(GLUnavailableError):
     """
-    A renderer was called on another thread, with another context current, or from within its own call.
+    A renderer was called on the wrong thread, with the wrong context current, or from within its own call.
 
-    Also while a transform feedback or a query of the host's is active that its work would break or falsify. Each is a
-    mistake of the program, which OpenGL's absence is not.
+    Also raised while the host has an active transform feedback or query, if rendering would break or falsify it. Each
+    of these is an error in the program; the absence of OpenGL is not.
     """
 
     code = ErrorCode.INVALID
@@ -166,9 +166,10 @@ _Error = TypeVar("_Error", bound=type[Exception])
 
 def shown_as_base(cls: _Error) -> _Error:
     """
-    Give a private error class the name of the public one that it is a kind of.
+    Give a private error class the name of its public base class.
 
-    The package tells the two apart; in reprs, tracebacks and logs, callers see the one that they can catch.
+    The package distinguishes the two classes. In reprs, tracebacks and logs, callers see the public one, which they can
+    catch.
     """
     public = cls.__base__
     assert public is not None
@@ -178,20 +179,19 @@ def shown_as_base(cls: _Error) -> _Error:
     return cls
 
 
-# The one table. The first row whose type matches wins, so a subclass stands before its base
-# (TimeoutError is an OSError). Everything here is an *expected* foreign failure; what is not listed is a
-# bug and is left to surface as itself.
+# The first row whose type matches is used, so a subclass stands before its base (TimeoutError is an OSError). The table
+# lists the *expected* foreign errors. Any other foreign exception is a bug and is not converted.
 ERROR_MAP: tuple[tuple[type[Exception], type[AlphaStreamError]], ...] = (
     (zlib.error, DecodeError),
-    (MemoryError, DecodeError),  # limits are set higher than this machine's memory
+    (MemoryError, DecodeError),  # a configured limit is higher than this machine's memory
     (TimeoutError, FrameTimeoutError),
     (OSError, TransportError),
-    (ImportError, TransportError),  # a part of what a source needs is not installed
+    (ImportError, TransportError),  # a package that a source needs is not installed
 )
 
 
 def callers_mistake(message: str) -> ValueError:
-    """For an argument that turns out to be wrong when the source is read: :func:`contained_errors` lets it pass."""
+    """The error for an argument that is found invalid while a source is read. contained_errors() lets it pass."""
     error = ValueError(message)
     error._is_callers_mistake = True  # type: ignore[attr-defined]
     return error
@@ -200,14 +200,14 @@ def callers_mistake(message: str) -> ValueError:
 @contextmanager
 def contained_errors(doing: str) -> Iterator[None]:
     """
-    Turn everything that the caller's own code raises into an error of ours, with the cause attached.
+    Convert every exception of the caller's own code into an error of this package, with the cause attached.
 
-    For a :class:`~alphastream_gpu.Source` and for callables, which run in the library's threads: ``SystemExit`` and
-    ``KeyboardInterrupt`` would end the event loop that all streams share, and ``CancelledError`` would look as if the
-    stream were being closed. Only a real cancellation of the current task passes.
+    The caller's code, a :class:`~alphastream_gpu.Source` or a callable, runs in the library's threads. There
+    ``SystemExit`` and ``KeyboardInterrupt`` would end the event loop that all streams share, and ``CancelledError``
+    would look as if the stream were being closed. Only a real cancellation of the current task passes.
 
     Args:
-        doing: what was being done, for the message, as in :func:`mapped_errors`.
+        doing: the operation, for the message, as in :func:`mapped_errors`.
     """
     try:
         with mapped_errors(doing):
@@ -237,10 +237,10 @@ def _is_being_cancelled() -> bool:
 @contextmanager
 def mapped_errors(doing: str) -> Iterator[None]:
     """
-    Turn the foreign errors of :data:`ERROR_MAP` into ours, with the cause attached.
+    Convert the foreign errors of :data:`ERROR_MAP` into errors of this package, with the cause attached.
 
     Args:
-        doing: what was being done, for the message: ``"reading person.asvp"``. No secrets, no query strings.
+        doing: the operation, for the message, such as ``"reading person.asvp"``. Without secrets and query strings.
     """
     try:
         yield
@@ -254,9 +254,9 @@ def mapped_errors(doing: str) -> Iterator[None]:
 
 
 def _reason(exc: Exception) -> str:
-    """The shortest honest description of a foreign error (an OSError's own text repeats the path)."""
+    """A short description of a foreign error. The text of an OSError itself would repeat the path."""
     if isinstance(exc, OSError) and exc.strerror:
         return exc.strerror
     if isinstance(exc, MemoryError):
-        return "too large for the memory there is"
+        return "not enough memory"
     return str(exc) or type(exc).__name__

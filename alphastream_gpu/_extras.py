@@ -1,5 +1,5 @@
 """
-Extras: the command that installs what an optional part of this package needs.
+Extras: the pip command that installs the packages of an optional part.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ __all__ = ["pip_command"]
 
 def pip_command(extra: str) -> str:
     """
-    The command that installs the packages of an extra, or, for an empty text, those that the package always needs.
+    Return the command that installs the packages of an extra. An empty `extra` stands for the required packages.
 
-    It names the packages themselves, not ``alphastream-gpu[extra]``: that is right for a checkout, for a wheel, and for
-    a release on an index.
+    The command names the packages themselves, not ``alphastream-gpu[extra]``. So it works for a checkout, for a wheel,
+    and for a release on an index.
     """
     try:
         required = requires("alphastream-gpu") or []

@@ -1,5 +1,5 @@
 """
-open and open_async: a source, a key and options in, an opened stream out.
+open and open_async: functions that open a stream from a source, a key and options.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ def open(
     client: ClientLike | None = None,
 ) -> AlphaStream:
     """
-    Open a stream. Returns once header and table are read.
+    Open a stream. Returns once the header and the sizes table are read.
 
     Args:
-        source: a path, a ``file:``, ``http:`` or ``https:`` URL, a callable that gives a URL (a signer, also an
-            asynchronous one), a bytes-like object, or a :class:`Source`. The stream closes it.
-        key: for an encrypted ASVR. A source that begins with the magic of a plain ASVP needs none, and is opened as
-            plain with one, too.
+        source: a path, a ``file:``, ``http:`` or ``https:`` URL, a callable that returns a URL (a signer, which may be
+            asynchronous), a bytes-like object, or a :class:`Source`. The stream closes it.
+        key: the key of an encrypted ASVR. A source that begins with the magic bytes of a plain ASVP needs no key; it is
+            opened as a plain file even if a key is given.
         strict: refuse an ASVP whose magic bytes differ.
-        config: options; the defaults of :class:`Config` otherwise.
-        headers: for an HTTP source: sent to the URL's own origin, never to another one that it redirects to. They are
-            secrets, so they are no option of `config`, which is shown and compared.
-        client: for an HTTP source: an ``httpx.AsyncClient`` to use, or a callable that makes one, which the stream then
-            closes, as :class:`HttpSource` describes it.
+        config: the options; the defaults of :class:`Config` if omitted.
+        headers: headers for an HTTP source. They are sent only to the URL's own origin, never to another origin after a
+            redirect. Headers are secrets and `config` is shown and compared, so they are not part of `config`.
+        client: for an HTTP source: an ``httpx.AsyncClient``, or a callable that makes one. The stream closes a client
+            that it made by the callable; see :class:`HttpSource`.
 
     Raises:
-        DecodeError: malformed, or over a limit.
-        KeyMismatchError: an ASVR's table does not open with `key`. A kind of DecodeError.
+        DecodeError: the stream is malformed or over a limit.
+        KeyMismatchError: an ASVR cannot be decrypted with `key`. A subclass of DecodeError.
         TransportError: the source cannot be read.
-        NotReadyError: the system has no thread for the library's event loop.
-        FrameTimeoutError: not open within ``config.init_timeout``.
-        ValueError: a URL that is malformed or of an unknown scheme, headers that cannot be sent, or `headers` or
-            `client` for a source that is not HTTP.
-        TypeError: `source` is none of these, or `headers` or `client` of another kind.
+        NotReadyError: the system cannot start a thread for the library's event loop.
+        FrameTimeoutError: the stream is not open within ``config.init_timeout``.
+        ValueError: the URL is malformed or has an unknown scheme, a header cannot be sent, or `headers` or `client` is
+            given for a source that is not HTTP.
+        TypeError: `source`, `headers` or `client` has an unsupported type.
     """
     source = with_http(source, config or Config(), headers=headers, client=client)
     stream = AlphaStream(config=config)
@@ -67,7 +67,7 @@ async def open_async(
     headers: Mapping[str, str] | None = None,
     client: ClientLike | None = None,
 ) -> AlphaStream:
-    """:func:`open` without blocking the caller's event loop. Args and errors as of :func:`open`."""
+    """Like :func:`open`, but without blocking the caller's event loop. Args and errors as of :func:`open`."""
     source = with_http(source, config or Config(), headers=headers, client=client)
     stream = AlphaStream(config=config)
     try:

@@ -1,8 +1,8 @@
 """
-Standard input and output as files of bytes: what ``-`` stands for on the command line.
+Pipes: standard input and output as byte files, for ``-`` on the command line.
 
-Frames are read by position, and a stream's header stands before what it counts. So standard input is read whole first,
-within a bound, and standard output is written only when all of it is there.
+Frames are read by position, and a stream's header comes before the frames that it counts. So standard input is first
+read whole, within a limit, and standard output is written only when all of it is ready.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STANDARD: Final = "-"
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A stream that a command is to read."""
+    """A stream that a command reads."""
 
     source: SourceLike
     is_standard: bool
@@ -34,41 +34,41 @@ class Input:
 
 def input_of(file: str, most_bytes: int) -> Input:
     """
-    What FILE means: a path or URL as it is, or what standard input holds.
+    Return the input for FILE: a path or URL as it is, or the content of standard input.
 
     Args:
         file: ``-``, a path or a URL. ``./-`` is a file.
-        most_bytes: of standard input.
+        most_bytes: the most bytes that are read from standard input.
 
     Raises:
-        TransportError: standard input cannot be read or holds more; or the path is that of a pipe.
+        TransportError: standard input cannot be read or has more bytes, or the path is a pipe.
     """
     if file != STANDARD:
         _refuse_pipe(file)
         return Input(file, False, resource_name_of(file))
     if sys.stdin is None:
-        raise TransportError("standard input: it is closed")
+        raise TransportError("standard input: closed")
     if sys.stdin.isatty():
         raise TransportError("standard input: expected a stream, found a terminal; redirect a file or a pipe to it")
     with mapped_errors("reading standard input"):
         content = sys.stdin.buffer.read(most_bytes + 1)
     if len(content) > most_bytes:
         raise TransportError(
-            f"standard input: expected at most {most_bytes} bytes, found more; save it to a file, and name that"
+            f"standard input: expected at most {most_bytes} bytes, found more; save them to a file, and pass its name"
         )
     return Input(MemorySource(content, name="standard input"), True, "")
 
 
 def standard_output() -> IO[bytes]:
     """
-    Standard output for bytes. What writing to it raises is left to the command's end, where a reader that has gone is
-    no error that is told.
+    Return standard output for bytes. Write errors are handled at the command's end, which does not report that a reader
+    is gone.
 
     Raises:
-        TransportError: it is closed, or a terminal, on which bytes would only do harm.
+        TransportError: standard output is closed, or is a terminal, which bytes would only corrupt.
     """
     if sys.stdout is None:
-        raise TransportError("standard output: it is closed")
+        raise TransportError("standard output: closed")
     if sys.stdout.isatty():
         raise TransportError("standard output: expected a file or a pipe, found a terminal")
     sys.stdout.flush()
@@ -78,10 +78,10 @@ def standard_output() -> IO[bytes]:
 def _refuse_pipe(file: str) -> None:
     try:
         is_pipe = stat.S_ISFIFO(os.stat(file).st_mode)
-    except (OSError, ValueError):  # a URL, or what opening it will tell
+    except (OSError, ValueError):  # a URL, or an error that is reported on opening
         return
     if is_pipe:
         raise TransportError(
             f"{file!r}: expected a regular file, found a pipe; frames are read by position, so redirect the pipe to"
-            " standard input, and name that: -"
+            " standard input, and pass - as the name"
         )

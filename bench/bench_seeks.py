@@ -107,7 +107,7 @@ def test_beside_masks_made_ahead(benchmark: Any) -> None:
     def compare() -> dict[int, float]:
         """In turns, so that what else the machine does is in each."""
         taken: dict[int, list[float]] = {0: [], 2: [], 10: [], 30: []}
-        for _ in range(9):
+        for _ in range(25):
             for ready, values in taken.items():
                 values.append(run(ready))
         return {ready: median(values) for ready, values in taken.items()}

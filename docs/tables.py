@@ -2,8 +2,8 @@
 Write the tables of architecture.md, errors.md, troubleshooting.md and commands.md from the code:
 ``python docs/tables.py``. A test compares them.
 
-What a code, a class or a lack is comes from the code; what to do about an error is said here. A code, class or lack
-that is new has no words here, which fails with a KeyError.
+The code describes each error code, class and situation. This module adds what to do about it. A new code, class or
+situation without a text here raises a KeyError.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from alphastream_gpu import AlphaStreamError, ErrorCode, _exceptions
 from alphastream_gpu._capi.declarations import error_codes
 from alphastream_gpu._cli import cli
 from alphastream_gpu._context.causes import _MEANINGS
-from alphastream_gpu._context.cures import _REMEDIES, Situation
+from alphastream_gpu._context.fixes import _FIXES, Situation
 
 __all__ = ["TABLES", "with_tables"]
 
@@ -29,46 +29,48 @@ HERE = Path(__file__).resolve().parent
 
 WHAT_TO_DO = {
     ErrorCode.NONE: "Nothing.",
-    ErrorCode.NOT_FOUND: "Ask for another frame; `metadata.frame_count` tells how many there are.",
-    ErrorCode.INVALID: "Fix the call. In C also: the handle is null, destroyed or made up; this is a forked child; the"
-    " passphrase is missing or malformed.",
-    ErrorCode.NOT_READY: "Load a source. After another one was loaded meanwhile: ask again.",
-    ErrorCode.TIMEOUT: "Show the last mask again, and ask again for the next picture.",
-    ErrorCode.DECODE: "A frame: skip it, others may be fine. A file: it is damaged, or the [key](keys.md) is wrong.",
-    ErrorCode.TRANSPORT: "Ask again; the message tells what failed. Nothing is remembered as failed.",
-    "AlphaStreamError": "Catch it to catch all of them.",
-    "DecodeError": "See which frame the message names. Is it over a limit, raise `max_frame_bytes` or `max_frames`;"
-    " where a cover strip is refused, use the mask.",
-    "KeyMismatchError": "Check the four things that a [key](keys.md) is made from; the message lists them.",
-    "PassphraseError": "Set `ALPHASTREAM_PASSPHRASE` to 64 hexadecimal digits, or give `AsvrKey` 32 bytes. In C also:"
-    ' `CV_set_option(handle, "passphrase", ...)`.',
-    "TransportError": "Try again, or see to the disk, the network or the server.",
+    ErrorCode.NOT_FOUND: "Ask for an existing frame; `metadata.frame_count` is the number of frames.",
+    ErrorCode.INVALID: "Fix the call. In C also: the handle is invalid; the process is a forked child; the passphrase"
+    " is missing or malformed.",
+    ErrorCode.NOT_READY: "Load a source. If another source was loaded meanwhile, ask again.",
+    ErrorCode.TIMEOUT: "Show the last mask again, and ask again at the next picture.",
+    ErrorCode.DECODE: "A frame: skip it; other frames may be valid. A file: it is damaged, or the [key](keys.md) is"
+    " wrong.",
+    ErrorCode.TRANSPORT: "Ask again. The message names the failure. No failure is cached.",
+    "AlphaStreamError": "Catch this class to catch all errors.",
+    "DecodeError": "The message names the frame. If a limit is exceeded, raise `max_frame_bytes` or `max_frames`. If"
+    " a cover strip is refused, use the mask.",
+    "KeyMismatchError": "Check the four values that a [key](keys.md) is made from. The message lists them.",
+    "PassphraseError": "Set `ALPHASTREAM_PASSPHRASE` to 64 hexadecimal digits, or pass 32 bytes to `AsvrKey`. In C"
+    ' also: `CV_set_option(handle, "passphrase", ...)`.',
+    "TransportError": "Try again, or check the disk, the network or the server.",
     "FrameNotFoundError": "Ask for an index from 0 to `frame_count - 1`.",
-    "NotReadyError": "`load_source` first.",
-    "FrameTimeoutError": "Try again, or give more time: `init_timeout`, `http_deadline`, `get_frame_timebox`.",
-    "GLUnavailableError": "Do what the message says; [Troubleshooting](troubleshooting.md) has all of it.",
+    "NotReadyError": "Call `load_source` first.",
+    "FrameTimeoutError": "Try again, or raise `init_timeout`, `http_deadline` or `get_frame_timebox`.",
+    "GLUnavailableError": "Follow the message. [Troubleshooting](troubleshooting.md) lists all fixes.",
     "WrongContextError": "Call the renderer on its thread, with its context current, and not from within its own call.",
-    "ClosedError": "Open the stream again. While another thread closes it, this is how waiting calls end.",
+    "ClosedError": "Open the stream again. If another thread closes a stream, waiting calls raise this error.",
 }
-"""By code, and by the class's name."""
+"""By error code, and by the name of the class."""
 
 MEANS = {
-    Situation.EGL_LIBRARY: "Contexts without a window come from EGL. Its library is not installed, or does not load.",
-    Situation.GL_LIBRARY: "OpenGL's own library is not installed, or does not load.",
-    Situation.X11_LIBRARY: "Only contexts through an X server need it.",
-    Situation.OPENGL_LIBRARY: "Only PyOpenGL needs it, when it goes through EGL.",
-    Situation.VENDOR: "EGL is there, but no file names a driver's library, or the library named does not load.",
-    Situation.DRIVER: "It is there and fails when it is started: the wrong one is forced, or half of it is installed.",
-    Situation.NODE: "GPUs are files, `/dev/dri/renderD128` and so on, and this user may not open this one.",
+    Situation.EGL_LIBRARY: "Contexts without a window need EGL. The EGL library is not installed, or does not load.",
+    Situation.GL_LIBRARY: "The OpenGL library is not installed, or does not load.",
+    Situation.X11_LIBRARY: "Only contexts through an X server need this library.",
+    Situation.OPENGL_LIBRARY: "Only PyOpenGL needs this library, when it uses EGL.",
+    Situation.VENDOR: "EGL is installed, but no vendor file names a driver's library, or that library does not load.",
+    Situation.DRIVER: "The driver is installed but does not start. A variable selects the wrong driver, or only a part"
+    " of the driver is installed.",
+    Situation.NODE: "A GPU is a file, such as `/dev/dri/renderD128`. This user has no permission to open it.",
     Situation.VERSION: "Masks need OpenGL 3.3 core.",
-    Situation.CURRENT: "A thread has one current context, and the one to be made goes through another interface.",
-    Situation.DISPLAY: "Windows need one; masks do not.",
-    Situation.DEVICE_INDEX: "A device was chosen by a variable that is not a number from 0.",
-    Situation.GLCONTEXT: "The package that makes contexts was built without the part for this way.",
-    Situation.GLFW: "Only windows need it, as in the examples.",
-    Situation.DIFFERENT: "The driver draws some pixel otherwise than it should, so the CPU makes the masks.",
-    Situation.SOFTWARE: "The CPU draws: the same masks, slower.",
-    Situation.OTHER: "What the driver says is shown as it is.",
+    Situation.CURRENT: "A thread has one current context. A context of another interface cannot replace it.",
+    Situation.DISPLAY: "Windows need an X server; masks do not.",
+    Situation.DEVICE_INDEX: "The variable that selects a device is not a number from 0.",
+    Situation.GLCONTEXT: "The package that creates contexts was built without the part for this interface.",
+    Situation.GLFW: "Only windows need GLFW, as in the examples.",
+    Situation.DIFFERENT: "The driver draws some pixels wrong, so the CPU makes the masks.",
+    Situation.SOFTWARE: "The CPU renders the same masks, but slower.",
+    Situation.OTHER: "The driver's message is shown unchanged.",
 }
 
 
@@ -96,34 +98,35 @@ def classes() -> str:
     return "\n".join(rows)
 
 
-def cures() -> str:
+def fixes() -> str:
+    """What is wrong in each situation, and its fixes."""
     sections = []
     for situation in Situation:
-        remedy = _REMEDIES[situation]
+        fix = _FIXES[situation]
         lines = [f"### {situation.value[0].upper()}{situation.value[1:]}", "", MEANS[situation], ""]
         seen = [f"`{_readable(pattern)}`" for pattern, one, _ in _MEANINGS if one is situation]
         if seen:
-            lines.append(f"- what drivers and libraries say: {', '.join(seen)}")
-        if remedy.culprits:
-            lines.append(f"- if it is set, unset {' or '.join(f'`{name}`' for name in remedy.culprits)}")
-        if remedy.debian:
-            lines.append(f"- Debian, Ubuntu: `apt-get install {remedy.debian}`")
-            lines.append(f"- Fedora: `dnf install {remedy.fedora}`")
-        if remedy.words:
-            lines.append(f"- {remedy.words}")
-        if remedy.has_nvidia_cure:
+            lines.append(f"- messages of drivers and libraries: {', '.join(seen)}")
+        if fix.variables:
+            lines.append(f"- variables to unset, if set: {', '.join(f'`{name}`' for name in fix.variables)}")
+        if fix.debian:
+            lines.append(f"- Debian, Ubuntu: `apt-get install {fix.debian}`")
+            lines.append(f"- Fedora: `dnf install {fix.fedora}`")
+        if fix.words:
+            lines.append(f"- {fix.words}")
+        if fix.has_nvidia_fix:
             lines.append("- an NVIDIA GPU in a container: [see above](#in-a-container-with-an-nvidia-gpu)")
         sections.append("\n".join(lines))
     return "\n\n".join(sections)
 
 
 def _readable(pattern: str) -> str:
-    """A pattern as somebody would say it who has seen the text."""
+    """Return a pattern in the form of the messages that it matches."""
     return re.sub(r"\\w\+|\.\*", "...", pattern).replace("\\", "").replace("|", "` or `")
 
 
 def commands() -> str:
-    """Each command with its arguments and options, as click has them."""
+    """Each command with its arguments and options, from click."""
     sections = []
     for name, command in sorted(cli.commands.items()):
         context = click.Context(command, info_name=f"alphastream {name}")
@@ -151,7 +154,7 @@ def _option(option: click.Option, context: click.Context) -> str:
 
 
 def modules() -> str:
-    """The modules of the package by room, the lowest room first, with what their docstrings begin with."""
+    """The modules of the package by room, the lowest room first, with the first sentence of their docstrings."""
     levels = layout.levels()
     lines = ["| room | file | what is in it |", "|---|---|---|"]
     for room in sorted(levels, key=lambda room: (levels[room], room)):
@@ -169,13 +172,13 @@ def modules() -> str:
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "architecture.md": {"modules": modules},
     "errors.md": {"codes": codes, "classes": classes},
-    "troubleshooting.md": {"cures": cures},
+    "troubleshooting.md": {"fixes": fixes},
     "commands.md": {"commands": commands},
 }
 
 
 def with_tables(page: str) -> str:
-    """A page's text with its tables as the code has them now."""
+    """Return a page's text with its tables generated from the current code."""
     text = (HERE / page).read_text()
     for name, make in TABLES[page].items():
         begin, end = f"<!-- made by docs/tables.py: {name} -->\n", "\n<!-- end -->"

@@ -1,6 +1,7 @@
 #version 430 core
-// Cross: each segment's pixels into plane 0, and its crossings flipped in its channel's parity plane. Several lanes
-// work on a segment, each on every so many-th of its pixels and rows.
+// Cross: sets each segment's pixels in plane 0, and flips its crossings in its channel's parity plane. Several lanes
+// work
+// on a segment. Each lane takes every n-th of its pixels and rows, n being the number of lanes.
 #include "shared/package.glsl"
 #include "shared/bits.glsl"
 #include "shared/line.glsl"
@@ -40,7 +41,7 @@ void main() {
     for (int row = max(top.y, 0) + lane; row < min(bottom.y, window.y); row += n_lanes) {
         int column = crossing(top, bottom, row);
         set_pixel(channel.frame, ivec2(column, row), window);
-        column = max(column, 0); // what is left of the window flips the whole row
+        column = max(column, 0); // a crossing left of the window flips the whole row
         if (column < window.x) {
             atomicXor(bits[plane_row(channel.frame, channel.plane + 1, row) + (column >> 5)], 1u << (column & 31));
         }

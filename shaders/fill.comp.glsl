@@ -1,14 +1,15 @@
 #version 430 core
-// Fill, compute stage: in each row of each parity plane, every pixel's parity is that of the flips up to and including
-// it; the planes' parities and plane 0 together are the mask. A work group a row, a thread a word. The planes are zero
-// afterwards, for the next frame.
+// Fill, compute stage: turns flips into the mask. In each row of each parity plane, a pixel's parity is the parity of
+// the
+// flips up to and including that pixel. The mask is the OR of all parities and plane 0. There is one work group per row
+// and one thread per word. Afterwards the planes are zero, for the next frame.
 #include "shared/package.glsl"
 #include "shared/bits.glsl"
 
-#define GROUP 64 // a constant would not do in a layout before GLSL 4.40
+#define GROUP 64 // a macro, because layouts accept no constants before GLSL 4.40
 layout(local_size_x = GROUP) in;
 
-shared uint odd_words[2]; // a bit for each word of the run: whether its flips are odd in number
+shared uint odd_words[2]; // one bit per word of the run: whether its number of flips is odd
 
 void main() {
     int row = int(gl_WorkGroupID.x);
@@ -16,7 +17,7 @@ void main() {
     int thread = int(gl_LocalInvocationID.x);
     int n_planes = words[PACKAGE_N_PLANES];
     int row_words = words[PACKAGE_ROW_WORDS];
-    uint carry = 0u; // a bit for each plane: the parity of the words before this run
+    uint carry = 0u; // one bit per plane: the parity of the words before this run
     for (int first = 0; first < row_words; first += GROUP) {
         int word = first + thread;
         bool is_inside = word < row_words;

@@ -1,6 +1,7 @@
 #version 330 core
-// Fill, fragment stage. With the blend function (1 - destination, 1 - source), a 1 flips and a 0 leaves a component
-// alone, so `component` chooses which of up to four parity planes is drawn to.
+// Fill, fragment stage. With the blend function (1 - destination, 1 - source), a 1 flips a component and a 0 keeps it.
+// So
+// `component` selects one of up to four parity planes.
 
 uniform vec4 component;
 

@@ -1,5 +1,5 @@
 #version 330 core
-// Outline, fragment stage: keep the pixels of the line, and the half-way crossings of segments that bound an interior.
+// Outline, fragment stage: keeps the pixels of the line, and the half-way crossings of segments that bound an interior.
 #include "shared/piece.glsl"
 #include "shared/segment.glsl"
 

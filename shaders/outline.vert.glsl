@@ -1,11 +1,11 @@
 #version 330 core
-// Outline, vertex stage: one instance for each point, a quad that covers every pixel of the line that begins there and
-// little else.
+// Outline, vertex stage: one instance per point. The instance is a quad that covers every pixel of the line that starts
+// at the point, and few others.
 //
-// The quad is a parallelogram along the segment, its ends cut along the minor axis. It need not be exact, only wide
-// enough: the pixels that a segment sets lie within half a pixel of it, measured across the major axis, and rounding
-// the corners to subpixels moves them by a quarter of a native pixel at most (mesh.py, MAX_STEP). The fragment stage
-// decides each pixel in integers. The pixel box of a long diagonal segment would be a thousand times as many.
+// The quad is a parallelogram along the segment, with ends parallel to the minor axis. It need not be exact, only wide
+// enough. The pixels of a segment lie within half a pixel of the segment, measured across the major axis. Rounding to
+// subpixels moves the corners by a quarter of a native pixel at most (mesh.py, MAX_STEP). The fragment stage decides
+// each pixel in integers. The bounding box of a long diagonal segment would have a thousand times as many pixels.
 #include "shared/package.glsl"
 #include "shared/lattice.glsl"
 #include "shared/piece.glsl"
@@ -23,7 +23,7 @@ void main() {
     piece.segment = ivec4(a, b);
     piece.is_closed = channel.n_points > 2 ? 1 : 0;
     if (!is_there) {
-        gl_Position = vec4(0.0, 0.0, 0.0, 1.0); // at every corner: a quad without area
+        gl_Position = vec4(0.0, 0.0, 0.0, 1.0); // the same for every corner: a quad without area
         return;
     }
     vec2 delta = vec2(b - a);

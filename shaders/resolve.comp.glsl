@@ -1,5 +1,5 @@
 #version 430 core
-// Resolve, compute stage: each output pixel shows a pixel of the mask. A thread has four neighbours in a row.
+// Resolve, compute stage: copies a pixel of the mask to each output pixel. A thread handles four neighbours in a row.
 #include "shared/package.glsl"
 #include "shared/bits.glsl"
 
@@ -22,7 +22,7 @@ void main() {
     }
     int native_width = words[PACKAGE_NATIVE_WIDTH];
     int row = mask_row(frame, pixel.y * words[PACKAGE_NATIVE_HEIGHT] / height);
-    // Output column x shows native column x W / w. From one to the next, quotient and rest are carried on.
+    // Output column x shows native column x W / w. The loop updates quotient and rest from one column to the next.
     int column = pixel.x * native_width / width;
     int rest = pixel.x * native_width - column * width;
     int step = native_width / width;

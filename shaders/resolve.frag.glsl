@@ -1,5 +1,5 @@
 #version 330 core
-// Resolve, fragment stage: OR the parity planes and pick the pixel of the grid that each output pixel shows.
+// Resolve, fragment stage: picks the grid pixel that each output pixel shows, and ORs its parity planes.
 
 uniform sampler2D planes;
 uniform ivec2 grid_size;

@@ -1,8 +1,9 @@
 """
-Branch coverage by area, from the data that ``pytest --cov`` left: ``make coverage`` prints it and fails below the bar.
+Branch coverage by area, from the data of ``pytest --cov``. ``make coverage`` prints it, and fails if an area is below
+the minimum.
 
-coverage's own ``fail_under`` is one number for everything, made of lines and branches together; one area would hide
-what another lacks.
+coverage's own ``fail_under`` is one number for the whole package, of lines and branches together. So a high coverage of
+one area could hide a low coverage of another.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ AREAS = {
     "streaming": "_builder _open _runtime _stream",
     "raster": "_raster",
 }
-"""Rooms of the package that are held to the bar. The others talk to drivers, to hosts or to a terminal, or are
-tables."""
+"""The folders and modules of the package that need the minimum. The other ones use drivers, hosts or a terminal, or
+contain only tables."""
 
 
 def main() -> None:
-    """Print the table, and what is missed; exit with 1 if an area is below the bar."""
+    """Print the table and the missed branches; exit with 1 if an area is below the minimum."""
     data = coverage.Coverage()
     data.load()
     data.json_report(outfile=str(REPORT))
@@ -45,15 +46,15 @@ def main() -> None:
         if branches[0] < BAR:
             low.append(area)
         for name in names:
-            lacking = [f"{a}->{b}" for a, b in files[name]["missing_branches"]]
-            if lacking:
-                missed.append(f"{name}: {', '.join(lacking)}")
+            branches_missed = [f"{a}->{b}" for a, b in files[name]["missing_branches"]]
+            if branches_missed:
+                missed.append(f"{name}: {', '.join(branches_missed)}")
     print(*missed, sep="\n")
     sys.exit(f"below {BAR:g} % of the branches: {', '.join(low)}" if low else 0)
 
 
 def files_of(room: str) -> list[Path]:
-    """The files of a folder of the package, or of a module beside the folders."""
+    """The files of a folder of the package; for a module beside the folders, its file."""
     return sorted((PACKAGE / room).rglob("*.py")) or [PACKAGE / f"{room}.py"]
 
 

@@ -1,5 +1,6 @@
 """
-An HTTP server on loopback that misbehaves on demand. Written on bare sockets, so that nothing corrects it.
+An HTTP server on loopback that misbehaves on demand. It writes to sockets directly, so that no HTTP library corrects
+its replies.
 """
 
 from __future__ import annotations
@@ -18,24 +19,24 @@ REASONS = {200: "OK", 206: "Partial Content"}
 
 @dataclass
 class Request:
-    """What a client asked for."""
+    """A request of a client."""
 
     number: int
-    """From 0, over the server's life."""
+    """The number of the request, from 0, since the server started."""
     target: str
     """Path and query as on the request line."""
     headers: dict[str, str]
 
     @property
     def range(self) -> tuple[int, int]:
-        """First byte, and one past the last."""
+        """The first byte, and the byte after the last."""
         match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["range"])
         assert match is not None
         return int(match[1]), int(match[2]) + 1
 
 
 class Wire:
-    """The open connection, for a behaviour to write to."""
+    """An open connection that a behaviour writes to."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self.writer = writer
@@ -61,7 +62,7 @@ Behaviour = Callable[["Server", Request, Wire], Awaitable[None]]
 @dataclass
 class Server:
     """
-    Serves one file. `script` picks a behaviour for each request; None is to behave well.
+    A server of one file. `script` returns the behaviour for each request; None is a correct reply.
     """
 
     data: bytes
@@ -89,7 +90,7 @@ class Server:
         return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}{path}"
 
     def _run(self) -> None:
-        # Windows' own loop always has a task that waits for the next client, and _main would wait for that one.
+        # The default loop of Windows always has a task that waits for the next client, and _main would wait for it.
         with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
             runner.run(self._main())
 
@@ -102,7 +103,7 @@ class Server:
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
-        # A connection that asyncio is just accepting would be left open by a server that closes.
+        # server.close() would leave a connection open that asyncio is just accepting.
         while accepting := asyncio.all_tasks() - self._tasks - {asyncio.current_task()}:
             await asyncio.wait(accepting)
         server.close()
@@ -111,13 +112,13 @@ class Server:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for writer in self._writers:
             writer.close()
-            # Whoever does not read would keep it open; asyncio does not say of a TLS connection that it has ended.
+            # A client that does not read would keep the connection open. For TLS, asyncio does not report the end.
             if self.tls or writer.transport.get_write_buffer_size():
                 with contextlib.suppress(AttributeError):  # Python 3.11.2 cannot abort TLS that is closed already
                     writer.transport.abort()
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Called, not awaited, so that no connection is unknown between its coming and its task's first step."""
+        """Not a coroutine, so that a connection is known at once, and not only after the first step of its task."""
         self._writers.append(writer)
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks.add(task)
@@ -145,7 +146,7 @@ class Server:
 
 
 async def promise(server: Server, request: Request, wire: Wire, **headers: object) -> bytes:
-    """The head of a good reply, and the bytes that are to follow it."""
+    """Send the head of a correct reply; return the bytes that must follow."""
     first, stop = request.range
     part = server.data[first:stop]
     await wire.head(
@@ -159,7 +160,7 @@ async def promise(server: Server, request: Request, wire: Wire, **headers: objec
 
 
 async def well(server: Server, request: Request, wire: Wire) -> None:
-    """As a good server does."""
+    """A correct reply."""
     if request.range[0] >= len(server.data):
         await wire.head(416, Content_Range=f"bytes */{len(server.data)}", Content_Length=0)
         return
@@ -169,7 +170,7 @@ async def well(server: Server, request: Request, wire: Wire) -> None:
 
 
 def status(code: int, **headers: object) -> Behaviour:
-    """Just a status."""
+    """A reply with a status and an empty body."""
 
     async def behave(server: Server, request: Request, wire: Wire) -> None:
         await wire.head(code, Content_Length=0, **headers)
@@ -178,20 +179,20 @@ def status(code: int, **headers: object) -> Behaviour:
 
 
 async def whole_file(server: Server, request: Request, wire: Wire) -> None:
-    """200 with everything, as if no range had been asked for."""
+    """A 200 with the whole file, as if no range was requested."""
     await wire.head(200, Content_Length=len(server.data), ETag=server.etag)
     await wire.body(server.data)
 
 
 async def whole_file_until_the_end(server: Server, request: Request, wire: Wire) -> None:
-    """200 with everything, whose length only the connection's end tells."""
+    """A 200 with the whole file, whose length is known only at the end of the connection."""
     await wire.head(200, Connection="close")
     await wire.body(server.data)
     wire.writer.close()
 
 
 async def whole_file_in_chunks(server: Server, request: Request, wire: Wire) -> None:
-    """200 with everything, in pieces with their lengths."""
+    """A 200 with the whole file in chunks."""
     await wire.head(200, Transfer_Encoding="chunked", ETag=server.etag)
     for at in range(0, len(server.data), 50_000):
         part = server.data[at : at + 50_000]
@@ -200,7 +201,7 @@ async def whole_file_in_chunks(server: Server, request: Request, wire: Wire) -> 
 
 
 def at_most(n_bytes: int) -> Behaviour:
-    """A good reply with no more than this of what was asked for, as RFC 9110 allows."""
+    """A correct reply with at most `n_bytes` of the requested bytes, which RFC 9110 allows."""
 
     async def behave(server: Server, request: Request, wire: Wire) -> None:
         first, stop = request.range
@@ -213,7 +214,7 @@ def at_most(n_bytes: int) -> Behaviour:
 
 
 async def twice(server: Server, request: Request, wire: Wire) -> None:
-    """Two good replies to one request, in one piece."""
+    """Two correct replies to one request, sent together."""
     first, stop = request.range
     part = server.data[first:stop]
     head = (
@@ -224,7 +225,7 @@ async def twice(server: Server, request: Request, wire: Wire) -> None:
 
 
 def page(status: int, text: bytes, content_type: str = "text/html; charset=utf-8") -> Behaviour:
-    """A page in place of the file, as of a sign-in."""
+    """A page instead of the file, such as a sign-in page."""
 
     async def behave(server: Server, request: Request, wire: Wire) -> None:
         content_range = f"bytes 0-{len(text) - 1}/{len(text)}" if status == 206 else None
@@ -235,7 +236,7 @@ def page(status: int, text: bytes, content_type: str = "text/html; charset=utf-8
 
 
 def altered(**changes: object) -> Behaviour:
-    """A good reply with other headers or another body: `content_range`, `body`, `length`, `encoding`, `etag`."""
+    """A reply with a changed header or body: `content_range`, `body`, `length`, `encoding`, `etag`."""
 
     async def behave(server: Server, request: Request, wire: Wire) -> None:
         first, stop = request.range
@@ -296,7 +297,7 @@ async def no_keep_alive(server: Server, request: Request, wire: Wire) -> None:
 
 
 async def close_when_idle(server: Server, request: Request, wire: Wire) -> None:
-    """A good reply that promises to keep the connection, and does not."""
+    """A correct reply with keep-alive, after which the server closes the connection."""
     await well(server, request, wire)
     await asyncio.sleep(0.005)
     wire.writer.close()

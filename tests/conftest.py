@@ -1,5 +1,6 @@
 """
-Fixtures: the GL context at three grades of cleanliness, the sample, the rasterizers, a passphrase of the test's own.
+Fixtures: a GL context for the session, one that is checked for errors, a new one; the sample; the rasterizers; a
+passphrase.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 import moderngl
 import numpy as np
 import pytest
-from hosts import lacking, summary
+from hosts import skip_or_fail, summary
 from hypothesis import HealthCheck, Phase, settings
 from support import sample_geometries
 
@@ -22,14 +23,14 @@ from alphastream_gpu._gl.compute import missing
 from alphastream_gpu._gl.drivers import is_software
 
 METHODS = ("compute", "triangles", "upload")
-"""How a MaskRenderer can make masks; on a software driver none but the last is taken unless it is named."""
+"""The methods of a MaskRenderer. On a software driver, the first two are used only if the caller names them."""
 
-# With threads, Mesa's software driver may free a lock that one of them holds: one run of the tests in sixty crashed. It
-# reads this when it starts; the tests' subprocesses inherit it. docs/headless.md has the whole story.
+# With threads, Mesa's software driver may free a lock that one of them holds: one run of the tests in sixty crashed.
+# The driver reads this variable when it starts, and subprocesses of the tests inherit it. See docs/headless.md.
 os.environ.setdefault("LP_NUM_THREADS", "0")
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-# For mutation testing: the same examples each time, and no time spent on making a failing one smaller.
+# For mutation testing: the same examples in each run, without shrinking a failing example.
 settings.register_profile(
     "mutants",
     settings.get_profile("default"),
@@ -44,7 +45,7 @@ _gl: list[moderngl.Context | str] = []
 
 
 def gl_context() -> moderngl.Context | str:
-    """The session's context, or why there is none."""
+    """The context of the session, or the message why it cannot be made."""
     if not _gl:
         try:
             _gl.append(alphastream_gpu.create_headless_context())
@@ -59,7 +60,7 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what asks for OpenGL, so that a machine whose driver is in doubt can run the two halves apart."""
+    """Mark the tests that need OpenGL, so that they can be run separately on a machine with a doubtful driver."""
     for item in items:
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         if "ctx_session" in getattr(item, "fixturenames", ()) or parameters.get("rasterizer") in METHODS:
@@ -68,7 +69,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
-    """The very last line above pytest's own: as the outermost wrapper, after the reasons of skips and failures."""
+    """Print the summary of skipped tests as the last line before pytest's own, after the reasons of skips and failures.
+
+    As the outermost wrapper, this runs last.
+    """
     yield
     line = summary(terminalreporter.stats.get("skipped", []))
     if line:
@@ -77,16 +81,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterat
 
 @pytest.fixture(scope="session")
 def ctx_session() -> Iterator[moderngl.Context]:
-    """One context for the whole run. Without a driver: skip, or fail where ALPHASTREAM_REQUIRE_GL is set, as in CI."""
+    """One context for the whole run. Without a driver: skip, or fail if ALPHASTREAM_REQUIRE_GL is set, as in CI."""
     context = gl_context()
     if isinstance(context, str):
-        lacking(f"there is no OpenGL: {context}", "ALPHASTREAM_REQUIRE_GL")
+        skip_or_fail(f"there is no OpenGL: {context}", "ALPHASTREAM_REQUIRE_GL")
     return context
 
 
 @pytest.fixture
 def ctx(ctx_session: moderngl.Context) -> Iterator[moderngl.Context]:
-    """The session's context; asserts that a test neither finds nor leaves a GL error."""
+    """The context of the session. Asserts that there is no GL error before and after a test."""
     assert ctx_session.error == "GL_NO_ERROR"
     yield ctx_session
     assert ctx_session.error == "GL_NO_ERROR"
@@ -94,7 +98,7 @@ def ctx(ctx_session: moderngl.Context) -> Iterator[moderngl.Context]:
 
 @pytest.fixture
 def ctx_new(ctx_session: moderngl.Context) -> Iterator[moderngl.Context]:
-    """A context of the test's own, in its first state. The session's one is current again afterwards."""
+    """A new context in its initial state. After the test, the context of the session is current again."""
     context = alphastream_gpu.create_headless_context()
     try:
         yield context
@@ -112,13 +116,14 @@ def geometries() -> list[FrameGeometry]:
 
 @pytest.fixture
 def passphrase() -> bytes:
-    """A new one for each test: none is ever built in."""
+    """A new passphrase for each test."""
     return os.urandom(32)
 
 
 class GLRasterizer:
     """
-    A renderer of one method and its read-back, with the face of ``rasterize``; renderers are kept per native size.
+    Renders and reads back masks by one method, with the signature of ``rasterize``. Keeps a renderer for each native
+    size.
     """
 
     def __init__(self, ctx: moderngl.Context, method: Any) -> None:
@@ -128,7 +133,7 @@ class GLRasterizer:
 
     @property
     def is_slow(self) -> bool:
-        """Whether a mask of native size takes tens of milliseconds: compute shaders, run by the CPU."""
+        """Whether a mask of native size takes tens of milliseconds, as with compute shaders on the CPU."""
         return self.method == "compute" and is_software(self.ctx.info["GL_RENDERER"])
 
     def renderer(self, native_size: tuple[int, int]) -> MaskRenderer:
@@ -164,21 +169,21 @@ def _gl_rasterizers(ctx_session: moderngl.Context) -> Iterator[dict[str, GLRaste
 
 
 def need_method(method: str, ctx: moderngl.Context) -> None:
-    """Skip, or fail in CI, where the driver has no compute shaders."""
+    """Skip, or fail in CI, if the driver does not support a method."""
     if method == "compute" and (why := missing(identity_of(ctx).gl)) is not None:
-        lacking(why, "ALPHASTREAM_REQUIRE_GL")
+        skip_or_fail(why, "ALPHASTREAM_REQUIRE_GL")
 
 
 @pytest.fixture(params=METHODS)
 def method(request: pytest.FixtureRequest, ctx: moderngl.Context) -> Any:
-    """Each method of rendering, one after the other."""
+    """Runs a test with each method of rendering."""
     need_method(request.param, ctx)
     return request.param
 
 
 @pytest.fixture(params=["cpu", *METHODS])
 def rasterizer(request: pytest.FixtureRequest) -> Any:
-    """The CPU twin and each method of rendering, one after the other: whatever a test says of masks, it says of all."""
+    """Runs a test with the CPU twin and with each method of rendering, because all must make the same masks."""
     if request.param == "cpu":
         return alphastream_gpu.rasterize
     need_method(request.param, request.getfixturevalue("ctx"))

@@ -1,9 +1,9 @@
 """
-The whole of a context's state, through PyOpenGL: read, poisoned, compared; how many names are alive; what a debug
-callback hears. And hosts' contexts of any kind, through EGL.
+Reads, changes and compares the whole GL state of a context through PyOpenGL. Also counts the living GL objects, records
+debug messages, and makes contexts of any kind through EGL.
 
-PyOpenGL is used on purpose: it shares nothing with the package's own calls. Its error checking is off because a host's
-pending error is state, too.
+PyOpenGL is used because it shares no code with the package. Its error checking is off, because a pending error of the
+host belongs to the state, too.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ OpenGL.ERROR_CHECKING = False
 OpenGL.CONTEXT_CHECKING = False
 
 from OpenGL import GL  # noqa: E402 - after its settings
-from OpenGL.raw.GL.VERSION import GL_1_1, GL_2_0  # noqa: E402 - calls that ask for no context; it may be of GLX
-from OpenGL.raw.GL.VERSION.GL_1_0 import glGetIntegerv, glIsEnabled  # noqa: E402 - quicker: there are a thousand calls
+from OpenGL.raw.GL.VERSION import GL_1_1, GL_2_0  # noqa: E402 - work without a current EGL context
+from OpenGL.raw.GL.VERSION.GL_1_0 import glGetIntegerv, glIsEnabled  # noqa: E402 - faster, for a thousand calls
 from OpenGL.raw.GL.VERSION.GL_1_3 import glActiveTexture  # noqa: E402
 from OpenGL.raw.GL.VERSION.GL_3_0 import glGetIntegeri_v, glIsEnabledi  # noqa: E402
 from OpenGL.raw.GL.VERSION.GL_3_2 import glGetInteger64i_v  # noqa: E402
@@ -78,7 +78,7 @@ BY_BUFFER = (
     "BLEND_EQUATION_ALPHA",
 )  # fmt: skip
 INDEXED_BUFFERS = {
-    # kind: how many of its bindings are looked at
+    # kind: the number of bindings that are compared
     "UNIFORM_BUFFER": 8, "SHADER_STORAGE_BUFFER": 4, "ATOMIC_COUNTER_BUFFER": 4, "TRANSFORM_FEEDBACK_BUFFER": 4,
 }  # fmt: skip
 IMAGE_UNIT = (
@@ -88,12 +88,12 @@ IMAGE_UNIT = (
 N_BUFFERS = 8
 N_IMAGE_UNITS = 4
 N_VIEWPORTS = 16
-"""As many as every OpenGL has viewports, and as Mesa has."""
+"""The number of viewports that every OpenGL has; Mesa has no more."""
 
 
 @cache
 def gl(name: str) -> Any:
-    """A constant by its name without the prefix."""
+    """The constant with a name without the prefix GL_."""
     return int(getattr(GL, f"GL_{name}"))
 
 
@@ -119,7 +119,7 @@ def _indexed(get: Callable[..., None], kind: Any, name: str, index: int, count: 
 
 @cache
 def units() -> list[int]:
-    """The texture units that are looked at: those of everybody, and the last one, which moderngl takes for itself."""
+    """The texture units that are compared: the first 13, the last one, and the one that moderngl uses for itself."""
     return [*range(13), _integers("MAX_COMBINED_TEXTURE_IMAGE_UNITS", 1)[0] - 1, _last_of_moderngl()]
 
 
@@ -128,7 +128,7 @@ def _last_of_moderngl() -> int:
 
 
 def snapshot() -> dict[str, Any]:
-    """Everything that a host may have set, by name."""
+    """All state that a host can set, by name."""
     state: dict[str, Any] = {name: glIsEnabled(gl(name)) for name in CAPABILITIES}
     state |= {name: _integers(name, count) for name, count in INTEGERS.items()}
     for name, count in FLOATS.items():
@@ -163,30 +163,60 @@ def snapshot() -> dict[str, Any]:
 
 
 def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """What is not as it was."""
+    """The values that differ, before and after."""
     return {name: (before[name], after[name]) for name in before if before[name] != after[name]}
 
 
-def live_names(limit: int = 4096) -> dict[str, int]:
-    """How many GL objects of each kind there are, among the first `limit` names."""
-    gc.collect()  # what an earlier test left in a circle is released now, and not between two counts
-    kinds = {
-        "textures": GL.glIsTexture, "buffers": GL.glIsBuffer, "framebuffers": GL.glIsFramebuffer,
-        "vertex arrays": GL.glIsVertexArray, "programs": GL.glIsProgram, "shaders": GL.glIsShader,
-        "samplers": GL.glIsSampler, "queries": GL.glIsQuery, "renderbuffers": GL.glIsRenderbuffer,
-    }  # fmt: skip
-    return {kind: sum(bool(is_one(name)) for name in range(1, limit)) for kind, is_one in kinds.items()}
+KINDS: dict[str, tuple[Any, Any, Any]] = {
+    "textures": (GL.glIsTexture, GL.glGenTextures, GL.glDeleteTextures),
+    "buffers": (GL.glIsBuffer, GL.glGenBuffers, GL.glDeleteBuffers),
+    "framebuffers": (GL.glIsFramebuffer, GL.glGenFramebuffers, GL.glDeleteFramebuffers),
+    "vertex arrays": (GL.glIsVertexArray, GL.glGenVertexArrays, GL.glDeleteVertexArrays),
+    "programs": (GL.glIsProgram, None, None),
+    "shaders": (GL.glIsShader, None, None),
+    "samplers": (GL.glIsSampler, GL.glGenSamplers, GL.glDeleteSamplers),
+    "queries": (GL.glIsQuery, GL.glGenQueries, GL.glDeleteQueries),
+    "renderbuffers": (GL.glIsRenderbuffer, GL.glGenRenderbuffers, GL.glDeleteRenderbuffers),
+}
+"""For each kind of GL object: how to test a name, to make names, and to delete them."""
+
+
+def live_names() -> dict[str, int]:
+    """The number of GL objects of each kind."""
+    gc.collect()  # objects in reference cycles of earlier tests are released now, and not between two counts
+    return {kind: len(names_of(kind)) for kind in KINDS}
+
+
+def names_of(kind: str) -> list[int]:
+    """The names of the GL objects of a kind."""
+    is_one, generate, delete = KINDS[kind]
+    return [name for name in range(1, _beyond(generate, delete)) if is_one(name)]
+
+
+def _beyond(generate: Any, delete: Any) -> int:
+    """
+    A name above all names in use. Some drivers return the lowest free name. Others return the last name plus one, so
+    their names grow without limit in thousands of tests.
+    """
+    if generate is None:  # programs and shaders share their names
+        name = GL.glCreateShader(GL.GL_VERTEX_SHADER)
+        GL.glDeleteShader(name)
+        return max(4096, int(name) + 1)
+    names = (ctypes.c_uint * 1)()
+    generate(1, names)
+    delete(1, names)
+    return max(4096, names[0] + 1)
 
 
 @contextmanager
 def listening() -> Iterator[list[str]]:
     """
-    What the context's debug callback hears, in a list that grows. Debug output is on meanwhile.
+    Enable debug output; yield a list that gets the messages of the context.
 
-    PyOpenGL asks for errors when first it sets a callback: those that a host is to have come afterwards.
+    PyOpenGL reads pending errors when it sets its first callback, so a test must cause errors of the host afterwards.
 
-    Advice on speed is left out, and what a driver tells without blaming anyone: where it puts a buffer, or that a
-    host's framebuffer is not complete.
+    Messages about performance and of type OTHER are left out, such as the place of a buffer in memory, or that a
+    framebuffer of the host is incomplete.
     """
     heard: list[str] = []
 
@@ -209,7 +239,7 @@ def listening() -> Iterator[list[str]]:
 
 
 def pending_errors() -> list[int]:
-    """The errors that are pending, which are pending no more."""
+    """Read and clear the pending errors."""
     errors = []
     while len(errors) < 8 and (error := int(GL.glGetError())):
         errors.append(error)
@@ -231,20 +261,21 @@ WRONG_CALLS: dict[str, Callable[[], object]] = {
     "INVALID_OPERATION": lambda: GL.glBindVertexArray(12345678),
     "INVALID_FRAMEBUFFER_OPERATION": _clear_nothing,
 }
-"""A host's mistakes, by the error that each leaves pending. They change no state."""
+"""Wrong calls of a host, by the error that each leaves pending. They change no other state."""
 
 
 class EGLContext:
     """
-    A host's context with a window's framebuffer (a pbuffer's), made without moderngl; current on this thread once made.
+    A context of a host with the framebuffer of a window (a pbuffer), made without moderngl. It is current on this
+    thread after it is made.
 
-    If a context of EGL is current when the first is made, its display is taken, else that of Mesa without any window
-    system.
+    The display is that of the EGL context that is current when the first one is made. If none is current, it is the
+    display of Mesa without a window system.
 
     Args:
-        version: which OpenGL is asked for.
-        is_es: OpenGL ES.
-        is_core: the profile, from 3.2 on.
+        version: the requested version of OpenGL.
+        is_es: whether to make an OpenGL ES context.
+        is_core: the profile, for version 3.2 or later.
         share: the context to share objects with.
     """
 
@@ -265,42 +296,42 @@ class EGLContext:
         # surface type: pbuffer; renderable type: OpenGL ES 3 or OpenGL; 8 bits of red
         asked = _egl_list(0x3033, 1, 0x3040, 0x40 if is_es else 8, 0x3024, 8)
         assert _egl("eglChooseConfig", self._display, asked, ctypes.byref(chosen), 1, ctypes.byref(count))
-        assert count.value, "EGL has no such configuration"
+        assert count.value, "EGL does not have this configuration"
         profile = () if is_es or version < (3, 2) else (0x30FD, 1 if is_core else 2)
         asked = _egl_list(0x3098, version[0], 0x30FB, version[1], *profile)
         self.handle = _egl("eglCreateContext", self._display, chosen, share and share.handle, asked)
-        """Its address."""
-        assert self.handle, "EGL makes no such context"
+        """The address of the context."""
+        assert self.handle, "EGL cannot make this context"
         asked = _egl_list(0x3057, self._SIZE[0], 0x3056, self._SIZE[1])
         self.surface = _egl("eglCreatePbufferSurface", self._display, chosen, asked)
         self.make_current()
 
     def make_current(self) -> None:
-        """On this thread."""
+        """Make the context current on this thread."""
         _egl("eglBindAPI", self._api)
         assert _egl("eglMakeCurrent", self._display, self.surface, self.surface, self.handle)
 
     def leave(self) -> None:
-        """No context is current on this thread then."""
+        """Make no context current on this thread, by the API and the display of this context."""
         _egl("eglBindAPI", self._api)
         assert _egl("eglMakeCurrent", self._display, None, None, None)
 
     @staticmethod
     def leave_any() -> None:
-        """No context is current on this thread then, whoever made the one that is."""
+        """Make no context current on this thread, whatever made the current one."""
         if (display := _egl("eglGetCurrentDisplay")) is not None:
             assert _egl("eglMakeCurrent", display, None, None, None)
 
     def destroy(self) -> None:
-        """It must be current on this thread, or nowhere. No context is current then."""
+        """Destroy the context, which must not be current on another thread. No context is current then."""
         self.leave()
         assert _egl("eglDestroySurface", self._display, self.surface)
         assert _egl("eglDestroyContext", self._display, self.handle)
-        _egl("eglBindAPI", 0x30A2)  # for those who do not say which
+        _egl("eglBindAPI", 0x30A2)  # for code that does not bind an API
 
     @staticmethod
     def current_parts() -> tuple[Any, ...]:
-        """Display, surfaces and context that are current on this thread, by EGL."""
+        """The display, surfaces and context that are current on this thread in EGL."""
         surfaces = (_egl("eglGetCurrentSurface", what) for what in (0x3059, 0x305A))
         return (_egl("eglGetCurrentDisplay"), *surfaces, _egl("eglGetCurrentContext"))
 
@@ -333,7 +364,7 @@ def _egl_list(*values: int) -> Any:
 
 @cache
 def _egl_display() -> int:
-    """The same for all, or they could not share."""
+    """The display of all contexts, which can share objects only within one display."""
     display = _egl("eglGetCurrentDisplay") or _egl("eglGetPlatformDisplay", 0x31DD, None, None)
     assert _egl("eglInitialize", display, None, None)
     return int(display)
@@ -342,7 +373,7 @@ def _egl_display() -> int:
 def immutable_texture(
     size: tuple[int, int], *, layers: int = 0, kind: str = "R8", fill: bool = True, levels: int = 1
 ) -> int:
-    """A texture that GL 4.5 makes without binding anything; its storage is immutable, and full of noise."""
+    """A grey texture with immutable storage, made by GL 4.5 without binding it."""
     target = gl("TEXTURE_2D_ARRAY") if layers else gl("TEXTURE_2D")
     name = ctypes.c_uint()
     GL.glCreateTextures(target, 1, name)
@@ -356,14 +387,14 @@ def immutable_texture(
 
 
 def new(make: Callable[..., None]) -> int:
-    """A new name, by ``glGenBuffers`` and the like."""
+    """A new name from ``glGenBuffers`` or a similar function."""
     name = ctypes.c_uint()
     make(1, name)
     return name.value
 
 
 def _texture(kind: str) -> int:
-    """A small texture of a kind, with mipmap filters and no mipmaps, so that sampling it would give zeros."""
+    """A small texture of a kind, with mipmap filters but without mipmaps, so that sampling it gives zeros."""
     texture = new(GL.glGenTextures)
     target = gl(kind)
     GL.glBindTexture(target, texture)
@@ -389,7 +420,7 @@ def _texture(kind: str) -> int:
 
 
 def host_program(shade: str = "vec4(0.25)") -> int:
-    """A host's program."""
+    """Make a program of a host."""
     program = GL.glCreateProgram()
     for kind, source in (
         ("VERTEX_SHADER", "#version 330 core\nin vec2 at; void main() { gl_Position = vec4(at, 0.0, 1.0); }"),
@@ -405,7 +436,8 @@ def host_program(shade: str = "vec4(0.25)") -> int:
 
 
 def _framebuffers() -> None:
-    """Different ones for drawing and reading, with depth and stencil, sRGB colour and odd draw buffers."""
+    """Bind different framebuffers for drawing and reading, with depth, stencil, sRGB colour and unusual draw
+    buffers."""
     for binding in ("DRAW_FRAMEBUFFER", "READ_FRAMEBUFFER"):
         texture = new(GL.glGenTextures)
         GL.glBindTexture(gl("TEXTURE_2D"), texture)
@@ -421,7 +453,7 @@ def _framebuffers() -> None:
 
 
 def _vertex_array() -> None:
-    """With an element buffer of its own and an attribute that reads far out."""
+    """Bind a vertex array with an element buffer and an attribute that reads past its buffer."""
     GL.glBindVertexArray(new(GL.glGenVertexArrays))
     for binding in ("ELEMENT_ARRAY_BUFFER", "ARRAY_BUFFER"):
         GL.glBindBuffer(gl(binding), new(GL.glGenBuffers))
@@ -501,12 +533,12 @@ def _scissors(viewports: range, box: tuple[int, int, int, int]) -> None:
 
 
 def _indexed_buffers(kind: str, *, whole: bool = False) -> None:
-    """Ranges of one buffer, or whole buffers; and another at the binding without a number."""
+    """Bind ranges of buffers, or whole buffers, and another buffer to the binding without an index."""
     for i in range(INDEXED_BUFFERS[kind]):
         buffer = new(GL.glGenBuffers)
         GL.glBindBufferBase(gl(kind), i, buffer)
         if whole and i == 1:
-            continue  # without storage
+            continue  # this buffer has no storage
         GL.glBufferData(gl(kind), 4096, b"\x55" * 4096, gl("STATIC_DRAW"))
         if not whole:
             GL.glBindBufferRange(gl(kind), i, buffer, 256 * (i + 1), 64 + 16 * i)
@@ -514,7 +546,7 @@ def _indexed_buffers(kind: str, *, whole: bool = False) -> None:
 
 
 def image_texture() -> int:
-    """An array texture with mipmap levels, which is bound nowhere."""
+    """An array texture with mipmap levels, which is not bound."""
     name = ctypes.c_uint()
     GL.glCreateTextures(gl("TEXTURE_2D_ARRAY"), 1, name)
     GL.glTextureStorage3D(name.value, 3, gl("RGBA8"), 8, 8, 5)
@@ -531,7 +563,7 @@ def _image_units() -> None:
 
 
 def _pipeline() -> None:
-    """A pipeline object behind a program of its own; both bindings are to stay."""
+    """Bind a pipeline object. A program may be bound, too, and both bindings must be kept."""
     pipeline = new(GL.glGenProgramPipelines)
     GL.glBindProgramPipeline(pipeline)
 
@@ -595,10 +627,11 @@ POISONS: dict[str, Callable[[], None]] = {
         0, level=1, layered=False, layer=2, access="WRITE_ONLY", kind="R32F"),
     "image units": _image_units,
 }  # fmt: skip
-"""One state each, set to something unusual that would change, or stop, a careless guest's drawing."""
+"""Functions that set one state each to an unusual value, which would change or prevent the drawing of a library that
+does not set that state itself."""
 
 
-# Compatibility contexts have more.
+# More state, which only compatibility contexts have.
 
 COMPATIBILITY_CAPABILITIES = (
     "ALPHA_TEST", "POLYGON_STIPPLE", "FOG", "LIGHTING", "LIGHT0", "TEXTURE_2D", "NORMALIZE", "COLOR_MATERIAL",
@@ -610,7 +643,8 @@ TRANSFERS = {
     "MAP_COLOR": 1, "MAP_STENCIL": 1, "INDEX_SHIFT": 3, "INDEX_OFFSET": 5, "RED_SCALE": 0.25, "GREEN_SCALE": 0.5,
     "ALPHA_SCALE": 0.125, "DEPTH_SCALE": 0.75, "RED_BIAS": 0.5, "BLUE_BIAS": 0.25, "ALPHA_BIAS": -1.0,
 }  # fmt: skip
-"""Pixel transfer; each would change what is read or uploaded as red, or shows that others are let be."""
+"""Pixel transfer. Each value would change the red channel when pixels are read or uploaded, or is for a channel that
+must stay unchanged."""
 COMPATIBILITY_FLOATS = {
     "ALPHA_TEST_REF": 1, "CURRENT_COLOR": 4, "TEXTURE_MATRIX": 16, "MODELVIEW_MATRIX": 16, "CLAMP_VERTEX_COLOR": 1,
     "CLAMP_FRAGMENT_COLOR": 1, **dict.fromkeys(TRANSFERS, 1),
@@ -620,12 +654,12 @@ _CORNERS = (ctypes.c_float * 6)()
 
 
 def compatibility_snapshot() -> dict[str, Any]:
-    """What compatibility contexts have besides :func:`snapshot`."""
+    """The state of compatibility contexts that :func:`snapshot` does not have."""
     state: dict[str, Any] = {"POLYGON_MODE of both faces": _integers("POLYGON_MODE", 2)}
     for name in ("ALPHA_TEST_FUNC", "MATRIX_MODE", "CLIENT_ACTIVE_TEXTURE", "SHADE_MODEL", "LIST_BASE"):
         state[name] = _integers(name, 1)
     active = _integers("ACTIVE_TEXTURE", 1)[0]
-    GL.glActiveTexture(gl("TEXTURE0"))  # units beyond those of the fixed functions have no matrix
+    GL.glActiveTexture(gl("TEXTURE0"))  # higher units have no texture matrix
     for name, count in COMPATIBILITY_FLOATS.items():
         values = (ctypes.c_float * 16)()
         GL.glGetFloatv(gl(name), values)
@@ -635,7 +669,7 @@ def compatibility_snapshot() -> dict[str, Any]:
     size = _integers("PIXEL_MAP_R_TO_R_SIZE", 1)[0]
     values = (ctypes.c_float * size)()
     packed = _integers("PIXEL_PACK_BUFFER_BINDING", 1)[0]
-    GL.glBindBuffer(gl("PIXEL_PACK_BUFFER"), 0)  # else values would go there
+    GL.glBindBuffer(gl("PIXEL_PACK_BUFFER"), 0)  # otherwise the values would be written to it
     GL.glGetPixelMapfv(gl("PIXEL_MAP_R_TO_R"), values)
     GL.glBindBuffer(gl("PIXEL_PACK_BUFFER"), packed)
     state["PIXEL_MAP_R_TO_R"] = tuple(values)
@@ -656,7 +690,7 @@ def _fixed_function() -> None:
 
 
 def _client_arrays() -> None:
-    """In memory, without a vertex array object, as in OpenGL 1.1."""
+    """Set client arrays in memory, without a vertex array object, as in OpenGL 1.1."""
     GL.glBindVertexArray(0)
     GL.glBindBuffer(gl("ARRAY_BUFFER"), 0)
     for name in CLIENT_ARRAYS:
@@ -668,7 +702,7 @@ def _client_arrays() -> None:
 
 def _pixel_map() -> None:
     unpacked = _integers("PIXEL_UNPACK_BUFFER_BINDING", 1)[0]
-    GL.glBindBuffer(gl("PIXEL_UNPACK_BUFFER"), 0)  # else the map would come from there
+    GL.glBindBuffer(gl("PIXEL_UNPACK_BUFFER"), 0)  # otherwise the map would be read from it
     GL.glPixelMapfv(gl("PIXEL_MAP_R_TO_R"), 4, _MAP)
     GL.glBindBuffer(gl("PIXEL_UNPACK_BUFFER"), unpacked)
     GL.glPixelTransferi(gl("MAP_COLOR"), 1)
@@ -677,7 +711,7 @@ def _pixel_map() -> None:
 def _stipple() -> None:
     unpacked = _integers("PIXEL_UNPACK_BUFFER_BINDING", 1)[0]
     GL.glBindBuffer(gl("PIXEL_UNPACK_BUFFER"), 0)
-    GL.glPolygonStipple((ctypes.c_ubyte * 4096)())  # no pixel at all, whatever the pixel-store settings are
+    GL.glPolygonStipple((ctypes.c_ubyte * 4096)())  # draws no pixel, with any pixel-store settings
     GL.glBindBuffer(gl("PIXEL_UNPACK_BUFFER"), unpacked)
     GL.glEnable(gl("POLYGON_STIPPLE"))
 
@@ -696,4 +730,4 @@ COMPATIBILITY_POISONS: dict[str, Callable[[], None]] = {
     "client arrays": _client_arrays,
     "clamps": lambda: [GL.glClampColor(gl(f"CLAMP_{name}_COLOR"), gl("TRUE")) for name in ("VERTEX", "FRAGMENT")],
 }  # fmt: skip
-"""As POISONS, one after the other in this order."""
+"""As POISONS, to be set in this order."""

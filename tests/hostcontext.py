@@ -1,6 +1,6 @@
 """
-A host with a context of its own, in a process of its own: whatever it has set stays set, and changes no bit, by each
-method.
+A host with a GL context in its own process. Tests for each method that the host's state does not change and does not
+affect the masks.
 
     python tests/hostcontext.py GLX|EGL CORE|COMPAT
 
@@ -43,7 +43,7 @@ except ImportError as exc:
 
 
 def make_context(interface: str, profile: str) -> Any:
-    """A window whose context is current on this thread, as long as the process lives."""
+    """Make a window whose context stays current on this thread until the process ends."""
     glfw.ERROR_REPORTING = "raise"
     glfw.init()
     glfw.window_hint(glfw.VISIBLE, False)
@@ -60,7 +60,7 @@ def make_context(interface: str, profile: str) -> Any:
 
 
 def one_by_one() -> None:
-    """The states of compatibility contexts, each with every kind of call, by each method."""
+    """Test each state of compatibility contexts with every kind of call, by each method."""
     texture, array = immutable_texture((37, 71)), immutable_texture((96, 64), layers=3)
     renderers = [renderer_of(name) for name in METHODS]
     for poison_name, poison in COMPATIBILITY_POISONS.items():
@@ -88,7 +88,7 @@ def one_by_one() -> None:
 
 
 def all_at_once() -> None:
-    """Every state, before the renderer is made."""
+    """Test with all states set before the renderer is made."""
     for poison in (*POISONS.values(), *(COMPATIBILITY_POISONS.values() if IS_COMPATIBILITY else ())):
         poison()
     assert GL.glGetError() == 0
@@ -106,7 +106,8 @@ def all_at_once() -> None:
 
 
 def misuse() -> None:
-    """A texture of another kind, while an error is pending: it still is, alone, and no debug callback hears of ours."""
+    """Test a texture of the wrong kind. A pending error of the host stays pending, and there is no other error. A debug
+    callback gets no message of the library."""
     texture, array = immutable_texture((37, 71)), immutable_texture((96, 64), layers=3)
     with renderer_of("upload") as made, listening() as heard:
         before = whole_state()
@@ -124,7 +125,7 @@ def misuse() -> None:
 
 
 def another_default(window: Any) -> None:
-    """moderngl's default is a context of EGL's, which may be another interface; it is not taken for this one."""
+    """Test with an EGL context as moderngl's default context, which must not be taken for the current one."""
     current = current_context()
     before = whole_state()
     glfw.make_context_current(None)

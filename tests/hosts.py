@@ -1,6 +1,6 @@
 """
-What tests need beside the package: OpenGL, toolkits, servers, compilers. Where something is missing, a test is skipped
-with the reason; in CI it fails. At the end of a run, one line says how many were skipped, and which command adds them.
+Requirements of tests: OpenGL, toolkits, servers, compilers. If one is missing, a test is skipped with the reason; in CI
+it fails. At the end of a run, one line has the number of skipped tests and the command that installs what is missing.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from typing import Any, Final, NoReturn
 import pytest
 from support import ROOT
 
-__all__ = ["lacking", "need", "summary"]
+__all__ = ["need", "skip_or_fail", "summary"]
 
 _MISSING: Final = "missing here: "
-"""Begins the reason of every skip that another machine would not need."""
+"""The start of the reason of every skip that depends on the machine."""
 
 
-def lacking(reason: str, variable: str = "ALPHASTREAM_REQUIRE_HOSTS") -> NoReturn:
-    """Skip with the reason; fail where the variable is set, as in CI."""
+def skip_or_fail(reason: str, variable: str = "ALPHASTREAM_REQUIRE_HOSTS") -> NoReturn:
+    """Skip the test with a reason; fail if the environment variable is set, as in CI."""
     if os.environ.get(variable):
         pytest.fail(f"{variable} is set, and {reason}")
     pytest.skip(_MISSING + reason)
 
 
-def need(program: str, cure: str) -> str:
-    """A program's path."""
+def need(program: str, fix: str) -> str:
+    """The path of a program. If it is not installed, skip with a fix, or fail in CI."""
     found = shutil.which(program)
     if found is None:
-        lacking(f"{program} is not installed: {cure}")
+        skip_or_fail(f"{program} is not installed: {fix}")
     return found
 
 
 def summary(skipped: list[Any]) -> str:
-    """The last line of a run, from its skipped tests' reports; empty if none was skipped for what is missing here."""
+    """The last line of a run, from the reports of its skipped tests; empty if no test was skipped for this machine."""
     n_skipped = sum(_MISSING in str(report.longrepr) for report in skipped)
     if not n_skipped:
         return ""
@@ -45,5 +45,5 @@ def summary(skipped: list[Any]) -> str:
     if setup.exists() and sys.platform == "linux":
         asked = [sys.executable, str(setup), "test", "--missing"]
         command = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
-    advice = f"to run them, too: {command}" if command else "the reasons stand above"
-    return f"{n_skipped} tests were skipped for what is missing on this machine; {advice}"
+    advice = f"to run them, too: {command}" if command else "see the reasons above"
+    return f"{n_skipped} tests were skipped because of missing requirements on this machine; {advice}"

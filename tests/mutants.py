@@ -1,8 +1,8 @@
 """
-Mutation testing: runs mutmut and compares the survivors with ``mutants.toml``, where each known one has its reason.
+Mutation testing: runs mutmut and compares the survivors with ``mutants.toml``, which has a reason for each known one.
 
-mutmut numbers the mutants of a function, and an edit of the function renumbers them. So a survivor is known here by its
-function and by the line that it changes, as it was and as it became.
+mutmut numbers the mutants of a function, and an edit of the function changes the numbers. So a survivor is identified
+by its function and by the changed line before and after the mutation.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LIST = HERE / "mutants.toml"
 MUTMUT = str(Path(sys.executable).with_name("mutmut"))
 PACKAGE = "alphastream_gpu."
 KILLED = ("killed", "timeout", "caught by type check")
-"""A mutant whose tests never end is noticed, too."""
+"""Statuses of a mutant that the tests noticed. A timeout counts, because the tests never end."""
 
 
 class Mutant(NamedTuple):
@@ -32,20 +32,20 @@ class Mutant(NamedTuple):
 
 
 def main() -> None:
-    """Run what changed since the last run, and compare; exit with 1 after a difference."""
+    """Run the mutants that changed since the last run, and compare; exit with 1 if there is a difference."""
     if "--no-run" not in sys.argv:
         subprocess.run([MUTMUT, "run"], cwd=ROOT, check=True)
     found, known = survivors(), listed()
     for mutant in sorted(found.keys() - known.keys()):
         print(f"\nnew survivor {found[mutant]} in {mutant.function}\n- {mutant.before}\n+ {mutant.after}")
     for mutant in sorted(known.keys() - found.keys()):
-        print(f"\nkilled, or gone: take it out of {LIST.name}: {mutant.function}\n- {mutant.before}\n+ {mutant.after}")
+        print(f"\nkilled or gone, remove it from {LIST.name}: {mutant.function}\n- {mutant.before}\n+ {mutant.after}")
     print(f"\n{len(found)} survivors, {len(found.keys() & known.keys())} of them known")
     sys.exit(found.keys() != known.keys())
 
 
 def survivors() -> dict[Mutant, str]:
-    """The mutants that no test noticed, or that were not decided, and mutmut's names of them."""
+    """The mutants that no test noticed, or that were not tested, with their names in mutmut."""
     lines = _mutmut("results").splitlines()
     names = [
         name.strip()
@@ -57,7 +57,7 @@ def survivors() -> dict[Mutant, str]:
 
 
 def listed() -> dict[Mutant, str]:
-    """The known survivors, and the kind of each."""
+    """The known survivors with the kind of each."""
     data = tomllib.loads(LIST.read_text("utf-8"))
     known = {}
     for kind, entry in data.items():

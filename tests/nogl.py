@@ -1,5 +1,5 @@
 """
-Processes in which OpenGL is missing or wrong, in one way each: what create_headless_context and the doctor say there.
+Runs create_headless_context and the doctor in processes in which OpenGL is missing or broken.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 
 from support import ROOT
 
-from alphastream_gpu._context.cures import Situation, cure_for
+from alphastream_gpu._context.fixes import Situation, fix_for
 from alphastream_gpu._context.system import System, look_at_system
 
-PACKAGES = cure_for(Situation.DRIVER, System(distribution=look_at_system().distribution))
-"""The command that installs Mesa on this distribution; its words are tested in test_doctor.py."""
+PACKAGES = fix_for(Situation.DRIVER, System(distribution=look_at_system().distribution))
+"""The fix that installs Mesa on this distribution; test_doctor.py tests its text."""
 _OURS = re.compile("DISPLAY|WAYLAND|XDG_SESSION|GLCONTEXT_|LIBGL_|MESA_|GALLIUM_|NVIDIA_|__EGL|__GLX")
 _SCRIPT = """
 import json, sys
@@ -46,10 +46,10 @@ print(json.dumps([error, by_json.exit_code, json.loads(by_json.stdout), in_words
 
 @dataclass(frozen=True)
 class Account:
-    """What was said."""
+    """The output of a run."""
 
     lines: list[str]
-    """Of the error of create_headless_context, without what only a machine with an NVIDIA GPU is told."""
+    """The error of create_headless_context, without the part that appears only on a machine with an NVIDIA GPU."""
     exit_code: int
     ok: bool
     findings: dict[str, dict[str, Any]]
@@ -57,7 +57,7 @@ class Account:
 
 
 def environment(**variables: object) -> dict[str, str]:
-    """This process's, without what decides over OpenGL but for the given."""
+    """The environment of this process without the variables for OpenGL, plus the given variables."""
     kept = {name: value for name, value in os.environ.items() if not _OURS.match(name)}
     return {**kept, **{name: str(value) for name, value in variables.items()}}
 
@@ -81,4 +81,4 @@ def run_python(script: str | Path, *arguments: str, **variables: object) -> subp
 
 
 def _without_nvidia(text: str) -> str:
-    return re.sub(", or in a container, for its NVIDIA GPU.*", "", text)
+    return re.sub(", or in a container with an NVIDIA GPU.*", "", text)

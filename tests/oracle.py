@@ -1,7 +1,7 @@
 """
-The oracle: what a mask is, written straight from docs/coverage.md, one pixel at a time. Slow, scalar, obvious.
+The oracle: makes masks one pixel at a time, by the definition in docs/coverage.md. Slow, scalar, obvious.
 
-Nothing here is shared with the package: it is what both of its paths are compared with.
+It shares no code with the package. The CPU path and the GL path are both compared with it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def line(a: Point, b: Point) -> Iterator[Point]:
 
 
 def segments(channel: Channel) -> list[tuple[Point, Point]]:
-    """The segments that a channel draws."""
+    """The segments of a channel."""
     n = len(channel)
     if n < 2:
         return []
@@ -43,7 +43,7 @@ def segments(channel: Channel) -> list[tuple[Point, Point]]:
 
 
 def crossings(channel: Channel, y: int) -> list[int]:
-    """Where a channel's outline crosses row y, sorted; halves go to the even pixel."""
+    """The sorted columns where the outline of a channel crosses row y; halves are rounded to the even pixel."""
     found = []
     for a, b in segments(channel):
         (x0, y0), (x1, y1) = (a, b) if a[1] < b[1] else (b, a)
@@ -77,7 +77,7 @@ def mask(channels: Sequence[Channel], native_size: tuple[int, int], size: tuple[
 
 
 def decode(payload: bytes) -> list[list[Point]]:
-    """The channels of a payload, one byte after the other, written from docs/format.md."""
+    """Decode the channels of a payload byte by byte, by the definition in docs/format.md."""
     count = int.from_bytes(payload[:4], "little")
     sizes = [int.from_bytes(payload[4 + 4 * c : 8 + 4 * c], "little") for c in range(count)]
     at = 4 + 4 * count

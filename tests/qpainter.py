@@ -1,8 +1,8 @@
 """
-A widget that QPainter draws into, with masks made between its calls, by each method, and without: the pictures must be
-the same.
+Draws into a widget with QPainter, once with masks of each method between the calls and once without. Both pictures must
+be the same.
 
-Nothing is given to QPainter's ``beginNativePainting``. Fails with an assertion.
+QPainter's ``beginNativePainting`` is not called. Fails with an assertion.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ METHODS = ["compute", "triangles", "upload"]
 
 
 class Widget(QOpenGLWidget):
-    """Paints something of each kind, and calls `between` after each."""
+    """A widget that runs the painting steps and calls `between` after each one."""
 
     def __init__(self, *, with_masks: bool) -> None:
         super().__init__()

@@ -1,5 +1,5 @@
 """
-A screen for tests of windows: an X server without a monitor, a hand on its keyboard, and programs in front of it.
+A screen for tests of windows: an X server without a monitor, simulated key presses, and programs with a window.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hosts import lacking
+from hosts import skip_or_fail
 from PIL import Image
 
 PATIENCE = 20.0
-"""Seconds that a machine may take for what takes it milliseconds."""
+"""Timeout in seconds for actions that usually take milliseconds."""
 
 Picture = np.ndarray
 """uint8 (height, width, 3), RGB, row 0 at the top."""
 
 
 class Screen:
-    """An X server's screen."""
+    """The screen of an X server."""
 
     def __init__(self, display: str, folder: Path) -> None:
         self.environment = {**os.environ, "DISPLAY": display}
@@ -37,7 +37,7 @@ class Screen:
         self.folder = folder
 
     def xdotool(self, *arguments: str) -> str:
-        """What it prints; nothing if it finds nothing."""
+        """Run xdotool; return its output, which is empty if it finds nothing."""
         command = ["xdotool", *arguments]
         done = subprocess.run(
             command, env=self.environment, capture_output=True, text=True, timeout=PATIENCE, check=False
@@ -45,7 +45,7 @@ class Screen:
         return done.stdout.strip()
 
     def picture(self) -> Picture:
-        """What the screen shows, from the server's own memory: an XWD file with 32 bits a pixel."""
+        """The picture on the screen, from the memory of the server: an XWD file with 32 bits per pixel."""
         data = (self.folder / "Xvfb_screen0").read_bytes()
         head = [int(word) for word in np.frombuffer(data, ">u4", 25)]
         header_size, width, height, byte_order, bits, row_bytes, n_colours = (head[i] for i in (0, 4, 5, 7, 11, 12, 19))
@@ -57,12 +57,13 @@ class Screen:
 
 @contextmanager
 def open_screen(folder: Path) -> Iterator[Screen]:
-    """Start an X server on a free display; skips the test where it or xdotool is not installed."""
+    """Start an X server on a free display. Skips the test if the server or xdotool is not installed."""
     for program in ("Xvfb", "xdotool"):
         if shutil.which(program) is None:
-            lacking(f"{program} is not installed: apt-get install xvfb xdotool")
+            skip_or_fail(f"{program} is not installed: apt-get install xvfb xdotool")
     ours, theirs = os.pipe()
-    # A server resets itself when its last client leaves, which may be xdotool, and drops who is just arriving.
+    # Without -noreset, the server resets when its last client leaves, which may be xdotool, and drops clients that are
+    # just connecting.
     options = f"-noreset -screen 0 800x600x24 -nolisten tcp -displayfd {theirs} -fbdir".split()
     with open(folder / "log", "wb") as log:
         server = subprocess.Popen(["Xvfb", *options, str(folder)], pass_fds=[theirs], stdout=log, stderr=log)
@@ -88,7 +89,7 @@ class Program:
         self._window = ""
 
     def until(self, condition: Callable[[], Any], what: str) -> Any:
-        """Poll for something that is true, as long as the program runs."""
+        """Poll until a condition is true; fail if the program ends."""
         deadline = time.monotonic() + PATIENCE
         while not (found := condition()):
             if self._process.poll() is not None:
@@ -99,7 +100,7 @@ class Program:
         return found
 
     def find_window(self, name: str) -> None:
-        """Wait for the window, and give it the keyboard: there is no window manager to do it."""
+        """Wait for the window and set the keyboard focus to it, because there is no window manager."""
         self._window = self.until(lambda: self._search(name), "a window").split()[0]
         self.until(self._has_focus, "the focus")
 
@@ -107,7 +108,7 @@ class Program:
         return self._screen.xdotool("getwindowname", self._window) if self._window else ""
 
     def press(self, key: str, *expected: str) -> None:
-        """Press a key, and wait until the title has all that is expected."""
+        """Press a key, and wait until the title contains all expected texts."""
         self._screen.xdotool("key", key)
         self.until(lambda: all(part in self.title() for part in expected), f"{expected} after {key}")
 
@@ -115,20 +116,20 @@ class Program:
         self._screen.xdotool("windowsize", self._window, str(width), str(height))
 
     def hide_and_show(self) -> None:
-        """Off the screen, which forgets the picture, and on it again."""
+        """Remove the window from the screen, which discards its picture, and show it again."""
         self._screen.xdotool("windowunmap", "--sync", self._window)
         self._screen.xdotool("windowmap", "--sync", self._window)
         self.until(self._has_focus, "the focus")
 
     def picture(self) -> Picture:
-        """What the screen shows where the window is."""
+        """The picture on the screen at the place of the window."""
         answer = self._screen.xdotool("getwindowgeometry", "--shell", self._window)
         place = {name: int(value) for name, value in re.findall(r"^(\w+)=(-?\d+)$", answer, re.M)}
         x, y = place["X"], place["Y"]
         return self._screen.picture()[y : y + place["HEIGHT"], x : x + place["WIDTH"]]
 
     def expect_picture(self, expected: Picture) -> None:
-        """Wait until the screen shows this, every pixel."""
+        """Wait until every pixel of the window is as expected."""
         try:
             self.until(lambda: np.array_equal(self.picture(), expected), "the expected picture")
         except pytest.fail.Exception:
@@ -138,12 +139,12 @@ class Program:
             raise
 
     def wait(self) -> tuple[int, str]:
-        """Until it has ended: its exit code and what it wrote to standard error."""
+        """Wait until the program has ended; return its exit code and its output on standard error."""
         _, err = self._process.communicate(timeout=PATIENCE)
         return self._process.returncode, err
 
     def kill(self) -> None:
-        """If it still runs."""
+        """Kill the program if it is still running."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.communicate()
@@ -158,7 +159,7 @@ class Program:
 
 @contextmanager
 def started(screen: Screen, script: Path, *arguments: object) -> Iterator[Program]:
-    """A program on a screen, which does not outlive the test."""
+    """Run a program on a screen. It is killed at the end of the test."""
     program = Program(screen, script, *arguments)
     try:
         yield program

@@ -1,5 +1,5 @@
 """
-What several test modules need: the sample, waiting, geometry from lists, hypothesis strategies, handmade files.
+Helpers for several test modules: the sample, waiting, geometry from lists, hypothesis strategies, handmade files.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from alphastream_gpu import AlphaStream, ErrorCode, FrameGeometry
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(alphastream_gpu.__file__).parent
-"""The package that is tested: the checkout's, or an installed one without a checkout."""
+"""The folder of the tested package: in the checkout, or where it is installed."""
 SAMPLE = ROOT / "examples" / "person_sbs.asvp"
 GOLDEN = ROOT / "examples" / "person_sbs_golden.json"
 NATIVE = (2048, 1024)
 NO_FILE = "No such file or directory|The system cannot find the"
-"""A pattern: what systems say of a missing file or folder."""
+"""A pattern for the messages of systems about a missing file or folder."""
 
 Mask = np.ndarray
 Rasterizer = Callable[..., Mask]
-"""(geometry, size=None, *, native_size) -> uint8 (h, w); the CPU twin, or a renderer and its read-back."""
+"""(geometry, size=None, *, native_size) -> uint8 (h, w): the CPU twin, or a renderer with reading back."""
 
 
 def golden_frames() -> list[dict[str, Any]]:
@@ -50,12 +50,12 @@ def sample_geometries() -> list[FrameGeometry]:
 def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 30
     while not condition():
-        assert time.monotonic() < deadline, "it never came"
+        assert time.monotonic() < deadline, "the condition is still false after 30 s"
         time.sleep(0.002)
 
 
 def code_of(stream: AlphaStream) -> ErrorCode | None:
-    """Of the last error."""
+    """The code of the last error; None if there is none."""
     error = stream.last_error()
     return None if error is None else error.code
 
@@ -87,7 +87,7 @@ def frames(draw: st.DrawFn, low: int = -12, high: int = 60, max_channels: int = 
     for _ in range(draw(st.integers(0, max_channels))):
         channel = draw(st.lists(points_between(low, high), max_size=max_points))
         if len(channel) >= 2 and draw(st.booleans()):
-            channel.append(channel[0])  # closed by the file itself
+            channel.append(channel[0])  # the file closes the channel
         if channel and draw(st.booleans()):
             at = draw(st.integers(0, len(channel) - 1))
             channel.insert(at, channel[at])  # a repeated point
@@ -97,7 +97,7 @@ def frames(draw: st.DrawFn, low: int = -12, high: int = 60, max_channels: int = 
 
 @st.composite
 def payload_frames(draw: st.DrawFn) -> bytes:
-    """Random payloads that keep to the format."""
+    """Random valid payloads."""
     channels = draw(
         st.lists(
             st.tuples(
@@ -121,7 +121,7 @@ def block_of(payload: bytes, length: int | None = None) -> bytes:
 
 
 def asvp_of(blocks: Sequence[bytes], *, magic: bytes = b"ASVPPLN1", count: int | None = None) -> bytes:
-    """An ASVP by hand, written from docs/format.md with nothing of the package."""
+    """Make an ASVP by the definition in docs/format.md, without code of the package."""
     table = zlib.compress(b"".join(struct.pack("<Q", len(block)) for block in blocks))
     header = magic + struct.pack("<II", len(blocks) if count is None else count, len(table))
     return header + table + b"".join(blocks)

@@ -1,5 +1,5 @@
 """
-Arguments of a kind that a call does not take, and numbers of numpy's, which every call takes.
+Arguments of unsupported types are refused, and numbers of numpy are accepted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ POINTS = np.array([(0, 0), (9, 0), (9, 9)])
     "path", [b"person.asvp", b"folder/person", b"C:\\person", b"https://host/person.asvr?a=1", bytearray(b"./x.bin")]
 )
 def test_a_path_in_bytes(path: bytes, passphrase: bytes) -> None:
-    """It is content, and none of a stream; that has to be said, not that the content is cut short."""
+    """Bytes are the content of a stream. The error must say so, and not that the content is truncated."""
     for options in ({}, {"key": AsvrKey(passphrase, scene_id=1)}):
         with pytest.raises(DecodeError) as caught:
             alphastream_gpu.open(path, **options)
@@ -52,7 +52,7 @@ def test_a_path_in_bytes(path: bytes, passphrase: bytes) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"ASVP", b"person", b"\x00/x.asvp", b"\xff.asvp", b"<a/>", b'{"a": "b/c"}', b"a/b\n", b"/" * 5000]
 )
-def test_content_that_is_no_path(content: bytes) -> None:
+def test_content_that_is_not_a_path(content: bytes) -> None:
     with pytest.raises(DecodeError, match=r"^header: "):
         alphastream_gpu.open(content)
 
@@ -66,7 +66,7 @@ def test_a_file_whose_content_looks_like_a_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", [rasterize, rasterize_packed])
-def test_an_array_in_the_place_of_geometry(call: Callable[[Any], Any]) -> None:
+def test_an_array_instead_of_geometry(call: Callable[[Any], Any]) -> None:
     message = "geometry: expected a FrameGeometry, found ndarray; FrameGeometry(points, channel_offsets) makes one"
     with pytest.raises(TypeError, match=re.escape(message)):
         call(POINTS)
@@ -75,15 +75,15 @@ def test_an_array_in_the_place_of_geometry(call: Callable[[Any], Any]) -> None:
             call(other)
 
 
-def test_an_array_in_the_place_of_geometry_in_gl(ctx: moderngl.Context) -> None:
+def test_an_array_instead_of_geometry_in_gl(ctx: moderngl.Context) -> None:
     with MaskRenderer(ctx, native_size=(64, 32)) as renderer:
         for call in (renderer.render, lambda array: [*renderer.read_frames([array])]):
             with pytest.raises(TypeError, match="geometry: expected a FrameGeometry, found ndarray"):
                 call(POINTS)
 
 
-def test_an_array_in_the_place_of_a_frame(tmp_path: Path) -> None:
-    """The bytes of points are no payload, and must not be read as one."""
+def test_an_array_instead_of_a_frame(tmp_path: Path) -> None:
+    """The bytes of an array are not a payload and must not be decoded as one."""
     with AsvpWriter(tmp_path / "x.asvp") as writer:
         for wrong in (POINTS, np.frombuffer(SQUARE, np.uint8), [1, 2], "text", None):
             found = type(wrong).__name__
@@ -116,8 +116,8 @@ def test_numbers_of_numpy() -> None:
     assert np.array_equal(small, rasterize(geometry, (200, 100)))
 
 
-def test_numpys_indices_do_not_overflow() -> None:
-    """What is behind a frame has a negative index, which an unsigned number does not have."""
+def test_indices_of_numpy_do_not_overflow() -> None:
+    """Frames behind the play head may have negative indices, which an unsigned number cannot hold."""
     with warnings.catch_warnings(), alphastream_gpu.open(SAMPLE, config=Config(get_frame_timebox=1000)) as stream:
         warnings.simplefilter("error")
         for one in (np.uint8(1), np.int8(1), np.uint64(1), True):
@@ -130,7 +130,7 @@ def test_numpys_indices_do_not_overflow() -> None:
         assert type(error.frame_index) is int
 
 
-def test_numpys_numbers_do_not_make_a_clock_coarse() -> None:
+def test_numbers_of_numpy_do_not_reduce_the_precision_of_a_clock() -> None:
     clock = PlaybackClock(now=lambda: 0.0)
     clock.set_rate(np.float32(2))  # type: ignore[arg-type]
     assert type(clock.rate) is float

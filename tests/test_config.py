@@ -1,5 +1,5 @@
 """
-Options: their ranges, their value, and the builder that takes them one by one.
+Config: the ranges of the options, equality, and the builder.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def test_options_outside_their_range(options: dict[str, object], message: str) -
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
-    """And none of numpy's own is kept, whose sums could wrap or lose digits."""
+    """They are converted to Python's numbers, because sums of numpy's could wrap or lose digits."""
     config = Config(
         native_size=np.array([512, 256]),  # type: ignore[arg-type]
         fps=np.float32(59.94),  # type: ignore[arg-type]
@@ -101,11 +101,12 @@ def test_the_builder_gives_the_same_stream(passphrase: bytes) -> None:
         assert stream.config == builder.config()
     key = AsvrKey(passphrase, scene_id=1)
     assert builder.key(key).strict(False).source(b"") is builder
-    with pytest.raises(ValueError, match="none was named"):
+    with pytest.raises(ValueError, match="source: not set"):
         AlphaStreamBuilder().open()
     with pytest.raises(ValueError, match="cache_frames: expected"):
         AlphaStreamBuilder().cache_frames(0).build()
     with pytest.raises(AttributeError, match="no attribute 'cash_frames'; options"):
         _ = AlphaStreamBuilder().cash_frames
     assert "http_backoff" in dir(builder)
-    assert builder.http_backoff.__doc__ == "Pause before the first repetition; doubles, with jitter on top."
+    [option] = [option for option in fields(Config) if option.name == "http_backoff"]
+    assert builder.http_backoff.__doc__ == option.metadata["doc"]

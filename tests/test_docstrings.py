@@ -1,6 +1,6 @@
 """
-What docstrings of public names must tell: every argument, every error, shapes and dtypes of arrays, units and ranges of
-numbers. griffe reads the sources; the rules are here.
+Docstrings of public names must describe every argument and every error, the shape and dtype of arrays, and the unit or
+range of numbers. griffe reads the sources; this file has the rules.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ RAISED_ELSEWHERE = {
     "open": {"DecodeError", "FrameTimeoutError", "KeyMismatchError", "TransportError"},
     "open_async": {"DecodeError", "FrameTimeoutError", "KeyMismatchError", "TransportError"},
 }
-"""What tasks on the library's loop, and threads of its pools, raise in whoever waits for them; the sources do not show
-it."""
+"""Errors that come from tasks on the library's loop or from threads of its pools. The rules below cannot find them in
+the sources."""
 SAME_AS = re.compile(r"(?:Args|Args and errors|Errors) as of :(?:func|meth|class):`\.?([\w.]+)`\.")
-"""How a twin refers to the one that says it all; its arguments must be the same."""
+"""A reference to another function that has the full docstring. The arguments of both must be the same."""
 
 _loaded = griffe.load("alphastream_gpu", search_paths=[ROOT], docstring_parser="google")
 assert isinstance(_loaded, griffe.Module)
@@ -65,16 +65,16 @@ class Public:
 
     @property
     def call(self) -> griffe.Function | None:
-        """What takes arguments: the function itself, or a class's constructor."""
+        """The function that takes the arguments: the function itself, or the constructor of a class."""
         if isinstance(self.thing, griffe.Function):
             return self.thing
         if not isinstance(self.thing, griffe.Class) or "dataclass" in self.thing.labels:
-            return None  # a dataclass's arguments are its fields, which are looked at one by one
+            return None  # the arguments of a dataclass are its fields, which are tested one by one
         constructor = self.thing.members.get("__init__")
         return constructor if isinstance(constructor, griffe.Function) else None
 
     def section(self, kind: griffe.DocstringSectionKind) -> list[tuple[str, str]]:
-        """Names and descriptions of a section's entries."""
+        """The names and descriptions of the entries of a section."""
         if self.thing.docstring is None:
             return []
         found = [one for one in self.thing.docstring.parse("google", warnings=False) if one.kind is kind]
@@ -84,7 +84,7 @@ class Public:
 
 
 def _target(found: griffe.Object | griffe.Alias) -> griffe.Object:
-    """What an import, or a member that is inherited, stands for."""
+    """The object that an import or an inherited member refers to."""
     while isinstance(found, griffe.Alias):
         found = found.final_target
     return found
@@ -106,8 +106,8 @@ EVERYTHING = {one.name: one for one in _public()}
 each = pytest.mark.parametrize("one", [pytest.param(one, id=name) for name, one in EVERYTHING.items()])
 
 
-def test_griffe_sees_what_python_sees() -> None:
-    """A name that it misses would go unchecked."""
+def test_griffe_finds_every_public_name() -> None:
+    """A name that griffe does not find would not be tested."""
     for name in alphastream_gpu.__all__:
         thing = getattr(alphastream_gpu, name)
         if isinstance(thing, type):
@@ -117,18 +117,18 @@ def test_griffe_sees_what_python_sees() -> None:
 
 
 @each
-def test_there_is_one(one: Public) -> None:
+def test_there_is_a_docstring(one: Public) -> None:
     if one.name.startswith("Config."):
         [option] = [option for option in fields(alphastream_gpu.Config) if option.name == one.name.partition(".")[2]]
         assert option.metadata["doc"].endswith(".")
         return
     if one.name.endswith(".code") and issubclass(getattr(alphastream_gpu, one.name[:-5]), Exception):
-        return  # which code an error has is said once, by AlphaStreamError.code
+        return  # AlphaStreamError.code has the docstring for all
     assert _inherited(one).text.strip(), f"{one.name} has no docstring"
 
 
 def _inherited(one: Public) -> Public:
-    """The name itself, or the one that it overrides and that has the docstring for both."""
+    """The name itself, or, if it has no docstring, the name that it overrides."""
     owner, _, member = one.name.partition(".")
     if member and not one.text:
         for base in getattr(alphastream_gpu, owner).__mro__[1:]:
@@ -146,28 +146,28 @@ def test_every_argument_has_an_entry(one: Public) -> None:
     if reference := SAME_AS.search(one.text):
         other = EVERYTHING.get(reference[1]) or EVERYTHING[f"{one.name.partition('.')[0]}.{reference[1]}"]
         assert other.call is not None
-        said = [parameter.name for parameter in other.call.parameters if parameter.name not in ("self", "cls")]
+        described = [parameter.name for parameter in other.call.parameters if parameter.name not in ("self", "cls")]
         if "Args" in reference[0]:
-            wanted = [name for name in wanted if name in entries or name not in said]
+            wanted = [name for name in wanted if name in entries or name not in described]
     assert list(entries) == wanted, one.name
     for name, description in entries.items():
         annotation = str(one.call.parameters[name].annotation)
         if ARRAY.search(annotation):
             assert DTYPE_AND_SHAPE.search(description), f"{one.name}, {name}: dtype and shape, such as int32 (n, 2)"
-        elif NUMBER.search(annotation) and "Texture" not in annotation:  # where the int is a texture's name
+        elif NUMBER.search(annotation) and "Texture" not in annotation:  # a texture is an int, its name in GL
             assert UNIT_OR_RANGE.search(description), f"{one.name}, {name}: its unit or range"
 
 
 @each
-def test_what_comes_back_is_described(one: Public) -> None:
-    """Arrays with dtype and shape; numbers with their unit, in properties and fields too."""
+def test_results_are_described(one: Public) -> None:
+    """Arrays with dtype and shape, numbers with their unit; also of properties and fields."""
     thing = one.thing
     if not one.text or isinstance(thing, griffe.Class) or one.name.endswith(".code"):
         return
     if isinstance(thing, griffe.Function):
         annotation = str(thing.returns)
-        said = re.search(r"^(?:Returns|Yields):\n(.+?)(?:\n\n|\Z)", one.text, re.MULTILINE | re.DOTALL)
-        text = said[1] if said else one.text  # not by griffe, which takes "uint8 (h, w):" for a type
+        section = re.search(r"^(?:Returns|Yields):\n(.+?)(?:\n\n|\Z)", one.text, re.MULTILINE | re.DOTALL)
+        text = section[1] if section else one.text  # griffe would take "uint8 (h, w):" for a type
     else:
         annotation, text = str(thing.annotation or ""), one.text
     if ARRAY.search(annotation):
@@ -177,32 +177,32 @@ def test_what_comes_back_is_described(one: Public) -> None:
 
 
 @each
-def test_what_it_raises_is_said(one: Public) -> None:
-    """What its body raises, what the package's functions that it calls raise, and what it waits for raises."""
+def test_every_error_has_an_entry(one: Public) -> None:
+    """Errors that the function raises itself, by functions of the package that it calls, or by tasks that it awaits."""
     call = one.call
     if call is None or SAME_AS.search(one.text):
         return
-    said = {name for name, _ in _inherited(one).section(griffe.DocstringSectionKind.raises)}
+    described = {name for name, _ in _inherited(one).section(griffe.DocstringSectionKind.raises)}
     owner = call.parent.name if isinstance(call.parent, griffe.Class) else ""
     assert isinstance(call.filepath, Path)
     raised = _raised(call.filepath, f"{owner}.{call.name}" if owner else call.name) | RAISED_ELSEWHERE.get(
         one.name, set()
     )
-    missing = raised - said - {"AssertionError", "TypeError"}  # what holds of types everywhere is in docs/reference.md
+    missing = raised - described - {"AssertionError", "TypeError"}  # docs/reference.md describes wrong types
     assert not missing, f"{one.name} raises {sorted(missing)}"
 
 
 @each
-def test_what_is_said_can_be_raised(one: Public) -> None:
+def test_every_entry_of_an_error_is_an_exception(one: Public) -> None:
     for name, _ in one.section(griffe.DocstringSectionKind.raises):
         error = getattr(alphastream_gpu, name, None) or getattr(builtins, name, None)
-        assert isinstance(error, type), f"{one.name}: {name!r} is no exception"
-        assert issubclass(error, Exception), f"{one.name}: {name!r} is no exception"
+        assert isinstance(error, type), f"{one.name}: {name!r} is not an exception"
+        assert issubclass(error, Exception), f"{one.name}: {name!r} is not an exception"
 
 
 @cache
 def _functions(path: Path) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
-    """A module's functions by name, and its methods by Class.name."""
+    """The functions of a module by name, and its methods by Class.name."""
     found = {}
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -216,7 +216,7 @@ def _functions(path: Path) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
 
 @cache
 def _imported(path: Path) -> dict[str, Path]:
-    """The module of the package that each name comes from, wherever in the module it is imported."""
+    """For each name that is imported anywhere in a module, the module of the package that it comes from."""
     found = {}
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
@@ -227,7 +227,7 @@ def _imported(path: Path) -> dict[str, Path]:
 
 
 def _place(path: Path, name: str) -> tuple[Path, str] | None:
-    """Where a function of the package is, by the name that it has in a module; a class stands for its constructor."""
+    """The module and the name of a function, by its name in another module. A class means its constructor."""
     while name not in _functions(path):
         if f"{name}.__init__" in _functions(path):
             return path, f"{name}.__init__"
@@ -238,7 +238,7 @@ def _place(path: Path, name: str) -> tuple[Path, str] | None:
 
 
 def _raised(path: Path, name: str, seen: frozenset[tuple[Path, str]] = frozenset()) -> set[str]:
-    """The exceptions that a function raises by name, itself or through functions and constructors of the package."""
+    """The names of the exceptions that a function raises, itself or by functions and constructors that it calls."""
     place = _place(path, name)
     if place is None or place in seen:
         return set()
@@ -250,12 +250,12 @@ def _raised(path: Path, name: str, seen: frozenset[tuple[Path, str]] = frozenset
             found |= _error(path, node.exc.func.id)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             if node.func.id == "mapped_errors":
-                found.add("TransportError")  # of what is the system's
+                found.add("TransportError")  # for errors of the system
             found |= _raised(path, node.func.id, seen | {place})
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             if _is_name(node.func.value, "self"):
                 found |= _raised(path, f"{owner}.{node.func.attr}", seen | {place})
-            elif isinstance(node.func.value, ast.Name):  # a class's method
+            elif isinstance(node.func.value, ast.Name):  # a method of a class
                 found |= _raised_by_method(path, node.func.value.id, node.func.attr, seen | {place})
     return {one for one in found if not one.startswith("_")}
 
@@ -267,7 +267,7 @@ def _raised_by_method(path: Path, owner: str, name: str, seen: frozenset[tuple[P
 
 
 def _error(path: Path, name: str) -> set[str]:
-    """The public class, or what the function that makes the error says it gives; nothing for a variable."""
+    """The public class of an error, or of the return type of the function that makes it; nothing for a variable."""
     place = _place(path, name)
     function = _functions(place[0]).get(place[1]) if place else None
     if function is not None and function.name != "__init__":
@@ -281,7 +281,7 @@ def _error(path: Path, name: str) -> set[str]:
 
 
 def _outside_of_try(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes, but for what stands in a `try` that has handlers: those decide."""
+    """All nodes except the body of a `try` with handlers, because the handlers decide what is raised."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Try) and child.handlers:
             for part in (*child.handlers, *child.orelse, *child.finalbody):

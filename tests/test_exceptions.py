@@ -1,5 +1,5 @@
 """
-The error tree and its one mapping table.
+The error classes and the table that maps foreign errors to them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def test_every_error_is_in_the_tree_and_has_its_code() -> None:
         assert error.code is code
 
 
-def test_codes_are_what_c_callers_were_promised() -> None:
+def test_codes_have_the_documented_numbers() -> None:
     assert {code.name: int(code) for code in ErrorCode} == {
         "NONE": 0,
         "NOT_FOUND": 3,
@@ -60,7 +60,7 @@ def test_errors_survive_pickling(name: str) -> None:
 
 
 @pytest.mark.parametrize("builtin", [ValueError, OSError, IndexError, TimeoutError, RuntimeError])
-def test_the_builtins_that_people_catch(builtin: type[Exception]) -> None:
+def test_errors_are_also_builtin_exceptions(builtin: type[Exception]) -> None:
     assert any(issubclass(getattr(alphastream_gpu, name), builtin) for name in CODES)
 
 

@@ -1,5 +1,5 @@
 """
-The public surface: names and their paths (test_docstrings.py has what they say); and which way imports point.
+The public names and their paths, and the direction of imports. test_docstrings.py tests the docstrings.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import alphastream_gpu
 
 
 def test_all_is_exactly_the_public_names() -> None:
-    assert all(hasattr(alphastream_gpu, name) for name in alphastream_gpu.__all__)  # those of GL are loaded by that
+    assert all(hasattr(alphastream_gpu, name) for name in alphastream_gpu.__all__)  # loads the names of GL
     public = {name for name in vars(alphastream_gpu) if not name.startswith("_")}
     modules = {name for name in public if inspect.ismodule(getattr(alphastream_gpu, name))}
     assert sorted((public - modules) | {"__version__"}) == alphastream_gpu.__all__
@@ -29,7 +29,7 @@ def test_everything_shows_its_public_path() -> None:
             assert thing.__module__ == "alphastream_gpu", name
 
 
-def test_the_configuration_page_is_what_the_code_says() -> None:
+def test_the_configuration_page_is_made_from_the_code() -> None:
     script = "import configuration, sys; sys.stdout.write(configuration.table())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT / "docs")
     assert (ROOT / "docs" / "configuration.md").read_text("utf-8") == done.stdout
@@ -41,7 +41,7 @@ def test_modules_declare_what_they_export() -> None:
 
 
 def test_imports_point_one_way() -> None:
-    """No folder of the package imports from another that imports from it, by whatever way round."""
+    """No two folders of the package import from each other, directly or indirectly."""
     assert layout.levels()["__main__"] == max(layout.levels().values())
     assert layout.FIGURE.read_text("utf-8") == layout.drawn(), "run python docs/layout.py"
 
@@ -55,21 +55,21 @@ ALLOWED = {
     "_gl": "_exceptions _geometry _raster",
     "_sources": "_config _exceptions _format _runtime",
 }
-"""What these rooms may import from. A further arrow is a decision: the rest of the layout follows from these."""
+"""The rooms that these rooms may import from. A new arrow is a decision: the rest of the layout follows from these."""
 
 
-def test_what_the_lower_rooms_may_know() -> None:
+def test_lower_rooms_import_only_from_allowed_rooms() -> None:
     imports = layout.room_imports()
     for room, allowed in ALLOWED.items():
         assert imports[room] <= set(allowed.split()), room
 
 
 PURE = "_format/* _geometry/[!a]* _raster/* _stream/plan _stream/playhead _sources/pages _sources/ranges"
-PURE += " _sources/http/address _sources/http/reply _sources/http/verdict _capi/options _context/cures _gl/mesh"
-"""All of `_geometry` but aligned.py, which takes memory from the system."""
+PURE += " _sources/http/address _sources/http/reply _sources/http/verdict _capi/options _context/fixes _gl/mesh"
+"""Modules without I/O. Of `_geometry`, aligned.py is missing, because it takes memory from the system."""
 
 
-def test_what_is_pure_does_no_io() -> None:
+def test_pure_modules_do_no_io() -> None:
     for pattern in PURE.split():
         paths = list(PACKAGE.glob(f"{pattern}.py"))
         assert paths, pattern
@@ -79,7 +79,7 @@ def test_what_is_pure_does_no_io() -> None:
 
 
 def test_importing_starts_nothing_and_loads_no_gl_crypto_or_http() -> None:
-    """Numpy is the only package that comes along; of the standard library, nothing that talks HTTP."""
+    """numpy is the only package that is imported, and http.client is not imported."""
     script = """
 import sys
 before = set(sys.modules)

@@ -1,5 +1,5 @@
 """
-Build: ``libalphastream.so`` for the Python environment that runs this, and what hosts need beside it.
+Build: compiles ``libalphastream.so`` for the Python environment that runs this, and writes the files that hosts need.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ bind(ffi)
 
 
 class BuildError(Exception):
-    """The library cannot be built here; the message says what to install."""
+    """The library cannot be built on this machine. The message says what to install."""
 
 
 def build(directory: Path, *, version: str) -> list[Path]:
@@ -51,8 +51,8 @@ def build(directory: Path, *, version: str) -> list[Path]:
     Compile the library into a directory.
 
     Args:
-        directory: made if it is not there.
-        version: of the package.
+        directory: created if it does not exist.
+        version: the package's version.
 
     Returns:
         The files written: the library, ``alphastream.h``, ``alphastream.pc``, ``alphastream.cmake``.
@@ -65,7 +65,7 @@ def build(directory: Path, *, version: str) -> list[Path]:
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         built = _compile(Path(scratch), library, version)
-        # Replaced rather than written over: a host may have the old one mapped.
+        # Replaced, not overwritten: a host may have the old file mapped.
         with whole_file(directory / LIBRARY) as file:
             file.write(built.read_bytes())
         (directory / LIBRARY).chmod(built.stat().st_mode)
@@ -81,7 +81,7 @@ def build(directory: Path, *, version: str) -> list[Path]:
 
 
 def _check_python() -> Path:
-    """Python's shared library."""
+    """Check the Python installation and return its shared library."""
     if not sys.platform.startswith("linux"):
         raise BuildError(f"{LIBRARY}: expected Linux, found {sys.platform}; other systems are not supported yet")
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -117,12 +117,12 @@ def _compile(scratch: Path, libpython: Path, version: str) -> Path:
             f"-Wl,-rpath,{libpython.parent}",
             f"-Wl,--version-script={scratch / 'exports.map'}",
             f"-Wl,-soname,{LIBRARY}",
-            "-Wl,--disable-new-dtags",  # RPATH, which LD_LIBRARY_PATH does not overrule
-            "-Wl,-z,nodelete",  # its threads would be left without code
+            "-Wl,--disable-new-dtags",  # RPATH, which LD_LIBRARY_PATH does not override
+            "-Wl,-z,nodelete",  # its threads need its code until the process ends
         ],
     )
     try:
-        # Compilers talk; what they say goes into the error, not on the user's screen.
+        # The compiler's output goes into the error, not to the user's terminal.
         with open(scratch / "log", "w+b") as log, _redirected(log.fileno()):
             return Path(ffi.compile(str(scratch), target=LIBRARY))
     except (VerificationError, SystemExit, OSError) as exc:
@@ -132,7 +132,7 @@ def _compile(scratch: Path, libpython: Path, version: str) -> Path:
 
 
 class _redirected:  # noqa: N801 - a context manager, read as a phrase
-    """Standard output and error of this process and its children, for a moment."""
+    """Redirects standard output and error of this process and its children."""
 
     def __init__(self, target: int) -> None:
         self._target = target
@@ -154,7 +154,7 @@ def _source(libpython: Path, version: str) -> str:
     shim = (files(__package__) / "shim.c").read_text("utf-8")
     parts = [
         "#include <stdbool.h>",
-        cdef(),  # cffi defines these functions, further down
+        cdef(),  # cffi defines these functions below
         f"static const char *const alphastream_executable = {_c_string(sys.executable)};",
         f"static const char *const alphastream_libpython = {_c_string(libpython.name)};",
         f"static const char *const alphastream_needed_files[] = {_c_strings(_needed_files())};",
@@ -166,14 +166,14 @@ def _source(libpython: Path, version: str) -> str:
 
 
 def _needed_files() -> list[str]:
-    """What the library looks for before it starts the interpreter: files without which that would fail at length."""
+    """Return the files that the library checks before it starts the interpreter, which would fail without them."""
     found = [sys.executable, os.__file__]
     for package in _NEEDED_PACKAGES:
         spec = find_spec(package)
         if spec is None or spec.origin is None:
             raise BuildError(f"{package} is missing in this environment; run: {pip_command('')}")
         found.append(spec.origin)
-    for package in sorted(_required_by(_NEEDED_PACKAGES[1:])):  # our own requirements are named, less those for GL
+    for package in sorted(_required_by(_NEEDED_PACKAGES[1:])):  # our own are in the list, without those for GL
         spec = find_spec(package)
         if spec is not None and spec.origin is not None:
             found.append(spec.origin)
@@ -181,7 +181,7 @@ def _needed_files() -> list[str]:
 
 
 def _required_by(packages: Iterable[str]) -> set[str]:
-    """The packages that these require, and what those do: httpx imports its own only when it connects."""
+    """Return all direct and indirect requirements of packages: httpx imports its own only when it connects."""
     modules_of: dict[str, list[str]] = {}
     for module, names in packages_distributions().items():
         for name in names:
@@ -191,7 +191,7 @@ def _required_by(packages: Iterable[str]) -> set[str]:
     for name in todo:
         try:
             required = requires(name) or []
-        except PackageNotFoundError:  # not a distribution's name, or one for another Python
+        except PackageNotFoundError:  # not a distribution, or one for another Python
             continue
         needed = {
             _normal(re.split(r"[^\w.-]", text, maxsplit=1)[0])
@@ -205,12 +205,12 @@ def _required_by(packages: Iterable[str]) -> set[str]:
 
 
 def _normal(name: str) -> str:
-    """A distribution's name as they are compared (PEP 503)."""
+    """Return a distribution's normalized name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _search_paths() -> list[str]:
-    """Where this process found its packages; an interpreter in isolation knows some of that by itself."""
+    """Return this process's import paths. An isolated interpreter already has some of them."""
     return [path for path in sys.path if path and os.path.isabs(path) and Path(path).exists()]
 
 
@@ -229,7 +229,7 @@ def _c_strings(texts: Iterable[str]) -> str:
 
 
 def _pkg_config(directory: Path, version: str) -> str:
-    """Spaces and quotes in the folder's name are escaped as in a shell; ``${pcfiledir}`` would escape spaces alone."""
+    """Escape spaces and quotes in the folder's name as a shell does; ``${pcfiledir}`` would escape only spaces."""
     prefix = re.sub(r"([^\w/.+,:@%=-])", r"\\\1", str(directory))
     return f"""\
 prefix={prefix}

@@ -1,5 +1,5 @@
 """
-Declarations: the header, cffi's cdef and the C shim, all from ``functions.toml``. Pure.
+Declarations: generates the header, cffi's cdef and the C shim from ``functions.toml``. Pure.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .._exceptions import ErrorCode
 __all__ = ["PREFIX", "Function", "cdef", "error_codes", "exports", "functions", "header", "shim_functions"]
 
 PREFIX = "alphastream_on_"
-"""What the functions are called that the shim calls, which are Python's."""
+"""Prefix of the names of the Python functions that the shim calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +29,18 @@ class Function:
     failure: str = ""
     """A C expression; empty for void."""
     outputs: Mapping[str, str] = field(default_factory=dict)
-    """What is written through each pointer first, where it is not null."""
+    """The value that is first written through each pointer, if the pointer is not null."""
     constant: str = ""
-    """What it answers without handle and interpreter: ``name`` or ``version``; else empty."""
+    """``name`` or ``version`` if the function returns that without handle and interpreter; else empty."""
 
     @property
     def parameters(self) -> str:
-        """As declared."""
+        """The parameters as declared."""
         return ", ".join(self.arguments) or "void"
 
     @property
     def argument_names(self) -> str:
-        """As passed on."""
+        """The arguments as passed on."""
         return ", ".join(argument.split()[-1].lstrip("*") for argument in self.arguments)
 
 
@@ -49,7 +49,7 @@ def _data() -> dict[str, list[dict[str, object]]]:
 
 
 def functions() -> tuple[Function, ...]:
-    """The functions, in the file's order."""
+    """Return the functions in the file's order."""
     return tuple(
         Function(**{**entry, "arguments": tuple(entry["arguments"]), "doc": str(entry["doc"]).strip()})  # type: ignore[arg-type]
         for entry in _data()["function"]
@@ -57,21 +57,21 @@ def functions() -> tuple[Function, ...]:
 
 
 def error_codes() -> dict[str, ErrorCode]:
-    """The C names of the error codes."""
+    """Return the error codes by their C names."""
     return {str(entry["name"]): ErrorCode[str(entry["error"])] for entry in _data()["code"]}
 
 
 def header() -> str:
-    """``alphastream.h``."""
+    """Return the text of ``alphastream.h``."""
     declarations = "\n\n".join(
         f"{_comment(function.doc)}\nALPHASTREAM_API {function.result} {function.name}({function.parameters});"
         for function in functions()
     )
     codes = ",\n".join(f"    {name} = {code.value}" for name, code in error_codes().items())
     return f"""\
-/* alphastream.h: exact alpha masks from ASVP and ASVR streams. Made from functions.toml; do not edit.
+/* alphastream.h: exact alpha masks from ASVP and ASVR streams. Generated from functions.toml; do not edit.
  *
- * All strings are UTF-8 and end with a zero. Handles may be used from any thread, several at once. */
+ * All strings are UTF-8 and null-terminated. Any thread may use a handle, several threads at the same time. */
 
 #ifndef ALPHASTREAM_H
 #define ALPHASTREAM_H
@@ -102,17 +102,17 @@ enum {{
 
 
 def cdef() -> str:
-    """What cffi is told of: the functions of Python's that the shim calls, under names of their own."""
+    """Return the declarations for cffi: the Python functions that the shim calls, with their own names."""
     lines = [f"{one.result} {PREFIX}{one.name}({one.parameters});" for one in functions() if not one.constant]
     return "\n".join([f"void {PREFIX}start(bool owns_interpreter);", f"void {PREFIX}exit(void);", *lines]) + "\n"
 
 
 def shim_functions(constants: dict[str, str]) -> str:
     """
-    The exported functions in C: each checks what needs no interpreter, then calls Python's.
+    Return the exported functions in C. Each checks what needs no interpreter, then calls the Python function.
 
     Args:
-        constants: ``name`` and ``version``.
+        constants: the values of ``name`` and ``version``.
     """
     parts = []
     for one in functions():
@@ -130,14 +130,14 @@ def shim_functions(constants: dict[str, str]) -> str:
         answer = "    return result;\n" if one.failure else ""
         parts.append(
             f"{head}\n{{\n{cleared}    if (!{ready})\n        {fail}\n"
-            "    struct alphastream_manners before;\n    alphastream_enter(&before);\n"
+            "    struct alphastream_thread_settings before;\n    alphastream_enter(&before);\n"
             f"    {kept}\n    alphastream_leave(&before);\n{answer}}}\n"
         )
     return "\n".join(parts)
 
 
 def exports() -> str:
-    """A linker's version script: the functions are seen, nothing else of the library is."""
+    """Return the linker's version script, which exports the functions and nothing else."""
     names = " ".join(f"{one.name};" for one in functions())
     return f"{{ global: {names} local: *; }};\n"
 

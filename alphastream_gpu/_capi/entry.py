@@ -1,5 +1,5 @@
 """
-Entry: the functions that the C shim calls. Each turns C values into Python's and back; nothing raises, nothing prints.
+Entry: the Python functions that the C shim calls. They convert C values to Python and back. None raises or prints.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from .player import Player
 __all__ = ["Entry", "bind"]
 
 _SWITCH_SECONDS: Final = 0.0005
-"""How long a busy thread may keep Python's lock from a player's call; Python's own default is ten times that, near half
-of the time box."""
+"""How long a busy thread may keep the GIL from a player's call. Python's default is ten times that, nearly half of the
+time box."""
 _DEFAULT_TIMEOUT_MS: Final = 10_000
 _EXIT_SECONDS: Final = 2.0
 _MAX_TEXT_BYTES: Final = 2000
@@ -45,22 +45,22 @@ class Entry:
             "get_last_error_code": int(ErrorCode.INVALID),
             "get_last_error_text": ffi.new("char[]", b"internal error, please report it"),
         }
-        """What is returned, by function, if one of ours raises all the same; zero for the others."""
-        self._no_handle = ffi.new("char[]", b"this is no handle of libalphastream, or it is destroyed")
+        """The value that each function returns if it raises in spite of its checks. The others return zero."""
+        self._no_handle = ffi.new("char[]", b"invalid handle: not created by libalphastream, or destroyed")
 
     def start(self, owns_interpreter: bool) -> None:
         """
-        Settle in. In an interpreter of the library's own nothing may be printed: standard error is the host's.
+        Prepare the interpreter. If the library owns it, nothing may be printed: standard error belongs to the host.
         """
         if not owns_interpreter:
             return
         sys.setswitchinterval(_SWITCH_SECONDS)
-        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
-        logging.lastResort = None  # prints warnings when nobody listens
+        sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open until exit
+        logging.lastResort = None  # it prints warnings if there is no handler
         threading.excepthook = lambda arguments: None
 
     def exit(self) -> None:
-        """Close what the host has left open."""
+        """Close the streams that the host left open."""
         self._handles.destroy_all(_EXIT_SECONDS)
 
     def create(self) -> Any:
@@ -73,7 +73,7 @@ class Entry:
         player = self._player(handle)
         if player is None:
             return -1
-        error = player.error  # once: another thread may clear it
+        error = player.error  # read once: another thread may clear it
         return 0 if error is None else int(error.code)
 
     def get_last_error_text(self, handle: Any) -> Any:
@@ -82,7 +82,7 @@ class Entry:
         if player is None or error is None:
             return self._no_handle if player is None else self._no_text
         text = " ".join(error.message.split()).encode("utf-8", "replace").replace(b"\0", b"?")
-        text = text[:_MAX_TEXT_BYTES].decode("utf-8", "ignore").encode()  # no character is cut in two
+        text = text[:_MAX_TEXT_BYTES].decode("utf-8", "ignore").encode()  # cuts no character in two
         return player.texts.give(self._ffi.new("char[]", text))
 
     def get_total_frames(self, handle: Any) -> int:
@@ -116,7 +116,9 @@ class Entry:
         except UnicodeDecodeError:
             return player.refuse_init(f"base_url, version: {_NOT_UTF8}")
         if not url:
-            return player.refuse_init(f"base_url: expected a path or URL, found {'null' if url is None else 'nothing'}")
+            return player.refuse_init(
+                f"base_url: expected a path or URL, found {'null' if url is None else 'an empty text'}"
+            )
         return player.init(
             url,
             scene_id=scene_id,
@@ -150,7 +152,7 @@ class Entry:
         mask = None if player is None else player.frame(frame_index)
         if mask is None:
             return self._null
-        # Not mask.ctypes, which would take as long as all the rest.
+        # Not mask.ctypes, which takes as long as everything else together.
         return self._ffi.cast("void*", mask.__array_interface__["data"][0])
 
     def get_triangle_strip_vertices(self, handle: Any, frame_index: int, out_vertices: Any, out_count: Any) -> bool:
@@ -178,10 +180,10 @@ class Entry:
 
 
 def bind(ffi: Any) -> Entry:
-    """Give the C shim its functions."""
+    """Connect the C shim to its Python functions."""
     entry = Entry(ffi)
     names = {function.name: function.name.removeprefix("CV_") for function in functions() if not function.constant}
-    # What cannot happen must not look like success.
+    # An unexpected exception must not look like success.
     errors = entry.answers_to_a_fault
     for c_name, method in {"start": "start", "exit": "exit", **names}.items():
         options = {"error": errors[method]} if method in errors else {}
@@ -190,12 +192,12 @@ def bind(ffi: Any) -> Entry:
 
 
 def _say_nothing(exception: Any, value: Any, traceback: Any) -> None:
-    """For what cannot happen: cffi would print a traceback."""
+    """Ignore an unexpected exception, for which cffi would print a traceback."""
 
 
 def _environment() -> dict[str, str]:
     """
-    The process's variables as C sees them now: ``os.environ`` is what they were when the interpreter was started, and a
+    Return the passphrase variable as C sees it now. ``os.environ`` has the values from the interpreter's start, and a
     host may set the passphrase later.
     """
     getenv = ctypes.CDLL(None).getenv

@@ -1,5 +1,5 @@
 """
-Handles: numbers that C hosts hold as pointers. They are looked up, never followed, and no number is used twice.
+Handles: numbers that C hosts hold as pointers. They are looked up, never dereferenced, and no number is used twice.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ __all__ = ["Handles"]
 
 _FIRST: Final = 0x10000
 _STEP: Final = 0x10
-"""So that a handle looks like a pointer, and one that was tampered with is none."""
+"""Distance between handles: a handle looks like a pointer, and a modified handle is invalid."""
 
 
 class Handles:
-    """The players that there are."""
+    """The existing players, by handle."""
 
     def __init__(self, make: Callable[[], Player] = Player) -> None:
         self._make = make
@@ -30,7 +30,7 @@ class Handles:
         self._lock = threading.Lock()
 
     def create(self) -> int:
-        """A new player's handle."""
+        """Create a player and return its handle."""
         player = self._make()
         with self._lock:
             handle = next(self._numbers)
@@ -38,11 +38,11 @@ class Handles:
         return handle
 
     def find(self, handle: int) -> Player | None:
-        """The player of a handle; None if it is destroyed, or never was one."""
+        """Return the player of a handle. None if the handle is destroyed or was never created."""
         return self._players.get(handle)
 
     def destroy(self, handle: int) -> None:
-        """Close a player, if there is one."""
+        """Close the player of a handle, if there is one."""
         with self._lock:
             player = self._players.pop(handle, None)
         if player is not None:
@@ -50,11 +50,11 @@ class Handles:
 
     def destroy_all(self, patience: float) -> None:
         """
-        Close all, side by side, as at exit, and wait for the threads of those that are being closed already, too.
+        Close all players in parallel, at exit. Also wait for the threads of players that are already being closed.
 
         Args:
-            patience: seconds to wait for them in all. One that is in the middle of an enormous frame would take longer;
-                the process ends with it.
+            patience: seconds to wait for all of them together. A thread in the middle of an enormous frame takes
+                longer, and ends with the process.
         """
         deadline = time.monotonic() + patience
         with self._lock:
@@ -68,8 +68,10 @@ class Handles:
 
 def _will_end(thread: threading.Thread) -> bool:
     """
-    Whether it is the library's and can be waited for: not one that looks a name up, which may hang in the system, nor
-    one that is just being started, nor the one that asks.
+    Return whether a thread belongs to the library and can be waited for.
+
+    Three kinds cannot: threads that look up a host name, which may hang in the system, threads that are just being
+    started, and the calling thread.
     """
     return (
         thread.name.startswith("alphastream-")

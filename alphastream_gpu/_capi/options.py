@@ -1,5 +1,5 @@
 """
-Options: what CV_set_option takes, as texts of a host, and what they mean. Pure.
+Options: the options that CV_set_option takes as texts, and their values. Pure.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ _CONFIG_NAMES: Final = tuple(option.name for option in fields(Config))
 OPTION_NAMES: Final = ("passphrase", "resource_name", "get_frame_timebox_ms", "http_header", *_CONFIG_NAMES)
 
 _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([ \t\x21-\x7e\x80-\xff]*)")
-"""A field of RFC 9110: nothing in it can end the line and begin another field."""
+"""A header field of RFC 9110. It can contain nothing that ends the line and starts another field."""
 
 
 @dataclass(slots=True)
 class Options:
     """
-    What a host has set on a handle. Secrets are in no ``repr`` and in no error.
+    The options that a host has set on a handle. No ``repr`` and no error shows a secret.
     """
 
     passphrase: bytes | None = field(default=None, repr=False)
     resource_name: str | None = None
     headers: dict[str, str] = field(default_factory=dict, repr=False)
-    """Fields of HTTP requests; names in lower case."""
+    """HTTP request headers; names in lower case."""
     config: dict[str, Any] = field(default_factory=dict)
-    """Options of :class:`Config`, checked."""
+    """Checked options of :class:`Config`."""
 
     def set(self, name: str, text: str) -> None:
         """
@@ -39,11 +39,11 @@ class Options:
 
         Args:
             name: one of :data:`OPTION_NAMES`.
-            text: its value, as CV_set_option's documentation says.
+            text: the option's value, in the form of CV_set_option's documentation.
 
         Raises:
-            PassphraseError: not 64 hexadecimal digits.
-            ValueError: an unknown name, or a value outside its range.
+            PassphraseError: the passphrase is not 64 hexadecimal digits.
+            ValueError: the name is unknown, or the value is outside its range.
         """
         if name == "passphrase":
             self.passphrase = passphrase_of(text, name)
@@ -64,12 +64,12 @@ class Options:
             raise ValueError(f"name: expected one of {', '.join(OPTION_NAMES)}, found {name!r}")
 
     def copy(self) -> Options:
-        """What is set now; what is set later leaves it alone."""
+        """Return a copy, which later changes do not affect."""
         return Options(self.passphrase, self.resource_name, dict(self.headers), dict(self.config))
 
     def _set_header(self, text: str) -> None:
         found = _HEADER.fullmatch(text)
-        if found is None:  # its value may be a secret
+        if found is None:  # the text may be a secret
             raise ValueError(f'http_header: expected "Name: value" on one line, found {len(text)} other characters')
         name, value = found[1].lower(), found[2].strip()
         if value:

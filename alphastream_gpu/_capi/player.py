@@ -1,5 +1,5 @@
 """
-Player: what a handle of the C library stands for. A stream, its last outcome, and what was handed out.
+Player: the state of a handle of the C library: a stream, the last error, and the memory that was handed out.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ Thing = TypeVar("Thing")
 
 ENCRYPTED_SUFFIX: Final = ".asvr"
 _TIME_BOX_MS: Final = 10.0
-"""How long a call waits. Players are promised 12 ms; the rest is for being woken and for the way back."""
+"""How long a call waits. The promised limit is 12 ms; the rest is for the wake-up and the return."""
 _LONGEST_INIT_SECONDS: Final = 300.0
 _MAX_READY_FRAMES: Final = 256
 _MAX_READY_BYTES: Final = 1 << 29
-"""Masks made ahead take at most 512 MiB: hosts ask for many, not knowing what one takes."""
+"""Most bytes of masks made ahead: 512 MiB. Hosts ask for many masks without knowing the size of one."""
 _FEWEST_READY_FRAMES: Final = 2
 _MAX_CACHE_FRAMES: Final = 65536
 _PREFETCH_FRAMES: Final = 120
 _PAUSE_SECONDS: Final = 0.001
-"""Between two looks for a frame that CV_init waits for: the time box, which is such a pause, may be 0."""
+"""Pause between two checks for a frame that CV_init waits for. The time box is also a pause, but may be 0."""
 _KEY_WORDS: Final = KeyWords(
     passphrase=f'the passphrase (not shown; {PASSPHRASE_VARIABLE}, or CV_set_option "passphrase")',
     scene_id="scene_id {} of CV_init",
@@ -63,31 +63,31 @@ _SAID_IN_C: Final = (
     ("; use the mask or a parity strip", "; use the mask, CV_get_frame"),
     ("(whole_file_cap)", '(CV_set_option "http_whole_file_cap")'),
 )
-"""What errors advise Python's callers, and what a C host can do instead."""
+"""Advice in errors for Python callers, each with its replacement for C hosts."""
 _INTERNAL: Final = "internal error, please report it: "
 
 
 class Handout(Generic[Thing]):
     """
-    The last thing that each thread was given, kept alive until its next, or until the thread or the player ends.
+    Keeps the last object that each thread was given, until the thread's next one, or until the thread or player ends.
 
-    The promise is "until the next call"; a host that shares a handle between threads would break it for one by the
-    other's call. So it is kept for each. cffi keeps a host thread's Python state, and with it what is local to the
-    thread, from its first call to its end.
+    A result is valid "until the next call". If threads share a handle, a call on one thread must not invalidate another
+    thread's result. So each thread has its own last object. cffi keeps a host thread's Python state, including
+    thread-local data, from the thread's first call to its end.
     """
 
     def __init__(self) -> None:
         self._local = threading.local()
 
     def give(self, thing: Thing) -> Thing:
-        """Keep it for this thread in the place of the last one."""
+        """Keep an object for this thread in place of the last one, and return it."""
         self._local.thing = thing
         return thing
 
 
 class Player:
     """
-    One handle. All methods may be called from any thread; none raises.
+    One handle. Any thread may call any method. No method raises.
     """
 
     def __init__(self) -> None:
@@ -98,9 +98,9 @@ class Player:
         self._opening = threading.Lock()
         """Held during :meth:`init`."""
         self._lock = threading.Lock()
-        """Guards the three below; held for moments."""
+        """Guards the three attributes below. Held only briefly."""
         self._coming: AlphaStream | None = None
-        """What :meth:`init` opens and prefetches; whoever destroys the player closes it, which ends that."""
+        """The stream that :meth:`init` opens and prefetches. :meth:`close` closes it, which ends :meth:`init`."""
         self._is_destroyed = False
         self._options = Options()
         self._masks: Handout[npt.NDArray[np.uint8]] = Handout()
@@ -111,8 +111,10 @@ class Player:
     @property
     def error(self) -> LastError | None:
         """
-        The outcome of this thread's last call, None after success: a null that it was given must not be explained by
-        another thread's call. A thread that has made none sees the outcome of the last call.
+        The error of this thread's last call; None after success. A thread that has made no call sees the error of the
+        last call on any thread.
+
+        The error is kept per thread, because another thread's call must not explain a null that this thread got.
         """
         error: LastError | None = getattr(self._own, "error", self._error)
         return error
@@ -122,17 +124,17 @@ class Player:
 
     @property
     def n_frames(self) -> int:
-        """Frames of the stream, 0 without one."""
+        """Number of frames of the stream; 0 without a stream."""
         stream = self._stream
         return 0 if stream is None else stream.metadata.frame_count
 
     @property
     def frame_size(self) -> int:
-        """Bytes of a mask, 0 without a stream."""
+        """Bytes of a mask; 0 without a stream."""
         return 0 if self._stream is None else self._size[0] * self._size[1]
 
     def set_option(self, name: str, value: str) -> bool:
-        """Set an option for the next :meth:`init`; False: see :attr:`error`."""
+        """Set an option for the next :meth:`init`. If False, :attr:`error` has the reason."""
         try:
             with self._lock:
                 self._options.set(name, value)
@@ -157,18 +159,18 @@ class Player:
         environ: Mapping[str, str],
     ) -> bool:
         """
-        Open a stream in the place of the last one; times in seconds. One opening at a time: another one waits, within
-        its own time.
+        Open a stream in place of the last one. Times are in seconds. Only one call at a time opens; another one waits,
+        within its own time.
 
         Returns:
-            Whether it can be played. :attr:`error` says why not.
+            Whether the stream can be played. If not, :attr:`error` has the reason.
         """
         with self._lock:
             options = self._options.copy()
         init_timeout = options.config.get("init_timeout", min(init_timeout, _LONGEST_INIT_SECONDS))
         deadline = time.monotonic() + init_timeout
         if not self._opening.acquire(timeout=init_timeout):
-            return self._fail(FrameTimeoutError("another CV_init of this handle is going on; wait until it returned"))
+            return self._fail(FrameTimeoutError("another CV_init of this handle is in progress; wait until it returns"))
         try:
             self._leave_stream()
             size = check_size("width, height", size)
@@ -211,7 +213,7 @@ class Player:
             raise ClosedError("the handle is destroyed")
 
     def frame(self, index: int) -> npt.NDArray[np.uint8] | None:
-        """A mask, which stays alive until this thread's next call; None: see :attr:`error`."""
+        """Return a mask, which stays alive until this thread's next call. If None, :attr:`error` has the reason."""
         try:
             mask = self._playing()._mask(index, self._size)
         except Exception as exc:
@@ -221,7 +223,7 @@ class Player:
         return self._masks.give(mask)
 
     def strip(self, index: int) -> npt.NDArray[np.float32] | None:
-        """A cover strip, likewise."""
+        """Return a cover strip, which stays alive like a mask."""
         try:
             strip = self._playing().get_triangle_strip_vertices(index)
         except Exception as exc:
@@ -231,58 +233,57 @@ class Player:
         return self._strips.give(strip)
 
     def refuse(self, reason: str) -> None:
-        """Note a call that could not be made."""
+        """Record the error of a call that could not be made."""
         self._note(LastError(ErrorCode.INVALID, reason, None))
 
     def refuse_init(self, reason: str) -> bool:
-        """A CV_init whose arguments are none ends the last stream, as every other one that fails; False."""
-        if self._opening.acquire(blocking=False):  # else another CV_init is ending it
+        """Refuse a CV_init with invalid arguments; always False. Like every failed CV_init, it ends the last stream."""
+        if self._opening.acquire(blocking=False):  # otherwise another CV_init ends it
             self._leave_stream()
             self._opening.release()
         self.refuse(reason)
         return False
 
     def close(self) -> None:
-        """End it, and a CV_init that is going on with it."""
+        """End the stream, and a CV_init in progress."""
         with self._lock:
             self._is_destroyed = True
             coming = self._coming
         if coming is not None:
             coming.close()
-        with self._opening:  # which is about to return
+        with self._opening:  # a CV_init in progress is about to return
             stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
 
     def _leave_stream(self) -> None:
-        """End the last stream, but do not wait for the frame that it may be rasterizing."""
+        """End the last stream without waiting for a frame that it may be rasterizing."""
         stream, self._stream = self._stream, None
         if stream is not None:
             try:
                 threading.Thread(target=stream.close, name="alphastream-leaving", daemon=True).start()
-            except RuntimeError:  # the system has no thread for it
+            except RuntimeError:  # the system has no thread left
                 stream.close()
 
     def _playing(self) -> AlphaStream:
         stream = self._stream
         if stream is None:
-            raise NotReadyError("nothing is loaded; call CV_init first, and see what it said")
+            raise NotReadyError("nothing is loaded; call CV_init first, and check its error")
         return stream
 
     @staticmethod
     def _prefetch(stream: AlphaStream, frames: range, deadline: float, size: tuple[int, int]) -> None:
-        """Wait for the first frames, as long as there is time; what goes wrong with one is told when it is asked
-        for."""
+        """Wait for the first frames while there is time. A frame's error is reported when the frame is asked for."""
         for index in frames:
             while stream.get_geometry(index) is None and time.monotonic() < deadline:
-                error = stream.last_error()  # only this thread has the stream yet
+                error = stream.last_error()  # no other thread has the stream yet
                 if error is None or error.code not in (ErrorCode.TIMEOUT, ErrorCode.NOT_READY):
                     break
                 time.sleep(_PAUSE_SECONDS)
             if time.monotonic() >= deadline:
                 break
         if frames:
-            stream.get_frame(frames.start, *size)  # the play head back to the start, and masks ahead of it
+            stream.get_frame(frames.start, *size)  # moves the play head back, and starts masks ahead
 
     def _fail(self, exc: Exception, index: int | None = None) -> bool:
         code = ErrorCode(exc.code) if isinstance(exc, AlphaStreamError) else ErrorCode.INVALID
@@ -296,14 +297,14 @@ class Player:
 
 
 def _source(url: str, config: Config, headers: Mapping[str, str]) -> SourceLike:
-    """What is opened; headers are for http alone, so a host may set them whatever it opens next."""
+    """Return what to open. Headers apply only to http, so a host may set them whatever it opens next."""
     return with_http(url, config, headers=headers, client=None) if headers and is_http(url) else url
 
 
 def _key(
     head: bytes, url: str, scene_id: int, version: str | None, options: Options, environ: Mapping[str, str]
 ) -> AsvrKey:
-    """The key of a stream that is not plain, from what the host has set."""
+    """Return the key of a stream that is not plain, from the host's settings."""
     text = environ.get(PASSPHRASE_VARIABLE, "")
     passphrase = options.passphrase
     if passphrase is None and text.strip():
@@ -315,7 +316,7 @@ def _key(
     is_meant = resource_name_of(url).lower().endswith(ENCRYPTED_SUFFIX) or bool(
         options.passphrase or options.resource_name
     )
-    if not is_meant:  # by the host, to be encrypted: it may be anything
+    if not is_meant:  # the host did not expect an encrypted stream: the file may be anything
         raise DecodeError(neither_plain_nor_opened(head, need))
     raise (PassphraseError if passphrase is None else ValueError)(f"an encrypted stream needs {need}")
 
@@ -330,8 +331,8 @@ def _config(
     options: Mapping[str, Any],
 ) -> Config:
     """
-    Options from a host's numbers, each brought into its range: hosts pass 0 for "none" and much for "much". What
-    CV_set_option has set, and checked, takes the place of an argument.
+    Build the options from a host's numbers, each clamped to its range: hosts pass 0 for "none" and large numbers for
+    "much". An option that CV_set_option has set, and checked, replaces the argument.
     """
     ready_frames, cache_frames = options.get("ready_frames", ready_frames), options.get("cache_frames", cache_frames)
     most_ready = max(_FEWEST_READY_FRAMES, _MAX_READY_BYTES // (size[0] * size[1]))

@@ -1,17 +1,18 @@
-/* The C side of libalphastream: starts the interpreter of the environment that it was built for, with no help from variables or
- * the working directory, and keeps out of Python whatever needs no Python.
+/* The C side of libalphastream. It starts the interpreter of the environment that the library was built for, without
+ * using environment variables or the working directory. It handles calls without Python if they do not need Python.
  *
  * Strategy
  * --------
- * cffi would start an interpreter by itself, but one that finds its packages by way of the environment's variables, and that
- * prints a traceback when it fails. So it is started here, in isolation, and all that can be missing is looked for before
- * cffi is let in: what it would print is then never printed.
+ * cffi could start an interpreter by itself. That interpreter would find its packages by environment variables, and
+ * would print a traceback if it fails. So the interpreter is started here, in isolation. Everything that can be missing
+ * is checked before cffi starts, so that cffi never prints an error.
  *
- * Signals are the host's. While one of its threads is in here, they are held back, so that threads which are started meanwhile inherit
- * that and never take one, not even the SIGPIPE of a server that has gone; and so that a handler which ends the process does not
- * do so in the middle of a call.
+ * Signals belong to the host. While one of its threads is in the library, signals are blocked on that thread. Threads
+ * that are started meanwhile inherit the blocked signals, and never receive one, not even the SIGPIPE of a closed
+ * connection. Also, a signal handler that ends the process cannot do so in the middle of a call.
  *
- * A forked child has none of the interpreter's threads, and perhaps its locks: there every function fails, and nothing is called. */
+ * A forked child has none of the interpreter's threads, and may have inherited locked locks. There every function fails
+ * without calling anything. */
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -45,23 +46,25 @@ static void alphastream_after_fork(void)
     atomic_store(&alphastream_is_forked, true);
 }
 
-struct alphastream_manners {
+/* Settings of a host's thread, to be restored after a call. */
+struct alphastream_thread_settings {
     sigset_t signals;
     int cancel;
 };
 
-/* While a host's thread is here, signals to it wait, and so does pthread_cancel, which would leave Python's locks held. */
-static void alphastream_enter(struct alphastream_manners *before)
+/* While a host's thread is in the library, its signals are blocked. So is pthread_cancel, which would leave Python's
+ * locks held. */
+static void alphastream_enter(struct alphastream_thread_settings *before)
 {
     sigset_t held;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before->cancel);
     sigfillset(&held);
     for (size_t i = 0; i < sizeof alphastream_own_faults / sizeof *alphastream_own_faults; i++)
-        sigdelset(&held, alphastream_own_faults[i]); /* to hold these back is to be killed by them */
+        sigdelset(&held, alphastream_own_faults[i]); /* blocked, these would kill the process */
     pthread_sigmask(SIG_SETMASK, &held, &before->signals);
 }
 
-static void alphastream_leave(const struct alphastream_manners *before)
+static void alphastream_leave(const struct alphastream_thread_settings *before)
 {
     pthread_sigmask(SIG_SETMASK, &before->signals, NULL);
     pthread_setcancelstate(before->cancel, NULL);
@@ -74,12 +77,12 @@ static void alphastream_register_fork(void)
 
 static void alphastream_at_exit(void)
 {
-    /* Streams that nobody destroyed: their threads must end before the process's libraries do. */
+    /* The threads of streams that were not destroyed must end before the process's libraries are unloaded. */
     if (!atomic_load(&alphastream_is_forked) && atomic_load(&alphastream_state) == ALPHASTREAM_STARTED)
         alphastream_on_exit();
 }
 
-/* One line of an exception that is set, and none set any more. */
+/* Print the current exception on one line, and clear it. */
 static void alphastream_say_exception(const char *what)
 {
     PyObject *type, *value, *trace;
@@ -89,7 +92,7 @@ static void alphastream_say_exception(const char *what)
     const char *utf8 = string ? PyUnicode_AsUTF8(string) : NULL;
     if (utf8 && *utf8)
         snprintf(text, sizeof text, "%s", utf8);
-    else if (type) /* such as MemoryError, which says nothing */
+    else if (type) /* such as MemoryError, which has no message */
         snprintf(text, sizeof text, "%s", ((PyTypeObject *)type)->tp_name);
     text[strcspn(text, "\r\n")] = '\0';
     PyErr_Clear();
@@ -110,7 +113,7 @@ static bool alphastream_files_are_there(void)
     return true;
 }
 
-/* Without these an interpreter says at length, on standard error, that it cannot read its files. */
+/* Whether file descriptors are left. Without them the interpreter prints a long error: it cannot read its files. */
 static bool alphastream_has_descriptors(void)
 {
     enum { NEEDED = 8 };
@@ -127,21 +130,21 @@ static bool alphastream_has_descriptors(void)
 
 static bool alphastream_start_interpreter(void)
 {
-    /* Whoever loaded this library with RTLD_LOCAL loaded libpython so, too, and extension modules, which are not linked to it, would
-     * not find it. */
+    /* If this library was loaded with RTLD_LOCAL, so was libpython. Extension modules are not linked to libpython, and
+     * would not find it. */
     if (!dlopen(alphastream_libpython, RTLD_NOW | RTLD_GLOBAL | RTLD_NOLOAD)) {
-        alphastream_say("the interpreter's library cannot be shared", dlerror());
+        alphastream_say("cannot make libpython's symbols global", dlerror());
         return false;
     }
     PyPreConfig before;
     PyPreConfig_InitIsolatedConfig(&before);
-    before.utf8_mode = 1; /* the host's locale may be "C", its paths are not */
+    before.utf8_mode = 1; /* the host's paths are UTF-8 even if its locale is "C" */
     PyStatus status = Py_PreInitialize(&before);
     if (!PyStatus_Exception(status)) {
         PyConfig config;
         PyConfig_InitIsolatedConfig(&config);
-        config.site_import = 0; /* done later, when nothing is printed any more: .pth files may hold anything */
-        config.write_bytecode = 0; /* a player is no place to write into somebody's environment */
+        config.site_import = 0; /* imported later, when nothing is printed: .pth files may contain any code */
+        config.write_bytecode = 0; /* a player must not write into the environment */
         status = PyConfig_SetBytesString(&config, &config.program_name, alphastream_executable);
         if (!PyStatus_Exception(status))
             status = PyConfig_SetBytesString(&config, &config.executable, alphastream_executable);
@@ -153,11 +156,11 @@ static bool alphastream_start_interpreter(void)
         alphastream_say("the interpreter does not start", status.err_msg ? status.err_msg : "exit");
         return false;
     }
-    PyEval_SaveThread(); /* whoever calls next takes the lock, on whatever thread */
+    PyEval_SaveThread(); /* the next call takes the GIL, on any thread */
     return true;
 }
 
-/* With Python's lock: the paths that the builder had, and a first import, whose failure is one line. */
+/* With the GIL held: add the builder's import paths, and try a first import. A failure prints one line. */
 static bool alphastream_import(bool owns_interpreter)
 {
     if (owns_interpreter) {
@@ -166,7 +169,7 @@ static bool alphastream_import(bool owns_interpreter)
         PyObject *site = PyImport_ImportModule("site");
         PyObject *done = site ? PyObject_CallMethod(site, "main", NULL) : NULL;
         if (!done)
-            PyErr_Clear(); /* what is missing for that, the next import tells */
+            PyErr_Clear(); /* the next import reports what is missing */
         Py_XDECREF(done);
         Py_XDECREF(site);
     }
@@ -201,18 +204,18 @@ static bool alphastream_start_once(void)
         return false;
     alphastream_on_start(owns_interpreter);
     if (owns_interpreter)
-        atexit(alphastream_at_exit); /* else the interpreter's own exit sees to it */
+        atexit(alphastream_at_exit); /* otherwise the interpreter's own exit does this */
     return true;
 }
 
-/* Start the interpreter, the first time; whether there is one. */
+/* Start the interpreter on the first call. Returns whether it runs. */
 static bool alphastream_start(void)
 {
     if (atomic_load(&alphastream_is_forked))
         return false;
     if (atomic_load(&alphastream_state) == ALPHASTREAM_UNTRIED) {
-        struct alphastream_manners before;
-        pthread_once(&alphastream_fork_once, alphastream_register_fork); /* before anything that a child could wait for */
+        struct alphastream_thread_settings before;
+        pthread_once(&alphastream_fork_once, alphastream_register_fork); /* before a child could wait for a lock */
         alphastream_enter(&before);
         pthread_mutex_lock(&alphastream_starting);
         if (atomic_load(&alphastream_state) == ALPHASTREAM_UNTRIED)
@@ -223,15 +226,15 @@ static bool alphastream_start(void)
     return atomic_load(&alphastream_state) == ALPHASTREAM_STARTED;
 }
 
-/* Whether a handle is worth asking Python about. Before the first CV_create there are none. */
+/* Whether Python is to be asked about a handle. Before the first CV_create there are no handles. */
 static bool alphastream_is_ready(const void *handle)
 {
     return handle && !atomic_load(&alphastream_is_forked) && atomic_load(&alphastream_state) == ALPHASTREAM_STARTED;
 }
 
-/* The error text of a handle that is not worth asking about. */
+/* The error text for a handle that Python is not asked about. */
 static const char *alphastream_why_not(void)
 {
-    return atomic_load(&alphastream_is_forked) ? "this is a child of fork(), where libalphastream does nothing"
-                                               : "this is no handle of libalphastream";
+    return atomic_load(&alphastream_is_forked) ? "libalphastream does not work in a child of fork()"
+                                               : "invalid handle";
 }

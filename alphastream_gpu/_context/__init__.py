@@ -1,8 +1,8 @@
 """
-The context: which OpenGL a machine has, a context without a window, and why there is none.
+Context: examines a machine's OpenGL, creates contexts without a window, and explains why none can be created.
 
-``headless.py`` makes contexts, ``doctor.py`` and ``facts.py`` examine, ``causes.py`` and ``cures.py`` say what is wrong
-and what to do. What is drawn in a context is in ``_gl``.
+``headless.py`` creates contexts. ``doctor.py`` and ``facts.py`` examine the machine. ``causes.py`` explains what is
+wrong, and ``fixes.py`` how to fix it. ``_gl`` draws in the contexts.
 """
 
 __all__ = []

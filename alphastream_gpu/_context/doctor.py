@@ -1,6 +1,6 @@
 """
-Doctor: what OpenGL this machine has, and the cure where it lacks something. Pure: facts in, findings out;
-facts.py looks, the command prints.
+Doctor: checks this machine's OpenGL and finds a fix for each problem. Pure: facts.py gathers the facts, this module
+turns them into findings, and the command prints them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
 from .._gl.drivers import is_software
-from .cures import Situation, cure_for
 from .facts import ContextFacts, Facts, gather
+from .fixes import Situation, fix_for
 
 __all__ = ["Finding", "Report", "diagnose", "examine"]
 
@@ -22,7 +22,7 @@ _LIBRARIES: Final = {
     "libOpenGL.so.0": Situation.OPENGL_LIBRARY,
 }
 _SPARE: Final = {"libX11.so.6": "only for contexts through X11", "libOpenGL.so.0": "only for PyOpenGL through EGL"}
-"""Libraries that masks never need, and what they are for."""
+"""Libraries that masks never need, and their use."""
 _DISPLAY_VARIABLES: Final = ("WAYLAND_DISPLAY", "DISPLAY", "XDG_SESSION_TYPE")
 
 Level = Literal["needed", "optional"]
@@ -30,41 +30,41 @@ Level = Literal["needed", "optional"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at."""
+    """The result of one check."""
 
     name: str
-    """The same in every release."""
+    """Stable across releases."""
     ok: bool
     detail: str
-    cure: str = ""
-    """What to do about it; empty when nothing is wrong."""
+    fix: str = ""
+    """What to do about a problem; empty if there is none."""
     level: Level = "needed"
-    """Whether masks need it. What a context is made of is needed while there is none, and optional once there is."""
+    """Whether masks need it. The parts of a context are needed if there is no context, and optional if there is one."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything looked at, in the order in which one thing depends on another."""
+    """All findings, each after those that it depends on."""
 
     findings: list[Finding] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
-        """Whether masks can be rendered with GL here."""
+        """Whether masks can be rendered with GL on this machine."""
         return all(finding.ok for finding in self.findings if finding.level == "needed")
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the report in a form for JSON."""
         return {"ok": self.ok, "findings": [asdict(finding) for finding in self.findings]}
 
 
 def examine() -> Report:
-    """Look at this machine."""
+    """Examine this machine."""
     return diagnose(gather())
 
 
 def diagnose(facts: Facts) -> Report:
-    """What the facts mean."""
+    """Turn facts into findings."""
     return Report(
         [
             Finding("python", True, facts.python),
@@ -80,7 +80,7 @@ def diagnose(facts: Facts) -> Report:
 
 
 def _part_level(facts: Facts) -> Level:
-    """Of what contexts are made of."""
+    """Return the level of the parts of a context."""
     return "needed" if facts.context is None else "optional"
 
 
@@ -92,24 +92,24 @@ def _judge_packages(facts: Facts) -> Iterator[Finding]:
 def _judge_libraries(facts: Facts) -> Iterator[Finding]:
     for name, why in facts.libraries.items():
         use = _SPARE.get(name)
-        cure = cure_for(_LIBRARIES[name], facts.system, why) if why else ""
+        fix = fix_for(_LIBRARIES[name], facts.system, why) if why else ""
         detail = f"does not load: {why}" if why else "loads"
         level = "optional" if use else _part_level(facts)
-        yield Finding(name, not why, f"{detail} ({use})" if use else detail, cure, level)
+        yield Finding(name, not why, f"{detail} ({use})" if use else detail, fix, level)
 
 
 def _judge_vendors(facts: Facts) -> Iterator[Finding]:
     if not facts.egl.uses_vendor_files:
         return
     files = facts.egl.vendor_files
-    cure = cure_for(Situation.VENDOR, facts.system)
+    fix = fix_for(Situation.VENDOR, facts.system)
     level = _part_level(facts)
     if not files.vendors:
         places = f"{files.variable}={files.places!r}" if files.variable else files.places
-        yield Finding("EGL vendors", False, f"none in {places}", cure, level)
+        yield Finding("EGL vendors", False, f"none in {places}", fix, level)
     for one in files.vendors:
         detail = one.problem or f"{one.library} loads"
-        yield Finding(f"EGL vendor {one.path}", not one.problem, detail, cure if one.problem else "", level)
+        yield Finding(f"EGL vendor {one.path}", not one.problem, detail, fix if one.problem else "", level)
 
 
 def _judge_devices(facts: Facts) -> Iterator[Finding]:
@@ -117,29 +117,29 @@ def _judge_devices(facts: Facts) -> Iterator[Finding]:
         return
     level = _part_level(facts)
     if facts.egl.problem:
-        yield Finding("EGL devices", False, "not looked at, for lack of EGL", level=level)
+        yield Finding("EGL devices", False, "not checked: no EGL", level=level)
     elif not facts.egl.devices:
-        yield Finding("EGL devices", False, "none", cure_for(Situation.VENDOR, facts.system), level)
-    for device, outcome, cure in facts.egl.devices:
+        yield Finding("EGL devices", False, "none", fix_for(Situation.VENDOR, facts.system), level)
+    for device, outcome, fix in facts.egl.devices:
         named = str(device).partition(" (")[2].removesuffix(")")
         detail = f"{named}: {outcome}" if named else outcome
-        yield Finding(f"EGL device {device.index}", not cure, detail, cure, level)
+        yield Finding(f"EGL device {device.index}", not fix, detail, fix, level)
 
 
 def _judge_context(facts: Facts) -> Iterator[Finding]:
     context = facts.context
     if context is None:
         detail = " | ".join(f"{cause.tried}: {cause.why}" for cause in facts.causes)
-        cures = dict.fromkeys(cause.cure for cause in facts.causes if cause.cure)  # each once, in order
-        yield Finding("OpenGL context", False, detail, " | ".join(cures))
-        yield Finding("R8 rendering", False, "not looked at, for lack of a context")
-        yield Finding("exact masks", False, "not looked at, for lack of a context")
+        fixes = dict.fromkeys(cause.fix for cause in facts.causes if cause.fix)  # each once, in order
+        yield Finding("OpenGL context", False, detail, " | ".join(fixes))
+        yield Finding("R8 rendering", False, "not checked: no context")
+        yield Finding("exact masks", False, "not checked: no context")
         return
     detail = f"{context.renderer} ({context.vendor}), OpenGL {context.version}, through {context.way}"
     yield Finding("OpenGL context", True, detail)
     yield _judge_hardware(facts, context)
-    r8_cure = cure_for(Situation.OTHER, facts.system) if context.r8_problem else ""
-    yield Finding("R8 rendering", not context.r8_problem, context.r8_problem or "renders and reads", r8_cure)
+    r8_fix = fix_for(Situation.OTHER, facts.system) if context.r8_problem else ""
+    yield Finding("R8 rendering", not context.r8_problem, context.r8_problem or "renders and reads", r8_fix)
     yield _judge_masks(facts, context)
 
 
@@ -147,33 +147,33 @@ def _judge_hardware(facts: Facts, context: ContextFacts) -> Finding:
     if not is_software(context.renderer):
         return Finding("GPU", True, context.renderer, level="optional")
     situation = Situation.NODE if facts.system.closed_nodes else Situation.SOFTWARE
-    detail = "none is used: the CPU renders, the same masks but slower"
-    return Finding("GPU", False, detail, cure_for(situation, facts.system), "optional")
+    detail = "not used: the CPU renders the same masks, but slower"
+    return Finding("GPU", False, detail, fix_for(situation, facts.system), "optional")
 
 
 def _judge_masks(facts: Facts, context: ContextFacts) -> Finding:
     name = "exact masks"
     if context.mask_problem:
-        return Finding(name, False, context.mask_problem, cure_for(Situation.OTHER, facts.system))
-    detail = f"the self-check found pixels that differ from the CPU's, by {' and '.join(context.wrong_methods)}"
+        return Finding(name, False, context.mask_problem, fix_for(Situation.OTHER, facts.system))
+    detail = f"the self-check found wrong pixels by {' and '.join(context.wrong_methods)}"
     if not context.exact_methods:
-        return Finding(name, False, detail, cure_for(Situation.DIFFERENT, facts.system))
+        return Finding(name, False, detail, fix_for(Situation.DIFFERENT, facts.system))
     exact = f"GPU equals CPU, bit for bit, by {' and '.join(context.exact_methods)}"
     if context.wrong_methods:
         exact += f"; {detail}"
-    return Finding(name, True, f"{exact}; by itself a renderer takes {context.auto_method}")
+    return Finding(name, True, f"{exact}; renderers use {context.auto_method} by default")
 
 
 def _judge_glfw(facts: Facts) -> Finding:
     glfw = facts.glfw
     use = "only for windows, as in the examples"
     if not glfw.package:
-        return Finding("GLFW", False, f"not installed ({use})", cure_for(Situation.GLFW, facts.system), "optional")
+        return Finding("GLFW", False, f"not installed ({use})", fix_for(Situation.GLFW, facts.system), "optional")
     versions = f"glfw {glfw.package}" + (f", library {glfw.library}" if glfw.library else "")
     if not glfw.problem:
         return Finding("GLFW", True, f"{versions}: starts", level="optional")
     situation = Situation.DISPLAY if glfw.library else Situation.GLFW
-    return Finding("GLFW", False, f"{versions}: {glfw.problem} ({use})", cure_for(situation, facts.system), "optional")
+    return Finding("GLFW", False, f"{versions}: {glfw.problem} ({use})", fix_for(situation, facts.system), "optional")
 
 
 def _judge_display(facts: Facts) -> Iterator[Finding]:
@@ -185,5 +185,5 @@ def _judge_display(facts: Facts) -> Iterator[Finding]:
     if servers:
         yield Finding("display", True, f"{' and '.join(servers)} ({', '.join(known)})", level="optional")
         return
-    detail = "neither Wayland nor X11; masks need none" + (f" ({', '.join(known)})" if known else "")
-    yield Finding("display", False, detail, cure_for(Situation.DISPLAY, facts.system), "optional")
+    detail = "neither Wayland nor X11; masks do not need a display" + (f" ({', '.join(known)})" if known else "")
+    yield Finding("display", False, detail, fix_for(Situation.DISPLAY, facts.system), "optional")

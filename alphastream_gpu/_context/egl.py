@@ -1,10 +1,10 @@
 """
-EGL as this process finds it: the library, its devices, and which context it has current.
+EGL, queried by ctypes: the library, its devices, and the context that is current.
 
-glcontext makes contexts through EGL by a device's index, but tells neither what devices there are nor what they are
-called, and does not look whether its context became current. So EGL is asked here, by ctypes. No context is made.
+glcontext creates contexts through EGL by a device's index. It does not list the devices or their names, and does not
+check whether its context became current. So this module asks EGL directly. It creates no context.
 
-What EGL answers is a driver's text: decoded with replacement, kept on one line, and bounded.
+The text that EGL returns comes from a driver. It is decoded with replacement, kept on one line, and bounded.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ _PROTOTYPES: Final[dict[str, tuple[Any, ...]]] = {
     "eglQueryString": (c_char_p, c_void_p, c_int),
 }
 _DEVICE_STRINGS: Final = {
-    # field of Device: the enumerant, and the extension of the device that has it (asking without is an EGL error)
+    # field of Device: the enumerant, and the device extension that provides it (a query without it is an EGL error)
     "vendor": (0x3053, "EGL_EXT_device_query_name"),
     "renderer": (0x335F, "EGL_EXT_device_query_name"),
     "drm_file": (0x3233, "EGL_EXT_device_drm"),
     "render_node": (0x3377, "EGL_EXT_device_drm_render_node"),
 }
 _MOST_DEVICES: Final = 64
-"""Devices looked at; more than any machine has, so that a broken library's count allocates nothing large."""
+"""Most devices that are read: more than any machine has. A broken library's count cannot allocate more."""
 _MOST_CHARACTERS: Final = 16384
-"""Of a string of EGL's; the longest real ones, lists of extensions, have some two thousand."""
+"""Most characters that are read of a string. The longest real ones, lists of extensions, have some two thousand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What EGL says of a device before there is a context on it. Drivers may say nothing: then strings are empty."""
+    """What EGL reports about a device without a context. A driver may report nothing: then the strings are empty."""
 
     index: int
     renderer: str = ""
@@ -56,16 +56,16 @@ class Device:
     drm_file: str = ""
     """The device's file, such as /dev/dri/card0."""
     render_node: str = ""
-    """The file that rendering alone needs, such as /dev/dri/renderD128."""
+    """The file that is needed for rendering, such as /dev/dri/renderD128."""
     extensions: tuple[str, ...] = ()
 
     @property
     def is_software(self) -> bool:
-        """Whether the CPU does the work; Mesa marks such devices."""
+        """Whether the device renders on the CPU. Mesa marks such devices."""
         return "EGL_MESA_device_software" in self.extensions
 
     def matches(self, name: str, *more: str) -> bool:
-        """Whether the name is part of one of the device's, or of those given, in whatever case."""
+        """Return whether `name` is part of one of the device's names or of `more`, ignoring case."""
         names = (self.renderer, self.vendor, self.drm_file, self.render_node, *more)
         return any(name.casefold() in known.casefold() for known in names)
 
@@ -76,7 +76,7 @@ class Device:
 
 
 class Current(NamedTuple):
-    """What is current on a thread."""
+    """The API, display, surfaces and context that are current on a thread."""
 
     api: int
     display: int | None
@@ -90,10 +90,10 @@ class Library:
     libEGL.
 
     Args:
-        name: its file or soname.
+        name: the library's file or soname.
 
     Raises:
-        GLUnavailableError: it cannot be loaded, or is not EGL; the message says why.
+        GLUnavailableError: the library cannot be loaded, or is not EGL. The message has the reason.
     """
 
     def __init__(self, name: str) -> None:
@@ -104,7 +104,7 @@ class Library:
             raise GLUnavailableError(as_line(str(exc))) from exc
         for function, (result, *arguments) in _PROTOTYPES.items():
             try:
-                # CFUNCTYPE lets other threads run: drivers are loaded at the first of these calls.
+                # CFUNCTYPE releases the GIL: the first of these calls loads drivers.
                 setattr(self, f"_{function}", ctypes.CFUNCTYPE(result, *arguments)((function, self._library)))
             except AttributeError as exc:
                 raise GLUnavailableError(f"{name} has no function {function}") from exc
@@ -114,15 +114,15 @@ class Library:
 
     @property
     def is_glvnd(self) -> bool:
-        """Whether it is the dispatcher that finds drivers by vendor files, and not one driver's own EGL."""
-        return hasattr(self._library, "__glDispatchInit")  # of libGLdispatch, which glvnd's libEGL stands on
+        """Whether this is glvnd's dispatcher, which finds drivers by vendor files, and not one driver's own EGL."""
+        return hasattr(self._library, "__glDispatchInit")  # of libGLdispatch, which glvnd's libEGL depends on
 
     def extensions(self) -> tuple[str, ...]:
-        """The client extensions: what EGL can without a display."""
+        """Return the client extensions, which need no display."""
         return tuple(_text(self._eglQueryString(None, _EXTENSIONS)).split())
 
     def devices(self) -> tuple[Device, ...]:
-        """The devices of all vendors, in EGL's order; empty also where EGL cannot list them."""
+        """Return the devices of all vendors in EGL's order. Empty also if EGL cannot list them."""
         query_devices = self._extension("eglQueryDevicesEXT", c_uint, c_int, c_void_p, c_void_p)
         if query_devices is None:
             return ()
@@ -136,7 +136,7 @@ class Library:
         )
 
     def current(self) -> Current:
-        """What is current on this thread; its context is None where none of EGL's is."""
+        """Return what is current on this thread. The context is None if no EGL context is current."""
         return Current(
             self._eglQueryAPI(),
             self._eglGetCurrentDisplay(),
@@ -146,7 +146,7 @@ class Library:
         )
 
     def restore(self, before: Current) -> None:
-        """Make current again what was; nothing, where nothing was."""
+        """Make current again what was current before. If nothing was, make nothing current."""
         display = before.display if before.context else self._eglGetCurrentDisplay()
         if display:
             self._eglMakeCurrent(display, before.draw, before.read, before.context)
@@ -158,12 +158,12 @@ class Library:
 
 
 def library_name(variables: Mapping[str, str]) -> str:
-    """The EGL to load: glcontext's variable, or the soname, which is looked up as the linker would."""
+    """Return the EGL library to load: the value of glcontext's variable, or the soname, which the linker looks up."""
     return variables.get("GLCONTEXT_LINUX_LIBEGL") or "libEGL.so.1"
 
 
 def load_problem(library: str) -> str:
-    """Why a library does not load, in the linker's words; empty when it does."""
+    """Return the linker's message if a library does not load, else an empty text."""
     try:
         ctypes.CDLL(library)
     except (OSError, ValueError) as exc:  # ValueError: a null character
@@ -172,7 +172,7 @@ def load_problem(library: str) -> str:
 
 
 def as_line(text: str) -> str:
-    """Foreign text on one line, without characters that steer a terminal."""
+    """Return foreign text on one line, without terminal control characters."""
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())
 
 

@@ -1,8 +1,8 @@
 """
-What there is on this machine, for the doctor: looked at here, judged in _context/doctor.py.
+Facts: gathers the facts about this machine's OpenGL, for doctor.py.
 
-Nothing here fails: what cannot be looked at is a fact too. Contexts are made and released, so that what was current
-before is not current afterwards.
+Nothing here raises: if something cannot be examined, that is a fact too. Contexts are created and released, so the
+context that was current before is not current afterwards.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ __all__ = ["ContextFacts", "EglFacts", "Facts", "GlfwFacts", "gather"]
 
 _PACKAGES: Final = ("numpy", "moderngl", "glcontext", "manifold3d", "cryptography", "httpx", "tenacity")
 _LIBRARIES: Final = {
-    # soname: the variable by which glcontext loads another
+    # soname: the variable that makes glcontext load another library
     "libEGL.so.1": "GLCONTEXT_LINUX_LIBEGL",
     "libGL.so.1": "GLCONTEXT_LINUX_LIBGL",
     "libX11.so.6": "GLCONTEXT_LINUX_LIBX11",
     "libOpenGL.so.0": "",
 }
-# glcontext loads libEGL for devices, libGL for the functions of both ways, libX11 for the way through an X server;
-# libOpenGL is PyOpenGL's, for its EGL platform. What these are made of (libGLdispatch, libGLX, libgbm, a driver's own)
-# is not listed: where it lacks, one of them or a vendor's library does not load, and the linker names it.
+# glcontext loads libEGL for devices, libX11 for contexts through an X server, and libGL for the functions of both.
+# PyOpenGL loads libOpenGL for its EGL platform. Dependencies of these libraries (libGLdispatch, libGLX, libgbm, a
+# driver's own) are not listed: if one is missing, a listed library or a vendor's library does not load, and the linker
+# names the missing one.
 _GLFW_SECONDS: Final = 20
-"""To import and start GLFW; it takes a fraction of one, but a display behind a network may never answer."""
+"""Timeout for importing and starting GLFW. It takes a fraction of a second, but a remote display may never answer."""
 _GLFW_SCRIPT: Final = """
 import json, warnings
 warnings.simplefilter("ignore")
@@ -57,32 +58,32 @@ class EglFacts:
     """EGL; empty on Windows and macOS."""
 
     problem: str = ""
-    """Why it cannot be asked; empty when it can."""
+    """Why EGL cannot be queried; empty if it can."""
     uses_vendor_files: bool = False
     """Whether this EGL finds drivers by vendor files."""
     vendor_files: VendorFiles = field(default_factory=VendorFiles)
     devices: tuple[tuple[Device, str, str], ...] = ()
-    """Each device; the renderer that a context on it has, or else why there is none; and what to do about that."""
+    """For each device: the renderer of a context on it, or why there is no context, and the fix."""
 
 
 @dataclass(frozen=True)
 class ContextFacts:
-    """The context that :func:`create_headless_context` gives."""
+    """The context that :func:`create_headless_context` returns."""
 
     way: str
     renderer: str
     vendor: str
     version: str
     r8_problem: str = ""
-    """Why an R8 texture cannot be rendered to; empty when it can."""
+    """Why an R8 texture cannot be rendered to; empty if it can."""
     mask_problem: str = ""
     """Why masks cannot be rendered at all."""
     exact_methods: tuple[str, ...] = ()
     """The shader methods that passed the self-check."""
     wrong_methods: tuple[str, ...] = ()
-    """Those that did not."""
+    """The shader methods that failed the self-check."""
     auto_method: str = ""
-    """The method that a renderer takes by itself."""
+    """The method that a renderer uses by default."""
 
 
 @dataclass(frozen=True)
@@ -90,23 +91,23 @@ class GlfwFacts:
     """GLFW, which the examples open windows with."""
 
     package: str = ""
-    """Version of the Python package; empty when it is not there."""
+    """Version of the Python package; empty if it is not installed."""
     library: str = ""
-    """Version of the library, and what it was made for; empty when it does not load."""
+    """Version of the library, with its platforms; empty if it does not load."""
     problem: str = ""
-    """Why it does not load or start."""
+    """Why GLFW does not load or start."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """All that is known of a machine, or made up."""
+    """All facts about a real or made-up machine."""
 
     system: System
     python: str = ""
     packages: dict[str, str] = field(default_factory=dict)
-    """Versions; empty for what is not installed."""
+    """Version of each package; empty if it is not installed."""
     libraries: dict[str, str] = field(default_factory=dict)
-    """Shared libraries, and why each does not load; empty for those that do."""
+    """For each shared library, why it does not load; empty if it does."""
     egl: EglFacts = field(default_factory=EglFacts)
     context: ContextFacts | None = None
     causes: tuple[Cause, ...] = ()
@@ -115,7 +116,7 @@ class Facts:
 
 
 def gather() -> Facts:
-    """Look at everything."""
+    """Gather all facts."""
     system = look_at_system()
     found = search()
     try:
@@ -160,7 +161,7 @@ def _look_at_device(device: Device) -> tuple[Device, str, str]:
     found = search(device.index)
     if found.context is None:
         cause = found.causes[0]
-        return device, cause.why, cause.cure
+        return device, cause.why, cause.fix
     try:
         return device, names_of(found.context)[0], ""
     finally:
@@ -197,12 +198,12 @@ def _look_at_context(context: moderngl.Context, way: str) -> ContextFacts:
 
 
 def _r8_problem(context: moderngl.Context) -> str:
-    """Render to a texture of one byte a pixel, as masks are, without any shader; and read it."""
+    """Render to a texture with one byte per pixel, as masks have, without a shader, and read it back."""
     made: list[Any] = []
     try:
         made.append(context.texture((3, 2), 1))
         made.append(context.framebuffer([made[0]]))
-        made[1].clear(red=0.2)  # 51 of 255, and no rounding
+        made[1].clear(red=0.2)  # exactly 51 of 255
         pixels = made[1].read(components=1, alignment=1)
     except moderngl.Error as exc:
         return as_line(str(exc))
@@ -213,7 +214,7 @@ def _r8_problem(context: moderngl.Context) -> str:
 
 
 def _look_at_glfw() -> GlfwFacts:
-    """Start GLFW in a process of its own: it may hang on a display, it prints, and it cannot be started twice."""
+    """Start GLFW in its own process: it may hang on a display, it prints, and it cannot be started twice."""
     package = _version("glfw")
     if not package:
         return GlfwFacts()
@@ -229,9 +230,9 @@ def _look_at_glfw() -> GlfwFacts:
         )
         library, started, error = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
-        return GlfwFacts(package, problem=f"it did not start within {_GLFW_SECONDS} seconds")
+        return GlfwFacts(package, problem=f"does not start within {_GLFW_SECONDS} seconds")
     except OSError as exc:
         return GlfwFacts(package, problem=f"cannot start {sys.executable}: {exc.strerror}")
     except (ValueError, LookupError):  # it printed no answer: an import failed, or the process crashed
         return GlfwFacts(package, problem=as_line((done.stderr.splitlines() or [f"exit code {done.returncode}"])[-1]))
-    return GlfwFacts(package, as_line(str(library)), "" if started else as_line(error) or "it does not start")
+    return GlfwFacts(package, as_line(str(library)), "" if started else as_line(error) or "does not start")

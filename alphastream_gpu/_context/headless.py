@@ -1,13 +1,15 @@
 """
-A context without a window: what can work is tried in order, and what did not work is told with its cure.
+Headless: creates a context without a window. It tries each possible way in order, and reports failures with their
+fixes.
 
 Strategy
 --------
-On Linux a context comes from an EGL device: no display is needed, and GPUs are told apart. Hardware comes before Mesa's
-software. An X server is the last resort, for drivers without EGL devices. Windows and macOS have one way each.
+On Linux a context comes from an EGL device. That needs no display, and it distinguishes GPUs. Hardware is tried before
+Mesa's software device. An X server is the last resort, for drivers without EGL devices. Windows and macOS have one way
+each.
 
-making.py makes one context, or raises whatever glcontext and moderngl raise; here is decided which to make, and why
-each failed. Whatever fails leaves current what was current before.
+making.py creates one context, or raises whatever glcontext and moderngl raise. This module decides which context to
+create, and explains each failure. After a failure, the context that was current before is current again.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ import moderngl
 
 from .._exceptions import GLUnavailableError
 from .causes import Cause, explain, library_causes, vendor_causes
-from .cures import Situation, cure_for
 from .egl import Device, Library, library_name
+from .fixes import Situation, fix_for
 from .making import make_by_default, make_on_device, names_of
 from .system import System, look_at_system
 from .vendors import find_vendors
@@ -29,30 +31,30 @@ __all__ = ["Search", "create_headless_context", "search"]
 
 def create_headless_context(device: int | str | None = None) -> moderngl.Context:
     """
-    Create an OpenGL core context without a window, of the newest version that the driver gives, 3.3 at least.
+    Create an OpenGL core context without a window, of the newest version that the driver supports, 3.3 at least.
 
-    On Linux, without ``device``, the environment variable ``GLCONTEXT_DEVICE_INDEX`` names the EGL device. Without that
-    too, every EGL device is tried, GPUs before software, and then the X server that ``DISPLAY`` names. On Windows and
-    macOS the system decides.
+    On Linux without ``device``, the environment variable ``GLCONTEXT_DEVICE_INDEX`` selects the EGL device. If it is
+    not set, every EGL device is tried, GPUs before software, and then the X server that ``DISPLAY`` names. On Windows
+    and macOS the system decides.
 
-    A context that is current on this thread stops being current, as with moderngl, and is current again when this
-    fails. (An EGL context cannot replace one of GLX, as GLFW makes them on X11: there EGL devices fail.) The new one
-    does not become moderngl's default.
+    A context that is current on this thread stops being current, as with moderngl. If this function fails, that context
+    is current again. (An EGL context cannot replace a GLX context, which GLFW creates on X11. Then EGL devices fail.)
+    The new context does not become moderngl's default.
 
     Args:
-        device: which GPU. An int is the index of an EGL device, from 0, as ``alphastream doctor`` lists them. A str
-            is part of its name, in whatever case: of its renderer, vendor or file (/dev/dri/...), as EGL or, on a
-            context made to ask, OpenGL tells them. Only a device that is named so is taken. An int needs EGL, thus
-            Linux.
+        device: the GPU. An int is the index of an EGL device, from 0, as ``alphastream doctor`` lists them; it needs
+            EGL, and therefore Linux. A str is part of the device's renderer, vendor or file (/dev/dri/...), ignoring
+            case. EGL reports these names, or OpenGL on a context that is created to ask. Only a device with a matching
+            name is used.
 
     Returns:
-        A new context, current on this thread; the caller's to release.
+        A new context, current on this thread. The caller must release it.
 
     Raises:
-        GLUnavailableError: nothing worked, or no such device is there. The message has a line for each thing tried:
-            what, why not, and the cure.
-        TypeError: device is neither int nor str.
-        ValueError: device is negative or empty.
+        GLUnavailableError: every attempt failed, or the device does not exist. The message has a line per attempt: what
+            was tried, why it failed, and a fix.
+        TypeError: `device` is neither int nor str.
+        ValueError: `device` is negative or empty.
     """
     _check(device)
     found = search(device)
@@ -64,28 +66,28 @@ def create_headless_context(device: int | str | None = None) -> moderngl.Context
 
 @dataclass
 class Search:
-    """What came of looking for a context."""
+    """The result of a search for a context."""
 
     system: System
     context: moderngl.Context | None = None
-    """Current on this thread, and the caller's to release."""
+    """Current on this thread. The caller must release it."""
     way: str = ""
-    """The device or interface that gave it."""
+    """The device or interface that provided the context."""
     headline: str = "no OpenGL 3.3 context without a window:"
-    """What is amiss, when there is no context."""
+    """First line of the error if there is no context."""
     causes: list[Cause] = field(default_factory=list)
-    """Why each thing that was tried did not work."""
+    """Why each attempt failed."""
     error: Exception | None = None
-    """The first error, if there was any."""
+    """The first error, if any."""
 
     def fail(self, tried: str, error: Exception, *, node: str = "") -> None:
-        """Note an attempt that failed."""
+        """Record a failed attempt."""
         self.causes.append(explain(tried, error, self.system, node=node))
         self.error = self.error or error
 
 
 def search(device: int | str | None = None) -> Search:
-    """Try what can work, in order, until something does; the argument is one of :func:`create_headless_context`."""
+    """Try all ways in order until one works. `device` is as in :func:`create_headless_context`."""
     found = Search(look_at_system())
     if not found.system.has_egl:
         _try_system(found, device)
@@ -95,7 +97,7 @@ def search(device: int | str | None = None) -> Search:
         return found
     _try_egl(found, device)
     if found.context is None and device is None and (display := found.system.variables.get("DISPLAY")):
-        # By soname: else glcontext looks for them through a compiler, if there is one.
+        # By soname: otherwise glcontext uses a compiler, if there is one, to find the libraries.
         _try_default(found, f"X11 display {display!r}", libgl="libGL.so.1", libx11="libX11.so.6")
     return found
 
@@ -112,23 +114,23 @@ def _check(device: object) -> None:
 
 
 def _try_variable(found: Search, wanted: str) -> None:
-    """Take the device that glcontext's variable names."""
+    """Use the device that glcontext's variable selects."""
     try:
         index = int(wanted)
         _check(index)
     except ValueError as exc:
-        cure = cure_for(Situation.DEVICE_INDEX, found.system)
-        found.causes.append(Cause("GLCONTEXT_DEVICE_INDEX", "expected an index from 0", cure))
+        fix = fix_for(Situation.DEVICE_INDEX, found.system)
+        found.causes.append(Cause("GLCONTEXT_DEVICE_INDEX", "expected an index from 0", fix))
         found.error = exc
         return
     _try_egl(found, index)
 
 
 def _try_system(found: Search, device: int | str | None) -> None:
-    """Windows and macOS: one way, and no choice."""
+    """Create a context on Windows or macOS, which have one way each and no choice of device."""
     interface = {"win32": "WGL", "darwin": "CGL"}[found.system.platform]
     if isinstance(device, int):
-        found.causes.append(Cause(f"device {device}", "devices have no index here", "pass device=None"))
+        found.causes.append(Cause(f"device {device}", "devices have no index on this system", "pass device=None"))
         return
     _try_default(found, interface)
     if found.context is not None and device is not None:
@@ -137,11 +139,11 @@ def _try_system(found: Search, device: int | str | None) -> None:
             found.context.release()
             found.context = None
             found.headline = f"no device matches {device!r}:"
-            found.causes.append(Cause(interface, f"gives {renderer} ({vendor})", "pass device=None"))
+            found.causes.append(Cause(interface, f"is {renderer} ({vendor})", "pass device=None"))
 
 
 def _try_default(found: Search, way: str, **libraries: str) -> None:
-    """Make a context in glcontext's own way for this system."""
+    """Create a context in glcontext's default way for this system."""
     try:
         found.context = make_by_default(**libraries)
         found.way = way
@@ -150,7 +152,7 @@ def _try_default(found: Search, way: str, **libraries: str) -> None:
 
 
 def _try_egl(found: Search, device: int | str | None) -> None:
-    """Make a context on an EGL device; leave current what was, if none can be made."""
+    """Create a context on an EGL device. If that fails, make current again what was current before."""
     name = library_name(found.system.variables)
     try:
         egl = Library(name)
@@ -170,10 +172,10 @@ def _try_egl(found: Search, device: int | str | None) -> None:
 
 
 def _vendor_causes(found: Search, egl: Library, devices: tuple[Device, ...]) -> list[Cause]:
-    """What keeps vendors' devices away."""
+    """Return why the vendors' devices are missing."""
     causes = vendor_causes(find_vendors(found.system.variables), found.system) if egl.is_glvnd else []
     if not causes and not devices:
-        causes = [Cause("EGL", "it lists no devices", cure_for(Situation.VENDOR, found.system))]
+        causes = [Cause("EGL", "lists no devices", fix_for(Situation.VENDOR, found.system))]
     return causes
 
 
@@ -181,12 +183,12 @@ def _try_index(found: Search, egl: Library, devices: tuple[Device, ...], index: 
     if index < len(devices):
         _try_device(found, egl, devices[index])
     elif devices:
-        found.headline = f"there is no EGL device {index}:"
-        found.causes += [Cause(str(one), "is there", f"pass device={one.index}") for one in devices]
+        found.headline = f"no EGL device {index}:"
+        found.causes += [Cause(str(one), "available", f"pass device={one.index}") for one in devices]
 
 
 def _try_each(found: Search, egl: Library, devices: tuple[Device, ...], name: str | None) -> None:
-    """Devices that say that they have the name first, and hardware before software."""
+    """Try devices whose EGL names match first, and hardware before software."""
     known = {one.index for one in devices if name is not None and one.matches(name)}
     for one in sorted(devices, key=lambda one: (one.index not in known, one.is_software)):
         _try_device(found, egl, one)

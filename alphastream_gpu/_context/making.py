@@ -1,9 +1,9 @@
 """
-Making a context: by glcontext, then wrapped by moderngl, in two steps.
+Making: creates a context with glcontext and wraps it with moderngl, in two steps.
 
-In one step moderngl would let the variable GLCONTEXT_DEVICE_INDEX overrule an index that the caller asked for. And
-glcontext does not look whether its context became current: where another interface's context is current on this thread,
-EGL's cannot be, and moderngl would wrap that other one.
+In one step, moderngl would let the variable GLCONTEXT_DEVICE_INDEX override an index from the caller. Besides,
+glcontext does not check whether its context became current. If another interface's context is current on this thread,
+an EGL context cannot become current, and moderngl would wrap the other one.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ __all__ = ["make_by_default", "make_on_device", "names_of"]
 
 
 _VERSIONS: Final = (460, 450, 440, 430, 420, 410, 400, 330)
-"""Newest first: some drivers give exactly the version that is asked for, and masks are faster from 4.3 on."""
+"""Newest first: some drivers return exactly the version that is asked for, and masks are faster from 4.3 on."""
 _REFUSED: Final = re.compile("eglCreateContext failed|cannot create context")
-"""What glcontext says where a driver has not the version."""
+"""glcontext's messages if the driver does not support the version."""
 
 
 def make_by_default(**libraries: str) -> moderngl.Context:
     """
-    Make a context as glcontext does on this system: through WGL, CGL or an X server.
+    Create a context in glcontext's default way for this system: through WGL, CGL or an X server.
 
     Args:
-        libraries: names of libraries to load, as glcontext calls them.
+        libraries: names of libraries to load, by glcontext's parameter names.
 
     Raises:
-        Exception: it cannot; glcontext raises bare ones, and ImportError, moderngl ValueError.
+        Exception: no context can be created. glcontext raises bare Exception and ImportError, moderngl ValueError.
     """
     backend = importlib.import_module("glcontext").default_backend()
     return _wrap(_newest(lambda version: backend(mode="standalone", glversion=version, **libraries)))
@@ -46,14 +46,14 @@ def make_by_default(**libraries: str) -> moderngl.Context:
 
 def make_on_device(egl: Library, index: int, system: System) -> moderngl.Context:
     """
-    Make a context on an EGL device.
+    Create a context on an EGL device.
 
     Raises:
-        Exception: as :func:`make_by_default`. What is current may be something else then, or nothing.
+        Exception: as in :func:`make_by_default`. Then another context may be current, or none.
     """
     before = egl.current().context
     libgl = system.variables.get("GLCONTEXT_LINUX_LIBGL") or "libGL.so.1"
-    if why := load_problem(libgl):  # glcontext would not tell why
+    if why := load_problem(libgl):  # glcontext would not report why
         raise GLUnavailableError(f"{libgl} not loaded: {why}")
     create = importlib.import_module("glcontext.egl").create_context
     native = _newest(
@@ -66,22 +66,22 @@ def make_on_device(egl: Library, index: int, system: System) -> moderngl.Context
 
 
 def _newest(create: Callable[[int], Any]) -> Any:
-    """A context of the newest version that the driver gives. What fails for another reason is tried for 3.3 at once."""
+    """Create a context of the newest version that the driver supports. After another error, 3.3 is tried at once."""
     *newer, oldest = _VERSIONS
     for version in newer:
         try:
             return create(version)
-        except Exception as exc:  # glcontext raises bare ones
+        except Exception as exc:  # glcontext raises bare Exception
             if not _REFUSED.search(str(exc)):
                 break
     return create(oldest)
 
 
 def names_of(context: moderngl.Context) -> tuple[str, str, str]:
-    """Renderer, vendor and version, as a context that is current tells them."""
+    """Return renderer, vendor and version of a context that is current."""
     try:
         info = context.info
-    except ValueError:  # they are not text
+    except ValueError:  # a name is not valid text
         return "?", "?", "?"
     return as_line(info["GL_RENDERER"]), as_line(info["GL_VENDOR"]), as_line(info["GL_VERSION"])
 
@@ -95,12 +95,12 @@ def _why_not_current() -> str:
 
 
 def _wrap(native: Any) -> moderngl.Context:
-    """The moderngl context for one of glcontext's, which is current."""
+    """Wrap a glcontext context, which is current, in a moderngl context."""
     try:
         with without_default():
             context = moderngl.create_context(require=330, standalone=True, context=native)
     except Exception:
         native.release()
         raise
-    identity_of(context)  # remembers which GL context it stands for, while that is current
+    identity_of(context)  # records which GL context it wraps, while that one is current
     return context

@@ -1,8 +1,8 @@
 """
-The vendors of EGL: small JSON files, each naming a driver's library, by which glvnd's libEGL finds the drivers.
+EGL vendor files: small JSON files that name the drivers' libraries, by which glvnd's libEGL finds the drivers.
 
-A vendor that is wrong is passed over by glvnd without a word, and then there are no devices. So the files are read here
-as glvnd reads them (its document icd_enumeration.md), and each says what is wrong with it.
+glvnd skips an invalid vendor file silently, and then there are no devices. So this module reads the files as glvnd does
+(see its document icd_enumeration.md), and reports what is wrong with each.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FILENAMES: Final = "__EGL_VENDOR_LIBRARY_FILENAMES"
 _DIRECTORIES: Final = "__EGL_VENDOR_LIBRARY_DIRS"
 _DEFAULT_DIRECTORIES: Final = "/etc/glvnd/egl_vendor.d:/usr/share/glvnd/egl_vendor.d"
 _MOST_BYTES: Final = 65536
-"""Of a vendor file; real ones have some hundred."""
+"""Most bytes that are read of a vendor file. Real ones have some hundred."""
 _MOST_FILES: Final = 64
 
 
@@ -33,25 +33,25 @@ class Vendor:
 
     path: str
     library: str = ""
-    """The driver's library that it names."""
+    """The driver's library that the file names."""
     problem: str = ""
-    """Why glvnd cannot use it; empty when it can."""
+    """Why glvnd cannot use the file; empty if it can."""
 
 
 @dataclass(frozen=True, slots=True)
 class VendorFiles:
-    """The vendors that glvnd would ask, in its order."""
+    """The vendor files that glvnd would read, in its order."""
 
     places: str = _DEFAULT_DIRECTORIES
-    """Where they are looked for: files or folders, with colons between them."""
+    """Where the files are searched: files or folders, separated by colons."""
     variable: str = ""
-    """The environment variable that says so; empty for the folders built in."""
+    """The environment variable that sets `places`; empty for the built-in folders."""
     vendors: tuple[Vendor, ...] = ()
 
 
 def find_vendors(variables: Mapping[str, str]) -> VendorFiles:
     """Read all vendor files, and try to load the library that each names, as glvnd does."""
-    if _FILENAMES in variables:  # set but empty counts, for glvnd: then there are no vendors
+    if _FILENAMES in variables:  # glvnd also uses an empty value: then there are no vendors
         places, variable = variables[_FILENAMES], _FILENAMES
         paths = [path for path in places.split(":") if path]
     else:
@@ -72,7 +72,7 @@ def _read(path: str) -> Vendor:
     shown = as_line(path)
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            return Vendor(shown, problem="not a regular file")  # and a pipe would wait for ever
+            return Vendor(shown, problem="not a regular file")  # reading a pipe would block for ever
         with open(path, "rb") as file:
             library = _library_in(json.loads(file.read(_MOST_BYTES)))
     except OSError as exc:
@@ -82,11 +82,11 @@ def _read(path: str) -> Vendor:
     if library is None:
         return Vendor(shown, problem="names no library (ICD, library_path)")
     why = load_problem(library)
-    return Vendor(shown, as_line(library), f"its library does not load: {why}" if why else "")
+    return Vendor(shown, as_line(library), f"the driver's library does not load: {why}" if why else "")
 
 
 def _library_in(content: Any) -> str | None:
     icd = content.get("ICD") if isinstance(content, dict) else None
     library = icd.get("library_path") if isinstance(icd, dict) else None
-    # An empty path would load this very program.
+    # An empty path would load this program itself.
     return library if isinstance(library, str) and library else None

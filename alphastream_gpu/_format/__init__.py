@@ -1,8 +1,8 @@
 """
-The format: what the bytes of a stream mean. No I/O, and nothing that waits.
+Format: reads and writes the bytes of a stream. No I/O, and no function waits.
 
-``container.py`` has the header and the table of sizes, ``block.py`` a frame as it is stored, ``polystream.py`` what is
-in it, ``cipher.py`` the encryption, ``names.py`` what a resource is called. docs/format.md describes all of it.
+``container.py`` has the header and the sizes table, ``block.py`` a frame as it is stored, ``polystream.py`` the payload
+of a frame, ``cipher.py`` the encryption, ``names.py`` the names of resources. docs/format.md describes the format.
 """
 
 __all__ = []

@@ -1,5 +1,5 @@
 """
-A block: one frame as stored, ``u32 inflated length`` and a zlib stream. Bytes in, bytes out.
+Block: one frame as it is stored, an ``u32 inflated length`` and a zlib stream. Bytes in, bytes out.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ def inflate_block(block: bytes | memoryview, *, max_frame_bytes: int, frame_inde
     Args:
         block: the block as stored.
         max_frame_bytes: the largest payload accepted, in bytes.
-        frame_index: which frame, for messages.
+        frame_index: the index of the frame, for messages.
 
     Raises:
-        DecodeError: shorter than its length field, over `max_frame_bytes`, no zlib stream, another length than
-            announced, or bytes after the stream. At most the announced length is ever inflated.
+        DecodeError: the block is shorter than its length field, the payload is over `max_frame_bytes`, its length
+            differs from the announced one, or the bytes are not exactly one zlib stream. At most the announced length
+            is inflated.
     """
     what = "block" if frame_index is None else f"frame {frame_index}: block"
     if len(block) < _LENGTH.size:
@@ -41,7 +42,7 @@ def inflate_block(block: bytes | memoryview, *, max_frame_bytes: int, frame_inde
         )
     view = memoryview(block)[_LENGTH.size :]
     payload = inflate_at_most(
-        view, length, what=what, over=f"the length that it announces ({length})", frame_index=frame_index
+        view, length, what=what, over=f"the length that the block announces ({length})", frame_index=frame_index
     )
     if len(payload) != length:
         raise DecodeError(

@@ -1,9 +1,9 @@
 """
-The ASVR cipher: scrypt for the key, ChaCha20 for header, table and blocks. No I/O.
+Cipher: the encryption of ASVR, with scrypt for the key and ChaCha20 for header, sizes table and blocks. No I/O.
 
-Both come from `cryptography`, imported at first use: a program that reads only plain streams never loads it.
-ASVR carries no authentication tag, so a wrong key shows only as a sizes table that does not inflate, and a
-tampered block only as far as zlib's checksum sees it.
+Both algorithms come from `cryptography`, which is imported at first use: a program that reads only plain streams does
+not load it. ASVR has no authentication tag. So a wrong key is noticed only because the sizes table does not inflate,
+and a changed block only by zlib's checksum.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 PASSPHRASE_VARIABLE: Final = "ALPHASTREAM_PASSPHRASE"
-"""Environment variable that holds the caller's passphrase as 64 hex digits."""
+"""The environment variable that holds the caller's passphrase as 64 hex digits."""
 
 PASSPHRASE_BYTES: Final = 32
 _SCRYPT_N: Final = 16384
@@ -39,22 +39,22 @@ _SCRYPT_R: Final = 8
 _SCRYPT_P: Final = 1
 _KEY_BYTES: Final = 32
 _TABLE_KEY_ID: Final = 0xFFFFFFFF
-"""Header and sizes table are one keystream under this key id; block i uses i."""
+"""The key id of the header and the sizes table, which share one keystream. Block i has the key id i."""
 
 _TABLE_CUTOFF: Final = _TABLE_KEY_ID
-"""Frames from this index on would share the table's keystream; far above any frame limit, refused all the same."""
+"""The first frame index that is refused: it would share the table's keystream. Every frame limit is far below it."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyWords:
-    """What messages call the parts of a key, so that callers read the names of what they can set; here Python's."""
+    """The names that messages use for the parts of a key. The defaults are the names in Python."""
 
     passphrase: str = "the passphrase (not shown)"
     scene_id: str = "scene_id={}"
     version: str = "version={!r}"
     resource_name: str = "resource_name={!r}"
     other_name: str = "AsvrKey(..., resource_name=)"
-    """How to give another resource name."""
+    """How a caller sets another resource name."""
 
 
 _PYTHON: Final = KeyWords()
@@ -62,17 +62,17 @@ _PYTHON: Final = KeyWords()
 
 class AsvrKey:
     """
-    What an ASVR file's key is made from.
+    The values that the key of an ASVR file is derived from.
 
-    The key itself is derived (scrypt, some 50 ms) once per resource name, at first use, and kept. Neither the
-    passphrase nor the key appears in ``repr``, messages or pickles; the object cannot be pickled.
+    The key itself is derived by scrypt, which takes some 50 ms, at the first use of a resource name, and then kept.
+    Neither the passphrase nor the key appears in ``repr`` or in messages. The object cannot be pickled.
 
     Args:
-        passphrase: the 32 bytes that belong to whoever made the files. None is built in.
+        passphrase: 32 bytes, from the owner of the files. This package contains no passphrase.
         scene_id: the scene that the files were made for, 0..4294967295.
-        version: the version text the files were made for, such as ``"1.5.0"``; ASCII.
-        resource_name: the file's name as it was when encrypted, such as ``"pov_mask.asvr"``; ASCII. When omitted it is
-            taken from the path or URL that is opened: the last part of the path, a URL's percent-decoded.
+        version: the version text that the files were made for, such as ``"1.5.0"``; ASCII.
+        resource_name: the name of the file when it was encrypted, such as ``"pov_mask.asvr"``; ASCII. If omitted, it is
+            the last part of the opened path, or of the percent-decoded path of the opened URL.
 
     Raises:
         PassphraseError: the passphrase is not 32 bytes long.
@@ -117,7 +117,7 @@ class AsvrKey:
 
     @property
     def resource_name(self) -> str | None:
-        """The name that the file was encrypted under; None to take it from what is opened."""
+        """The name that the file was encrypted under; None if it is taken from the opened path or URL."""
         return self._resource_name
 
     @classmethod
@@ -130,33 +130,33 @@ class AsvrKey:
         environ: Mapping[str, str] | None = None,
     ) -> AsvrKey:
         """
-        Take the passphrase from ``ALPHASTREAM_PASSPHRASE`` (64 hex digits).
+        Make a key whose passphrase is the value of ``ALPHASTREAM_PASSPHRASE`` (64 hex digits).
 
         Args:
-            scene_id: as of the class, 0..4294967295.
-            version: as of the class.
-            resource_name: as of the class.
-            environ: where to look for the variable; ``os.environ`` when omitted.
+            scene_id: as for the class, 0..4294967295.
+            version: as for the class.
+            resource_name: as for the class.
+            environ: the environment variables; ``os.environ`` if omitted.
 
         Raises:
-            PassphraseError: the variable is not set, or does not hold 64 hex digits. Its value is never shown.
+            PassphraseError: the variable is not set, or its value is not 64 hex digits. The value is never shown.
             ValueError: another argument is outside its range.
         """
         text = (os.environ if environ is None else environ).get(PASSPHRASE_VARIABLE, "")
         if not text.strip():
             raise PassphraseError(
                 f"an ASVR stream needs its owner's passphrase: set {PASSPHRASE_VARIABLE} to its 64 hex digits"
-                " (none is built in)"
+                " (this package contains no passphrase)"
             )
         passphrase = passphrase_of(text, PASSPHRASE_VARIABLE)
         return cls(passphrase, scene_id=scene_id, version=version, resource_name=resource_name)
 
     def _needed_for(self, head: bytes) -> AsvrKey:
-        """The key of a stream that is not plain and begins with these bytes."""
+        """The key for a stream that is not plain and begins with the bytes `head`."""
         return self
 
     def _key(self, resource_name: str) -> bytes:
-        """The key for a name, derived once."""
+        """The key for a resource name. It is derived at the first call for that name."""
         with self._lock:
             key = self._keys.get(resource_name)
             if key is None:
@@ -181,11 +181,11 @@ class AsvrKey:
 
 class LateKey(AsvrKey):
     """
-    A key that is made only when a stream turns out not to be plain.
+    A key that is made only when a stream is found not to be plain.
 
     Args:
-        find: is given the stream's first bytes as stored, and returns the key; or raises what is to be said where there
-            is none.
+        find: takes the stream's first bytes as stored and returns the key. If there is no key, it raises the error for
+            the caller.
     """
 
     __slots__ = ("_find",)
@@ -201,21 +201,21 @@ class LateKey(AsvrKey):
 
 
 def said_in(words: KeyWords, key: AsvrKey) -> AsvrKey:
-    """The same key, whose errors use other words."""
+    """Set the names that error messages about a key use; return the key."""
     key._words = words
     return key
 
 
 def passphrase_of(text: str, name: str) -> bytes:
     """
-    The passphrase that hexadecimal digits stand for.
+    Convert the hexadecimal form of a passphrase to bytes.
 
     Args:
         text: 64 digits; white space around them is ignored.
-        name: of the variable or option that has them, for the message.
+        name: the name of the variable or option that the text is from, for the message.
 
     Raises:
-        PassphraseError: not 64 hexadecimal digits. They are never shown.
+        PassphraseError: the text is not 64 hexadecimal digits. The text is never shown.
     """
     text = text.strip()
     try:
@@ -223,28 +223,28 @@ def passphrase_of(text: str, name: str) -> bytes:
     except ValueError:
         passphrase = b""
     if len(passphrase) != PASSPHRASE_BYTES:
-        # No `from`: bytes.fromhex quotes a position only, but nothing about a secret belongs in a chain.
-        raise PassphraseError(f"{name}: expected 64 hex digits, found {len(text)} characters that are not") from None
+        # `from None`: bytes.fromhex quotes only a position, but nothing about a secret belongs in a chain of errors.
+        raise PassphraseError(f"{name}: expected 64 hex digits, found another text of {len(text)} characters") from None
     return passphrase
 
 
 def cipher_for(key: AsvrKey, resource_name: str) -> StreamCipher:
     """
-    The cipher of one resource; the key's own `resource_name` wins over the argument.
+    Make the cipher of one resource.
 
-    Takes some 50 ms of CPU for a name's first call: call it off the hot path.
+    The first call for a resource name takes some 50 ms of CPU time, so it must not be made in time-critical code.
 
     Args:
-        key: the caller's.
-        resource_name: the file's name.
+        key: the caller's key. If it has a `resource_name`, that name is used.
+        resource_name: the name of the file, for a key without a name.
 
     Raises:
-        ValueError: the name is not ASCII.
+        ValueError: the resource name is not ASCII.
     """
     name = _name_in(key, resource_name)
     if not name.isascii():
         raise ValueError(
-            f"resource name: expected ASCII, found {name!r}; give the name the file was encrypted under as"
+            f"resource name: expected ASCII, found {name!r}; give the name that the file was encrypted under as"
             f" {key._words.other_name}"
         )
     return StreamCipher(key._key(name))
@@ -252,19 +252,19 @@ def cipher_for(key: AsvrKey, resource_name: str) -> StreamCipher:
 
 def key_mismatch(key: AsvrKey, resource_name: str, reason: str) -> KeyMismatchError:
     """
-    The error for a table that does not open, listing the four things the key depends on.
+    Make the error for a sizes table that the key does not decrypt. Its message lists the four parts of the key.
 
     Args:
-        key: the caller's.
-        resource_name: the file's name.
-        reason: what was wrong with the table.
+        key: the caller's key.
+        resource_name: the name of the file.
+        reason: what is wrong with the decrypted table.
     """
     words = key._words
     return KeyMismatchError(
-        f"sizes table: does not open with this key ({reason}). The key depends on four things: {words.passphrase},"
-        f" {words.scene_id.format(key.scene_id)}, {words.version.format(key.version)} and"
+        f"sizes table: cannot be decrypted with this key ({reason}). The key depends on four things:"
+        f" {words.passphrase}, {words.scene_id.format(key.scene_id)}, {words.version.format(key.version)} and"
         f" {words.resource_name.format(_name_in(key, resource_name))};"
-        " one of them is not what the file was made with, or the file is not an ASVR or is damaged"
+        " one of them differs from what the file was made with, or the file is damaged or not an ASVR"
     )
 
 
@@ -283,7 +283,7 @@ class StreamCipher:
         self._key = key
 
     def header_and_table(self, data: bytes | memoryview) -> bytes:
-        """Apply the keystream to header and table, which are one run: `data` starts at the file's byte 0."""
+        """Apply the keystream to header and table, which share one keystream. `data` starts at byte 0 of the file."""
         return self._apply(_TABLE_KEY_ID, data)
 
     def block(self, index: int, data: bytes | memoryview) -> bytes:

@@ -1,5 +1,5 @@
 """
-The container of ASVP and ASVR: header, sizes table, block index. Bytes in, records out; no I/O, no cipher.
+Container: the header, the sizes table and the block index of ASVP and ASVR. Bytes in, records out; no I/O, no cipher.
 
 Layout (docs/format.md, "Container"): a 16-byte header, a zlib-compressed table of u64 block sizes, the blocks.
 """
@@ -38,27 +38,30 @@ __all__ = [
 HEADER_BYTES: Final = 16
 ASVP_MAGIC: Final = b"ASVPPLN1"
 ASVR_HEADER_VERSION: Final = 4
-"""The first header word of the ASVR files made for version "1.5.0"; a reader records it and does not judge it."""
+"""The first header word of the ASVR files made for version "1.5.0". A reader records it and does not check it."""
 
 _SIZE_BYTES: Final = 8
 _DEFLATE_MAX_RATIO: Final = 1032
-"""Deflate cannot shrink by more than about this factor (zlib's technical notes), so a table of T bytes cannot inflate
-beyond 1032 T plus one block's slack: a cheap upper bound on a lying ``T``."""
+"""
+The largest compression factor of deflate, about, from zlib's technical notes. A table of T bytes inflates to at most
+1032 T bytes plus the slack of one block, which bounds the memory for a malformed table.
+"""
 
 ContainerName = Literal["ASVP", "ASVR"]
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The 16 bytes at the start, decrypted where the container is encrypted."""
+    """The first 16 bytes of a file, decrypted if the file is encrypted."""
 
     container: ContainerName
     version: str
     """``"PLN1"`` for ASVP; the decimal first word for ASVR (``"4"``)."""
     declared_frames: int
-    """What header bytes 8..11 say; 0 when the writer left it open. Always 0 for ASVR, where they mean nothing known."""
+    """The frame count in header bytes 8..11; 0 if the writer did not set it. Always 0 for ASVR, where the meaning of
+    these bytes is unknown."""
     table_bytes: int
-    """Length of the compressed sizes table; blocks start at ``16 + table_bytes``."""
+    """Length of the compressed sizes table in bytes; the blocks start at byte ``16 + table_bytes``."""
 
     @property
     def blocks_offset(self) -> int:
@@ -68,8 +71,8 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class BlockIndex:
-    """Where each block lies: ``offsets[i]`` inclusive to ``offsets[i + 1]`` exclusive, in bytes from the file's
-    start."""
+    """The place of each block: ``offsets[i]`` inclusive to ``offsets[i + 1]`` exclusive, in bytes from the start of the
+    file."""
 
     offsets: npt.NDArray[np.int64]
 
@@ -88,10 +91,10 @@ def parse_asvp_header(data: bytes, *, strict: bool = True) -> Header:
 
     Args:
         data: the first bytes of the file; at least 16.
-        strict: refuse other bytes than the magic ``ASVPPLN1``. Without it, bytes 0..11 are free.
+        strict: refuse a magic other than ``ASVPPLN1``. If False, bytes 0..11 may have any value.
 
     Raises:
-        DecodeError: too short, or the wrong magic.
+        DecodeError: `data` is too short, or the magic is wrong.
     """
     _refuse_short_header(data)
     magic, declared, table_bytes = struct.unpack_from("<8sII", data)
@@ -100,18 +103,18 @@ def parse_asvp_header(data: bytes, *, strict: bool = True) -> Header:
             f"{neither_plain_nor_opened(magic, 'key=AsvrKey(...)')}; strict=False accepts an ASVP with another magic"
         )
     if magic != ASVP_MAGIC:
-        declared = 0  # without the magic, nothing says that these bytes are a count
+        declared = 0  # with another magic, these bytes may not be a frame count
     return Header("ASVP", "PLN1", declared, table_bytes)
 
 
 def neither_plain_nor_opened(head: bytes, need: str) -> str:
     """
-    What is said of a stream that is not plain where there is no key: an ASVR is encrypted from its first byte on, so
-    nothing tells it from what is no stream at all.
+    The message for a stream that is not plain, if no key was given. An ASVR is encrypted from its first byte on, so it
+    looks like any other data.
 
     Args:
-        head: the stream's first bytes.
-        need: what an encrypted one needs, as the caller would give it.
+        head: the first bytes of the stream.
+        need: what the caller has to give to open an encrypted stream.
     """
     return (
         f"header: expected the magic {ASVP_MAGIC!r} of a plain ASVP file, found {head[: len(ASVP_MAGIC)]!r}: this is"
@@ -121,10 +124,10 @@ def neither_plain_nor_opened(head: bytes, need: str) -> str:
 
 def parse_asvr_header(data: bytes) -> Header:
     """
-    Parse a decrypted ASVR header. It holds nothing that could prove the key right; the table does.
+    Parse a decrypted ASVR header. The header does not show whether the key is right; the sizes table does.
 
     Raises:
-        DecodeError: too short.
+        DecodeError: `data` is too short.
     """
     _refuse_short_header(data)
     version, _zero, _unknown, table_bytes = struct.unpack_from("<IIII", data)
@@ -137,7 +140,7 @@ def _refuse_short_header(data: bytes) -> None:
 
 
 def refuse_table_past_end(header: Header, length: int | None) -> None:
-    """Raise :class:`DecodeError` if a source of known `length` cannot hold the table that the header announces."""
+    """Raise :class:`DecodeError` if the sizes table of a header ends past the end of a source of known `length`."""
     if length is not None and header.blocks_offset > length:
         raise DecodeError(
             f"header: the sizes table of {header.table_bytes} bytes ends at byte {header.blocks_offset},"
@@ -146,22 +149,22 @@ def refuse_table_past_end(header: Header, length: int | None) -> None:
 
 
 def max_table_bytes(max_frames: int) -> int:
-    """The most compressed bytes that the table of `max_frames` frames may take."""
+    """The largest size in bytes of the compressed sizes table of `max_frames` frames."""
     return deflated_bound(max_frames * _SIZE_BYTES)
 
 
 def inflate_sizes_table(compressed: bytes | memoryview, header: Header, *, max_frames: int) -> bytes:
     """
-    Inflate the sizes table. That it inflates proves an ASVR's key: its checksum is the only one that the key must get
-    right.
+    Inflate the sizes table. If the table of an ASVR inflates, its key is right: the checksum of the table is the only
+    check of a key.
 
     Args:
         compressed: exactly ``header.table_bytes`` bytes, decrypted.
-        header: the file's header.
-        max_frames: the most frames the caller accepts; bounds the table before it is made.
+        header: the header of the file.
+        max_frames: the most frames that the caller accepts. It bounds the memory for the table.
 
     Raises:
-        DecodeError: truncated, or no zlib stream. OverLimitError for more than `max_frames`.
+        DecodeError: the table is truncated or not a zlib stream. OverLimitError for more than `max_frames`.
     """
     if len(compressed) != header.table_bytes:
         raise DecodeError(
@@ -173,16 +176,16 @@ def inflate_sizes_table(compressed: bytes | memoryview, header: Header, *, max_f
 
 def index_blocks(table: bytes, header: Header, *, source_length: int | None) -> BlockIndex:
     """
-    Check an inflated sizes table and sum it up.
+    Check an inflated sizes table and compute the offsets of the blocks.
 
     Args:
-        table: what :func:`inflate_sizes_table` returned.
-        header: the file's header.
-        source_length: bytes in the source, or None when it does not know.
+        table: the result of :func:`inflate_sizes_table`.
+        header: the header of the file.
+        source_length: bytes in the source, or None if the source does not know its length.
 
     Raises:
-        DecodeError: not a whole number of sizes, a count that differs from the header's, or blocks that end past the
-            source.
+        DecodeError: the table is not a whole number of sizes, their number differs from the frame count of the header,
+            or a block ends past the end of the source.
     """
     if len(table) % _SIZE_BYTES:
         raise DecodeError(f"sizes table: expected a whole number of 8-byte sizes, found {len(table)} bytes")
@@ -194,15 +197,15 @@ def index_blocks(table: bytes, header: Header, *, source_length: int | None) -> 
 
 _INT64_MAX: Final = (1 << 63) - 1
 _REFUSED_PART: Final = 4096
-"""Sizes turned into Python's integers at a time, which other threads wait for."""
+"""Sizes converted to Python integers by one call, during which other threads wait for the interpreter's lock."""
 
 
 def _index_blocks(sizes: npt.NDArray[np.uint64], start: int, source_length: int | None) -> BlockIndex:
-    """Sum the sizes without ever trusting them to fit: each is bounded before the 64-bit sum is made."""
+    """Sum the sizes of the blocks. Each size is bounded before the 64-bit sums are made, so that no sum can wrap."""
     end_limit = _INT64_MAX if source_length is None else source_length
     room = end_limit - start
-    # A sum of N values that are each at most room <= 2^63 - 1 can pass 2^64; float64 sees that coming, with an error
-    # far below the factor two that separates "fits" from "could wrap".
+    # Each size is at most room <= 2^63 - 1, but the sum of N sizes can pass 2^64. The float64 sum detects that: its
+    # error is far below the factor of two between a sum that fits and one that could wrap.
     if len(sizes) and (int(sizes.max()) > room or float(sizes.sum(dtype=np.float64)) > 2.0 * room + 4096):
         _refuse_blocks_past_end(sizes, start, end_limit)
     offsets = np.empty(len(sizes) + 1, np.int64)
@@ -218,18 +221,18 @@ def _index_blocks(sizes: npt.NDArray[np.uint64], start: int, source_length: int 
 def _refuse_blocks_past_end(sizes: npt.NDArray[np.uint64], start: int, end_limit: int) -> None:
     end = start
     parts = (sizes[first : first + _REFUSED_PART].tolist() for first in range(0, len(sizes), _REFUSED_PART))
-    for index, size in enumerate(chain.from_iterable(parts)):  # exact integers; runs once, on the way to an error
+    for index, size in enumerate(chain.from_iterable(parts)):  # exact integers; runs only for an error
         if end + size > end_limit:
             raise DecodeError(
                 f"sizes table: block {index} of {size} bytes starts at byte {end} and runs past the end of the source"
-                f" at {end_limit}: the file is truncated or the table lies",
+                f" at {end_limit}: the file is truncated or the table is wrong",
                 frame_index=index,
             )
         end += size
 
 
 def sizes_table(sizes: npt.NDArray[np.uint64]) -> bytes:
-    """Compress block sizes (uint64 (frames,), bytes as stored) as the table that follows the header."""
+    """Compress the sizes of the blocks as stored, uint64 (frames,) in bytes, to the table that follows the header."""
     return deflate(np.ascontiguousarray(sizes, dtype="<u8").tobytes())
 
 

@@ -1,5 +1,5 @@
 """
-zlib with a bound: never more output than allowed, never a byte after the stream.
+Deflate: zlib streams, inflated to at most a given size.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from .._exceptions import DecodeError, shown_as_base
 __all__ = ["OverLimitError", "deflate", "deflated_bound", "inflate_at_most"]
 
 _LEVEL: Final = 9
-"""Streams are written once and fetched many times; level 9 costs a fraction of a millisecond per frame."""
+"""The highest level: a stream is written once and fetched many times, and a frame takes under a millisecond."""
 
 
 @shown_as_base
 class OverLimitError(DecodeError):
-    """A zlib stream, as far as it goes, that inflates past its limit; told apart from bytes that are none."""
+    """A zlib stream inflates past its limit. The class distinguishes it from bytes that are not a zlib stream."""
 
 
 def deflated_bound(n_bytes: int) -> int:
     """
-    The most bytes that a zlib stream of so many inflated bytes takes.
+    The largest size of the zlib stream of `n_bytes` bytes.
 
-    Stored blocks add 5 bytes per 16,383 or more (RFC 1951 allows 65,535; zlib's smallest window uses less), the frame
-    6; a thousandth and 64 bytes cover both.
+    A stored block has 5 bytes of overhead for 16,383 bytes or more (RFC 1951 allows 65,535; zlib uses less with its
+    smallest window). The zlib frame adds 6 bytes. The bound is a thousandth of the size plus 64 bytes.
     """
     return n_bytes + n_bytes // 1000 + 64
 
@@ -43,17 +43,17 @@ def inflate_at_most(
 
     Args:
         data: the whole zlib stream and nothing else.
-        limit: the most bytes to inflate; memory stays near ``limit`` whatever `data` claims.
-        what: the file part, for messages.
-        over: what it means to pass the limit, for messages.
-        frame_index: the frame, where there is one.
+        limit: the most bytes to inflate. The memory use is near ``limit`` for any `data`.
+        what: the name of the part of the file, for messages.
+        over: the meaning of the limit, for messages.
+        frame_index: the index of the frame, or None if `data` belongs to no frame.
 
     Raises:
-        DecodeError: not a zlib stream, cut short, over the limit, or followed by other bytes.
+        DecodeError: `data` is not a zlib stream, is cut short, inflates past the limit, or has bytes after the stream.
     """
     inflater = zlib.decompressobj()
     try:
-        # One byte more than allowed shows an overrun without inflating the rest; and 0 would mean "no limit".
+        # One byte more than the limit shows an overrun without inflating the rest. A limit of 0 would mean "no limit".
         out = inflater.decompress(data, limit + 1)
     except zlib.error as exc:
         raise DecodeError(f"{what}: expected a zlib stream, found {exc}", frame_index=frame_index) from exc

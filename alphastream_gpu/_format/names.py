@@ -1,5 +1,5 @@
 """
-Names of paths and URLs: the resource name, and what of a path may be shown. Pure.
+Names: the resource name and the scheme of a path or URL, and the part of a path that may be shown. Pure.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from urllib.parse import unquote
 __all__ = ["resource_name_of", "scheme_of", "shown_path"]
 
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
-"""At least two letters: ``C://films`` begins with a drive."""
+"""A scheme has at least two letters, because ``C://films`` begins with a drive."""
 _USER: Final = re.compile(r"(^|/)[^/]*:[^/]*@")
 _QUERY_OR_FRAGMENT: Final = re.compile(r"[?#]")
 
 
 def scheme_of(text: str) -> str | None:
     """
-    The scheme of a URL in lower case; None for a path.
+    The scheme of a URL in lower case, or None for a path.
 
     Args:
-        text: a path or a URL. ``host/x?back=https://...`` is a path: what stands before its ``://`` is no scheme.
+        text: a path or a URL. ``host/x?back=https://...`` is a path, because a scheme contains no ``/`` or ``?``.
     """
-    if text[:5].lower() == "file:":  # also without an authority: file:/films/a.asvp
+    if text[:5].lower() == "file:":  # file:/films/a.asvp has no authority
         return "file"
     match = _SCHEME.match(text)
     return None if match is None else match[1].lower()
@@ -31,14 +31,14 @@ def scheme_of(text: str) -> str | None:
 
 def resource_name_of(text: str) -> str:
     """
-    The name that an ASVR's key depends on (docs/format.md, "Encryption"): the same for a path and for every spelling of
-    a URL that leads to it.
+    The name that the key of an ASVR depends on (docs/format.md, "Encryption"). A path and all spellings of a URL of the
+    same file give the same name.
 
-    A path counts as it is: what follows the last ``/`` or ``\\``, before any ``?``. Of a URL, query and fragment are
-    dropped and its path is percent-decoded first.
+    The name is the part after the last ``/`` or ``\\`` and before any ``?``. The query and the fragment of a URL are
+    dropped and its path is percent-decoded first; a path is not decoded.
 
     Args:
-        text: a path or a URL of any scheme.
+        text: a path, or a URL of any scheme.
 
     Returns:
         The name; empty if nothing follows the last separator, or if the URL has no path.
@@ -48,18 +48,18 @@ def resource_name_of(text: str) -> str:
 
 def shown_path(path: str) -> str:
     """
-    A path for messages about a file that cannot be opened. It may be a URL whose scheme was forgotten, so what would be
-    its user, its query or its fragment is replaced by ``...``.
+    The form of a path for messages about a file that cannot be opened. The path may be a URL without its scheme, so the
+    parts that would be its user, query and fragment are replaced by ``...``.
 
     Args:
-        path: as the caller gave it.
+        path: the path as the caller gave it.
     """
     kept, *hidden = _QUERY_OR_FRAGMENT.split(path, maxsplit=1)
     return _USER.sub(r"\1...@", kept) + ("..." if hidden else "")
 
 
 def _path_of_url(url: str) -> str:
-    """What follows scheme and authority, up to a query or a fragment. ``urlsplit`` would refuse some URLs."""
+    """The part of a URL between authority and query or fragment. ``urlsplit`` would refuse some of the URLs."""
     rest = _QUERY_OR_FRAGMENT.split(url, maxsplit=1)[0].partition(":")[2]
     return rest[2:].partition("/")[2] if rest.startswith("//") else rest
 

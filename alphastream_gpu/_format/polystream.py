@@ -1,24 +1,25 @@
 """
-Polystream: the payload of one frame, bytes to points and back. No I/O, no state.
+Polystream: converts the payload of one frame to points and back. No I/O, no state.
 
-Layout (docs/format.md, "Payload"): a channel count, the channels' byte sizes, then the channels. A channel is
-a u16 base point followed by i8 deltas; point k is the base plus the first k deltas.
+Layout (docs/format.md, "Payload"): the number of channels, the sizes of the channels in bytes, then the channels. A
+channel is a u16 base point followed by i8 deltas. Point k is the base plus the first k deltas.
 
 Strategy
 --------
-Inflating a real payload (700 bytes, 350 points) takes under 3 µs, a single numpy call 0.2 to 0.8 µs, so the whole
-decode must fit in some thirty numpy calls whose number does not depend on the channels or the points:
+Inflating a real payload (700 bytes, 350 points) takes under 3 µs, and one numpy call 0.2 to 0.8 µs. So decoding must
+take no more than some thirty numpy calls, whatever the number of channels and points is:
 
-* All channels are decoded by *one* running sum. Before summing, the slot of each channel's base is overwritten with "my
-  base minus where the previous channel ended", so the sum lands on the base by itself.
-* x and y are summed together as one int64, ``x + (y << 32)``. A 65,536-entry table turns a raw (dx, dy) byte pair into
-  that form, sign extension included. x carries a bias of 2^31 while it is summed, so that it never borrows from y;
-  flipping the bit 31 back leaves two int32 side by side, which *are* the (n, 2) result, in place.
-* Constants are 0-d arrays and operations write in place: numpy's converting a Python int, or broadcasting a one-element
-  array, costs more than the work itself at this size.
+* All channels are decoded by *one* running sum. Before summing, the slot of each channel's base gets the difference
+  between that base and the last point of the channel before, so the running sum gives the base at that slot.
+* x and y are summed together as one int64, ``x + (y << 32)``. A table of 65,536 entries converts a raw (dx, dy) byte
+  pair to that form, with sign extension. A bias of 2^31 is added to x while it is summed, so that x never borrows from
+  y. Flipping bit 31 removes the bias and leaves two int32 side by side, which *are* the (n, 2) result, in place.
+* Constants are 0-d arrays, and operations write in place. At this size, numpy takes longer to convert a Python int or
+  to broadcast a one-element array than to do the work itself.
 
-Rejected: a Python loop over channels (linear in hostile channel counts), ``np.repeat`` of per-channel offsets
-(a second pass over the points), complex128 sums (the accumulate loop is three times slower than int64).
+Rejected: a Python loop over channels (its time is linear in the number of channels, which an attacker can choose),
+``np.repeat`` of per-channel offsets (a second pass over the points), complex128 sums (their accumulate loop is three
+times slower than that of int64).
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ _I4: Final = np.dtype("<i4")
 _I8: Final = np.dtype("<i8")
 
 _MIN_CHANNEL_BYTES: Final = 4
-"""A channel's smallest size: its base point, two u16 (docs/format.md, "Channel")."""
+"""The smallest size of a channel: its base point, two u16 (docs/format.md, "Channel")."""
 
 MAX_PAYLOAD_BYTES: Final = 32 * 1024 * 1024
-"""Above this, 2^24 steps of -128 could leave int32 and the packed sums below would no longer be exact."""
+"""The largest payload. In a larger one, 2^24 steps of -128 could leave int32, and the packed sums would be inexact."""
 
 _ONE: Final = np.array(1, _I8)
 _BIAS: Final = np.array(1 << 31, _I8)
@@ -52,11 +53,11 @@ _BIAS_SCALAR: Final = np.int64(1 << 31)
 _EVEN_BYTES: Final = bytes(range(0, 256, 2))
 
 _PREPARED: Final = 8192
-"""Prefixes of the two arrays below are taken instead of made anew; a payload of more pairs pays for new ones."""
+"""The length of the two arrays below. Decoding uses prefixes of them; a payload of more pairs needs new arrays."""
 _RAMP: Final = np.arange(_PREPARED, dtype=_I8)
 _TRUE: Final = np.ones(_PREPARED, bool)
 
-# Bound once: thirty attribute lookups are a twentieth of a decode.
+# Bound once, because thirty attribute lookups take a twentieth of the time of a decode.
 _unpack_u32 = _U32.unpack_from
 _frombuffer = np.frombuffer
 _new_array = np.empty
@@ -70,7 +71,7 @@ _flip = np.bitwise_xor
 
 @cache
 def _packed_deltas() -> npt.NDArray[np.int64]:
-    """int64 (65536,): entry ``dx | dy << 8`` (raw bytes) is the signed ``dx + (dy << 32)``. Made at first use."""
+    """int64 (65536,): entry ``dx | dy << 8`` (raw bytes) is the signed ``dx + (dy << 32)``. Computed at first use."""
     raw = np.arange(1 << 16, dtype=np.uint16).astype(_U2).view(np.int8).astype(_I8)
     return raw[0::2] + (raw[1::2] << 32)
 
@@ -80,11 +81,11 @@ def decode_payload(payload: bytes) -> tuple[npt.NDArray[np.int32], npt.NDArray[n
     Decode one inflated payload.
 
     Args:
-        payload: the whole payload. Not kept.
+        payload: the whole payload. The result holds no reference to it.
 
     Returns:
-        ``(points, channel_offsets)``: int32 (n, 2) in native pixels, and int32 (channels + 1,), where channel c is
-        ``points[channel_offsets[c]:channel_offsets[c + 1]]``. Both are new, owned by the caller and read-only.
+        ``(points, channel_offsets)``: int32 (n, 2) in native pixels, and int32 (channels + 1,). Channel c is
+        ``points[channel_offsets[c]:channel_offsets[c + 1]]``. Both arrays are new, owned by the caller and read-only.
 
     Raises:
         DecodeError: the payload breaks the format. No allocation is larger than a small multiple of the payload.
@@ -105,9 +106,9 @@ def decode_payload(payload: bytes) -> tuple[npt.NDArray[np.int32], npt.NDArray[n
         return _empty()
     counts = _frombuffer(payload, _U4, n_channels + 1)
     sizes = counts.tolist()
-    sizes[0] = _MIN_CHANNEL_BYTES  # the channel count's place, made harmless to min()
+    sizes[0] = _MIN_CHANNEL_BYTES  # the channel count's slot, which min() must ignore
     total = sum(sizes) - _MIN_CHANNEL_BYTES + header
-    odd = payload[4:header:4].translate(None, _EVEN_BYTES)  # the sizes' low bytes, less the even ones
+    odd = payload[4:header:4].translate(None, _EVEN_BYTES)  # the low bytes of the sizes that are odd
     if total != n_bytes or odd or min(sizes) < _MIN_CHANNEL_BYTES:
         _refuse_sizes(sizes[1:], total, n_bytes)
 
@@ -125,7 +126,7 @@ def decode_payload(payload: bytes) -> tuple[npt.NDArray[np.int32], npt.NDArray[n
     starts = ends[:-1]
     firsts = offsets[:-1]
     pairs = _frombuffer(payload, _U2, n_pairs, header)
-    keep[starts] = False  # drops x0's pair; y0's pair stays and becomes the base point's slot
+    keep[starts] = False  # drops the pair of x0; the pair of y0 stays as the slot of the base point
     kept = pairs[keep]
     bases = _new_array((n_channels, 2), _I4)
     bases[:, 0] = pairs[starts]
@@ -145,7 +146,7 @@ def decode_payload(payload: bytes) -> tuple[npt.NDArray[np.int32], npt.NDArray[n
     packed.setflags(write=False)
     channel_offsets = offsets.astype(_I4)
     channel_offsets.setflags(write=False)
-    # Views: nobody can make them writable.
+    # Both are views of a read-only array, so callers cannot make them writable.
     return _view_array((n_pairs - n_channels, 2), _I4, packed), channel_offsets.view()
 
 
@@ -162,7 +163,7 @@ def _refuse_unequal_total(total: int, n_bytes: int) -> None:
 
 
 def _refuse_sizes(sizes: list[int], total: int, n_bytes: int) -> None:
-    """Name what is wrong with the channel sizes. Called only when something is."""
+    """Raise the error for invalid channel sizes. Called only if the sizes are invalid."""
     for channel, size in enumerate(sizes):
         if size < _MIN_CHANNEL_BYTES:
             raise DecodeError(f"payload: channel {channel}: expected a size of at least 4 bytes, found {size}")
@@ -173,24 +174,24 @@ def _refuse_sizes(sizes: list[int], total: int, n_bytes: int) -> None:
 
 def encode_payload(points: npt.NDArray[np.int32], channel_offsets: npt.NDArray[np.int32]) -> bytes:
     """
-    Encode points as one payload; the inverse of :func:`decode_payload`, byte for byte.
+    Encode points as one payload. The exact inverse of :func:`decode_payload`.
 
     Args:
         points: int32 (n, 2).
-        channel_offsets: int32 (channels + 1,), from 0 to n, rising.
+        channel_offsets: int32 (channels + 1,), increasing from 0 to n.
 
     Returns:
         The inflated payload.
 
     Raises:
-        ValueError: the polystream cannot hold these points: a channel without points, a base outside 0..65535, or
-            a step outside -128..127 (the message names the channel and the point).
+        ValueError: the format cannot hold these points: a channel has no points, a base is outside 0..65535, or a step
+            is outside -128..127. The message names the channel and the point.
     """
     offsets = channel_offsets.astype(np.int64)
     lengths = np.diff(offsets)
     n_channels = len(lengths)
     if n_channels and lengths.min() < 1:
-        raise ValueError(f"channel {int(lengths.argmin())} has no point; the format needs at least its base")
+        raise ValueError(f"channel {int(lengths.argmin())} has no point; the format needs at least a base point")
     firsts = offsets[:-1]
     wide = points.astype(np.int64)
     bases = wide[firsts]

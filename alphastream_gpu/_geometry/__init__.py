@@ -1,8 +1,8 @@
 """
-Geometry: the polygons of a frame, and what is computed of them alone.
+Geometry: the polygons of a frame, and the forms that are computed from the polygons alone.
 
-``frame.py`` has :class:`FrameGeometry`; ``segments.py``, ``planes.py`` and ``strips.py`` are the forms that the twin,
-the shaders and callers need. ``size.py`` says what a size may be, ``aligned.py`` makes the arrays. No I/O.
+``frame.py`` has :class:`FrameGeometry`. ``segments.py``, ``planes.py`` and ``strips.py`` compute the forms that the
+numpy twin, the shaders and callers need. ``size.py`` checks sizes, ``aligned.py`` allocates arrays. No I/O.
 """
 
 __all__ = []

@@ -1,18 +1,19 @@
 """
-Aligned: arrays at addresses that C hosts may rely on, in memory that is used again.
+Aligned: arrays at aligned addresses, for C hosts, in memory that is reused.
 
 Strategy
 --------
-A new mask of 2 MB is 512 pages that the system clears and maps one by one, which takes longer than the mask itself. So
-the memory of an array that is dropped is kept for the next one of its size, up to a bound. It comes from the system
-directly, and not from ``malloc``: freeing a large block there makes glibc keep more memory for the whole process, which
-is the host's to decide.
+A new mask of 2 MB consists of 512 pages. The system clears and maps them one by one, which takes longer than making the
+mask. So the memory of a dropped array is kept for the next array of its size, up to a bound. The memory comes directly
+from the system and not from ``malloc``: after a large block is freed, glibc keeps more memory for the whole process,
+and that is a decision of the host.
 
-An array's base is a *loan*: an array over the memory, known by a weak reference. numpy lets every view hold the loan,
-so when the reference ends, nobody can reach the memory any more.
+The base of an array is a *loan*: another array over the memory, which a weak reference tracks. In numpy, every view of
+an array holds a reference to its base. So when the weak reference dies, no code can reach the memory any more.
 
-The collector may end a loan on any thread, also on one that is lending or taking back. So nobody waits for the lock:
-who does not get it takes new memory, or gives the memory to the system.
+The garbage collector may end a loan on any thread, also on a thread that is inside ``lend`` or ``_take_back``. So no
+code waits for the lock. If the lock is taken, ``lend`` takes new memory, and ``_take_back`` returns the memory to the
+system.
 """
 
 from __future__ import annotations
@@ -32,19 +33,19 @@ __all__ = ["ALIGNMENT", "aligned_empty", "aligned_zeros", "read_only_copy"]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 ALIGNMENT: Final = 64
-"""Bytes; a cache line, and the widest vector registers. Masks and strips are handed to C hosts where they lie."""
+"""Bytes: the size of a cache line and of the widest vector registers. C hosts get the addresses of masks and strips."""
 _SMALLEST: Final = 1 << 16
-"""Bytes from which on memory is kept. What is smaller, ``malloc`` keeps by itself."""
+"""Bytes: the memory of smaller arrays comes from ``malloc``, which keeps it by itself."""
 _STEP: Final = 1 << 16
-"""Sizes are rounded up to multiples of this, so that similar arrays use the same memory."""
+"""Bytes: sizes are rounded up to multiples of this, so that arrays of similar sizes can use the same memory."""
 _IS_CHECKED: Final = os.environ.get("PYTHONMALLOC", "").startswith("malloc")
-"""Python is told to take all memory from ``malloc``, for a tool that checks memory. It must also see masks freed."""
+"""Whether Python takes all memory from ``malloc``, for a tool that checks memory, which must also see masks freed."""
 _MAX_KEPT: Final = 1 << 25
-"""Bytes of unused memory that are kept, 32 MiB: sixteen masks of 2048 x 1024."""
+"""Most bytes of unused memory that are kept, 32 MiB: sixteen masks of 2048 x 1024."""
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike = np.uint8) -> npt.NDArray[Any]:
-    """An array that begins at a multiple of :data:`ALIGNMENT`, which numpy's own do not; also one without elements."""
+    """Like ``numpy.empty``, but the address is a multiple of :data:`ALIGNMENT`, also for an array without elements."""
     n_bytes = prod(shape) * np.dtype(dtype).itemsize
     if n_bytes >= _SMALLEST and not _IS_CHECKED:
         return np.ndarray(shape, dtype, _memory.lend(n_bytes))
@@ -53,7 +54,7 @@ def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike = np.uint8) -> np
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike = np.uint8) -> npt.NDArray[Any]:
-    """Likewise, of zeros."""
+    """Like :func:`aligned_empty`, but filled with zeros."""
     array = aligned_empty(shape, dtype)
     array.fill(0)
     return array
@@ -61,10 +62,10 @@ def aligned_zeros(shape: tuple[int, ...], dtype: npt.DTypeLike = np.uint8) -> np
 
 def read_only_copy(array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
     """
-    A copy to hand out, aligned, whose original nobody else can reach.
+    Make an aligned copy for callers that no code can write to.
 
-    numpy refuses to make it writable, since its buffer is read-only. A flag on the original would not be enough: other
-    libraries that are given an array's memory (DLPack, ``torch.from_numpy``) write to it in spite of the flag.
+    numpy refuses to make the copy writable, because its buffer is read-only. numpy's flag on the array itself would not
+    be enough: other libraries (DLPack, ``torch.from_numpy``) write to the memory of an array in spite of its flag.
     """
     copy = aligned_empty(array.shape, array.dtype)
     np.copyto(copy, array)
@@ -72,7 +73,7 @@ def read_only_copy(array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
 
 
 class _Loan(weakref.ref[npt.NDArray[np.uint8]]):
-    """Knows an array that memory was lent to, and the memory."""
+    """A weak reference to an array over lent memory, with a strong reference to the memory."""
 
     __slots__ = ("memory",)
 
@@ -81,24 +82,25 @@ class _Loan(weakref.ref[npt.NDArray[np.uint8]]):
 
 class _Memory:
     """
-    Memory that was lent and came back.
+    Memory that was lent and is kept for reuse.
 
     Args:
-        max_kept: bytes that are kept at most.
+        max_kept: most bytes that are kept.
     """
 
     def __init__(self, max_kept: int = _MAX_KEPT) -> None:
         self._max_kept = max_kept
         self._lock = threading.Lock()
         self._kept: list[mmap.mmap] = []
-        """The oldest first."""
+        """The memory that is kept, the oldest first."""
         self.n_kept = 0
-        """Their bytes."""
+        """The number of bytes that are kept."""
         self._lent: dict[int, _Loan] = {}
-        """By their ids; a weak reference that is itself collected would not tell."""
+        """The loans by their ids. A weak reference that is itself collected would not call its callback."""
 
     def lend(self, n_bytes: int) -> npt.NDArray[np.uint8]:
-        """An array over memory of at least so many bytes, which comes back when the array and its views are gone."""
+        """An array over at least `n_bytes` bytes. When the array and its views are gone, its memory is kept for
+        reuse."""
         n_bytes = -(-n_bytes // _STEP) * _STEP
         memory = self._take(n_bytes) or _from_system(n_bytes)
         array = np.frombuffer(memory, np.uint8)
@@ -111,7 +113,7 @@ class _Memory:
         if not self._lock.acquire(blocking=False):
             return None
         try:
-            for place in range(len(self._kept) - 1, -1, -1):  # the last may still be in the processor's cache
+            for place in range(len(self._kept) - 1, -1, -1):  # the newest may still be in the processor's cache
                 if len(self._kept[place]) == n_bytes:
                     self.n_kept -= n_bytes
                     return self._kept.pop(place)
@@ -136,7 +138,7 @@ class _Memory:
 
 def _from_system(n_bytes: int) -> mmap.mmap:
     if hasattr(mmap, "MAP_PRIVATE"):
-        # By default it would be shared: a forked child would draw into its parent's masks.
+        # The default is shared memory, in which a forked child would draw into its parent's masks.
         return mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     return mmap.mmap(-1, n_bytes)
 
@@ -145,8 +147,8 @@ _memory = _Memory()
 
 
 def _begin_anew_after_fork() -> None:
-    """Another thread of the parent may have been lending. What the child has from its parent goes to the system."""
-    global _memory  # noqa: PLW0603 - one per process is the point
+    """Start with no kept memory: another thread of the parent may have held the lock during the fork."""
+    global _memory  # noqa: PLW0603 - there is one per process
     _memory = _Memory()
 
 

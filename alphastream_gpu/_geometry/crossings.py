@@ -1,5 +1,5 @@
 """
-How often a frame's outlines cross: a bound on what cutting them into triangles costs, looked at before they are cut.
+Crossings: counts how often the outlines of a frame cross, to bound the cost of cutting them before they are cut.
 """
 
 from __future__ import annotations
@@ -18,38 +18,39 @@ Places = npt.NDArray[np.float64]
 
 MAX_CROSSINGS: Final = 65_536
 """
-How often the outlines of a frame may cross. n edges can cross n²/2 times, and each crossing takes 1.4 KB and some
-5 microseconds to cut, so 8,000 points, which deflate to a few hundred bytes, could ask for 45 GB. People's outlines
-cross a few times, if at all.
+Most crossings that the outlines of a frame may have. n edges can cross n²/2 times, and cutting takes 1.4 KB and some
+5 microseconds for each crossing. So 8,000 points, which deflate to a few hundred bytes, could need 45 GB. The outlines
+of people cross a few times, if at all.
 """
 MAX_PAIRS: Final = 1 << 25
 """
-How many pairs of edges a frame may have, each of two edges of one channel, crossing or not: one channel of 8,192 points
-has so many, or two of 5,792 each. Clipper2 and manifold3d take quadratic time for combs, for holes side by side and for
-bays, some 100 ns a pair.
+Most pairs of edges that a frame may have, crossing or not. Both edges of a pair belong to the same channel. One channel
+of 8,192 points has this number of pairs, or two channels of 5,792 points each. Clipper2 and manifold3d take quadratic
+time for combs, for holes side by side and for bays, some 100 ns for each pair.
 """
 _PART: Final = 1 << 18
-"""Pairs compared at a time, with 40 MB."""
+"""Pairs that are compared at a time, which takes 40 MB."""
 _ROUNDING: Final = 2.0**-50
-"""Two products of differences may be wrong by this part of them together: a few roundings of 2^-53 are less."""
+"""A bound on the error of the difference of two products, relative to the sum of their magnitudes. The error is a few
+roundings of 2^-53."""
 
 
 def cannot_be_many(channel_offsets: npt.NDArray[np.int32]) -> bool:
-    """Whether the channels have too few points to cross more than `MAX_CROSSINGS` times, wherever these lie."""
+    """Whether the channels have too few points for more than `MAX_CROSSINGS` crossings, wherever the points lie."""
     return _most_pairs(_lengths(channel_offsets)) <= MAX_CROSSINGS
 
 
 def check_crossings(points: npt.NDArray[np.int32], shifted: Places, channel_offsets: npt.NDArray[np.int32]) -> None:
     """
-    Refuse a frame whose channels cannot be cut within bounds.
+    Refuse a frame whose channels cannot be cut within the bounds.
 
-    Whatever makes edges meet counts as a crossing, for it costs as much: the same edge twice, edges that lie on each
-    other (of 500 in a row, Clipper2 took half a minute to find the order), two visits of a place (of 1,400 lines
-    through one, a minute).
+    Edges that touch count as crossing, because they cost the same. Examples are the same edge twice, edges that lie on
+    each other (Clipper2 took half a minute to order 500 of them in a row) and two visits of one point (a minute for
+    1,400 lines through one point).
 
     Args:
         points: int32 (n, 2).
-        shifted: float64 (n, 2), the points as they will be cut; where points are equal, these must be.
+        shifted: float64 (n, 2), the points as they will be cut. Equal points must be shifted equally.
         channel_offsets: int32 (channels + 1,).
 
     Raises:
@@ -86,12 +87,12 @@ def _lengths(channel_offsets: npt.NDArray[np.int32]) -> Indices:
 
 
 def _most_pairs(lengths: Indices) -> int:
-    """No fewer pairs of edges than the channels have, of so many points each."""
+    """An upper bound on the number of pairs of edges of channels with `lengths` points."""
     return int((lengths * lengths).sum()) // 2
 
 
 def _edges(points: npt.NDArray[np.int32], lengths: Indices) -> tuple[Indices, Indices, Indices]:
-    """Of each edge that has a length: the indices of the points where it starts and ends, and its channel's."""
+    """For each edge with a length: the indices of its start point and its end point, and of its channel."""
     channels = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
     ends = np.arange(1, len(points) + 1)
     stops = np.cumsum(lengths)
@@ -102,7 +103,7 @@ def _edges(points: npt.NDArray[np.int32], lengths: Indices) -> tuple[Indices, In
 
 
 def _n_meetings(points: npt.NDArray[np.int32], channels: Indices) -> int:
-    """How many pairs of visits of one place by one channel there are. Points (m, 2)."""
+    """Count the pairs of visits of one point by the same channel. Points (m, 2)."""
     order = np.lexsort((points[:, 0], points[:, 1], channels))
     points, channels = points[order], channels[order]
     is_new = np.ones(len(points), bool)
@@ -113,29 +114,29 @@ def _n_meetings(points: npt.NDArray[np.int32], channels: Indices) -> int:
 
 class _Pairs:
     """
-    The pairs of edges of a channel that share a height, by number, without a list of them.
+    The numbered pairs of edges of the same channel whose ranges in y overlap. The pairs are not stored as a list.
 
     Args:
-        one: int32 (m,), the height of each edge's one end.
-        other: int32 (m,), and of its other.
-        channels: int64 (m,).
+        one: int32 (m,), y of one end of each edge.
+        other: int32 (m,), y of the other end.
+        channels: int64 (m,), the channel of each edge.
 
     Attributes:
-        n: how many there are.
+        n: the number of pairs.
     """
 
     def __init__(self, one: npt.NDArray[np.int32], other: npt.NDArray[np.int32], channels: Indices) -> None:
-        place = channels << 33  # twice the range of an int32, so that channels share none
+        place = channels << 33  # twice the range of an int32: the ranges of channels do not overlap
         low = place + np.minimum(one, other)
         high = place + np.maximum(one, other)
         self._order = np.argsort(low, kind="stable")
         stops = np.searchsorted(low[self._order], high[self._order], "right")
-        self._partners = stops - np.arange(1, len(stops) + 1)  # of each edge, among those that come after it
+        self._partners = stops - np.arange(1, len(stops) + 1)  # of each edge, among the edges after it
         self._stops = np.cumsum(self._partners)
         self.n = int(self._partners.sum())
 
     def part(self, first: int, stop: int) -> tuple[Indices, Indices]:
-        """Pairs `first` to `stop`: both edges' indices."""
+        """The indices of both edges of the pairs `first` to `stop`, exclusive."""
         numbers = np.arange(first, stop)
         one = np.searchsorted(self._stops, numbers, "right")
         other = one + 1 + numbers - (self._stops - self._partners)[one]
@@ -145,15 +146,15 @@ class _Pairs:
 def _are_near(
     a: npt.NDArray[np.int32], b: npt.NDArray[np.int32], c: npt.NDArray[np.int32], d: npt.NDArray[np.int32]
 ) -> npt.NDArray[np.bool_]:
-    """Whether edges from a to b and from c to d, whose heights meet, meet in x as well; most do not."""
+    """Whether the ranges in x of the edges from a to b and from c to d overlap as well; most do not."""
     near: npt.NDArray[np.bool_] = (np.maximum(a, b) >= np.minimum(c, d)) & (np.maximum(c, d) >= np.minimum(a, b))
     return near
 
 
 def _n_crossings(a: Places, b: Places, c: Places, d: Places) -> int:
     """
-    Of how many pairs of edges, one from a to b, the other from c to d, both meet, in more than a common end: they
-    cross, one ends on the other, or they lie on each other. Each (m, 2).
+    Count the edge pairs that intersect anywhere but at one shared endpoint. One edge of a pair goes from a to b, the
+    other from c to d. They may cross, one may end on the other, or they may lie on each other. Each array is (m, 2).
     """
     meet = (_side(a, b, c) * _side(a, b, d) <= 0) & (_side(c, d, a) * _side(c, d, b) <= 0)
     a, b, c, d = a[meet], b[meet], c[meet], d[meet]
@@ -162,7 +163,7 @@ def _n_crossings(a: Places, b: Places, c: Places, d: Places) -> int:
 
 
 def _side(a: Places, b: Places, c: Places) -> npt.NDArray[np.float64]:
-    """On which side of the line from a to b point c lies: -1, 1, or 0 where it is on it, or rounding may say so."""
+    """The side of the line from a to b on which c lies: -1 or 1, or 0 if c is on it within the rounding error."""
     along, to = b - a, c - a
     one, other = along[:, 0] * to[:, 1], along[:, 1] * to[:, 0]
     side = one - other

@@ -1,5 +1,5 @@
 """
-FrameGeometry: the polylines of one frame, and their payload form.
+FrameGeometry: the polylines of one frame. Converts from and to payloads.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ __all__ = ["FrameGeometry", "check_geometry"]
 
 class FrameGeometry:
     """
-    The channels of one frame: what a mask is made from.
+    The channels of one frame, which are rasterized to a mask.
 
     Immutable, compared and hashed by value, safe to share between threads.
 
     Args:
-        points: int32 (n, 2), x and y in native pixels, row 0 at the top. Any int32 value is allowed; what lies
-            outside the native window is clipped when rasterized. Copied.
-        channel_offsets: int32 (channels + 1,), starting at 0, ending at n, never falling. Channel c is
-            ``points[channel_offsets[c]:channel_offsets[c + 1]]``. Omitted, all points are one channel.
+        points: int32 (n, 2), x and y in native pixels, row 0 at the top. Any int32 value is allowed; rasterizing clips
+            the channels to the native window. The array is copied.
+        channel_offsets: int32 (channels + 1,), from 0 to n, never decreasing. Channel c is
+            ``points[channel_offsets[c]:channel_offsets[c + 1]]``. If omitted, all points are one channel.
 
     Raises:
-        ValueError: the shapes or the offsets do not fit, or a coordinate does not fit int32.
+        ValueError: a shape or an offset is invalid, or a coordinate does not fit int32.
         TypeError: the points are not integers.
     """
 
@@ -36,7 +36,7 @@ class FrameGeometry:
 
     _points: npt.NDArray[np.int32]
     _channel_offsets: npt.NDArray[np.int32]
-    # Made when they are first asked for; two threads that do so at once make the same.
+    # Computed at first use. Two threads that do so at the same time compute equal values.
     _bounds: tuple[int, int, int, int]
     _boxes: npt.NDArray[np.int32]
     _planes: npt.NDArray[np.int32] | None
@@ -60,10 +60,10 @@ class FrameGeometry:
         Decode an inflated payload.
 
         Args:
-            payload: the polystream of one frame, as :meth:`to_payload` makes it. Not kept.
+            payload: the polystream of one frame, as :meth:`to_payload` makes it. The result holds no reference to it.
 
         Raises:
-            DecodeError: the payload breaks the format; the message names the channel, the expected and the found.
+            DecodeError: the payload breaks the format. The message names the channel, the expected and the found value.
         """
         self = cls.__new__(cls)
         self._points, self._channel_offsets = decode_payload(
@@ -73,34 +73,34 @@ class FrameGeometry:
 
     def to_payload(self) -> bytes:
         """
-        Encode as a payload; for geometry from :meth:`from_payload`, the same bytes again.
+        Encode as a payload. Geometry from :meth:`from_payload` gives the same bytes again.
 
         Raises:
-            ValueError: the format cannot hold a step or a base (the message names the channel and point).
+            ValueError: the format cannot hold a step or a base point. The message names the channel and the point.
         """
         return encode_payload(self._points, self._channel_offsets)
 
     def triangle_strip(self, kind: Literal["cover", "parity"] = "cover") -> npt.NDArray[np.float32]:
         """
-        The frame as one triangle strip, in native coordinates, for callers who draw it themselves.
+        Convert the frame to one triangle strip in native coordinates, for callers who draw polygons themselves.
 
-        Polygons are joined by triangles without area: no index buffer, no primitive restart.
+        Polygons are joined by triangles without area, so drawing needs no index buffer and no primitive restart.
 
         Args:
-            kind: ``"cover"``: drawn plainly, without blending, culling or stencil, at any scale, it covers each
-                channel's even-odd interior. At native size, with pixel centres on the lattice (vertices at + 0.5), it
-                differs from the exact mask only on the mask's outline pixels. ``"parity"``: the polygons' own points in
-                zigzag order; right only when each triangle flips what it covers (XOR).
+            kind: ``"cover"``: drawn without blending, culling or stencil, at any scale, the strip covers the even-odd
+                interior of each channel. At native size, with pixel centres on the lattice (vertices at + 0.5), the
+                result differs from the exact mask only on the outline pixels of the mask. ``"parity"``: the points of
+                the polygons in zigzag order; correct only if each triangle flips the pixels that it covers (XOR).
 
         Returns:
-            float32 (n, 2), x and y; (0, 2) for a frame without area. Aligned to 64 bytes; new and
-            the caller's.
+            float32 (n, 2), x and y; (0, 2) for a frame without area. A new array, aligned to 64 bytes and owned by the
+            caller.
 
         Raises:
-            ValueError: another `kind`.
-            DecodeError: a cover strip would cost too much: the outlines cross more than 65,536 times, or a channel has
-                more than 8,192 points, or two have 5,792 (the root of the sum of squares counts). The mask and the
-                parity strip are there all the same.
+            ValueError: `kind` has another value.
+            DecodeError: a cover strip would take too much time or memory: the outlines cross more than 65,536 times, or
+                the channels have too many points. The limit is 8,192 points for one channel, and 5,792 for each of two;
+                the root of the sum of squares counts. The mask and the parity strip can still be made.
         """
         from .strips import cover_strip, parity_strip
 
@@ -115,7 +115,7 @@ class FrameGeometry:
 
     @property
     def channel_offsets(self) -> npt.NDArray[np.int32]:
-        """Where each channel starts in :attr:`points`, and the end. int32 (channels + 1,), read-only."""
+        """The start of each channel in :attr:`points`, and the end. int32 (channels + 1,), read-only."""
         return self._channel_offsets
 
     @property
@@ -126,9 +126,9 @@ class FrameGeometry:
     @property
     def boxes(self) -> npt.NDArray[np.int32]:
         """
-        The box around each channel, as left, top, right and bottom in native pixels, all inclusive.
+        The bounding box of each channel: left, top, right and bottom in native pixels, all inclusive.
 
-        int32 (channels, 4), read-only; (0, 0, -1, -1) for a channel without points. Computed once.
+        int32 (channels, 4), read-only; (0, 0, -1, -1) for a channel without points. Computed at first use.
         """
         try:
             return self._boxes
@@ -138,7 +138,8 @@ class FrameGeometry:
 
     @property
     def bounds(self) -> tuple[int, int, int, int]:
-        """The box around all points in native pixels, as :attr:`boxes` has it; (0, 0, -1, -1) without points."""
+        """The bounding box of all points in native pixels, in the form of :attr:`boxes`; (0, 0, -1, -1) if there are
+        none."""
         try:
             return self._bounds
         except AttributeError:
@@ -156,8 +157,8 @@ class FrameGeometry:
         """
         The parity plane of each channel, from 0. The interiors of channels in one plane do not overlap.
 
-        int32 (channels,), read-only; None for frames of more than 1,024 closed channels or 64 planes. Computed once.
-        The renderer needs it; where it is known before, a frame costs the rendering thread less.
+        int32 (channels,), read-only; None for frames of more than 1,024 closed channels or 64 planes. Computed at first
+        use. The renderer needs the planes; computing them before on another thread saves time on the rendering thread.
         """
         try:
             return self._planes
@@ -169,12 +170,12 @@ class FrameGeometry:
 
     @property
     def plane_count(self) -> int:
-        """How many planes the channels are in, 1..64; 0 where :attr:`planes` is None."""
+        """The number of planes, 1..64; 0 if :attr:`planes` is None."""
         return 0 if self.planes is None else self._plane_count
 
     @property
     def nbytes(self) -> int:
-        """Bytes that points and offsets hold, and the boxes and planes of the channels, known or not."""
+        """Bytes of the points and offsets, and of the boxes and planes, whether these are computed yet or not."""
         return self._points.nbytes + self._channel_offsets.nbytes + _CHANNEL_BYTES * self.channel_count
 
     def __eq__(self, other: object) -> bool:
@@ -195,27 +196,27 @@ class FrameGeometry:
 
 
 def check_geometry(name: str, geometry: object) -> None:
-    """Raise TypeError unless it is a FrameGeometry; for calls that are easily given an array of points."""
+    """Raise TypeError if an argument is not a FrameGeometry, with a hint if it is an array of points."""
     if not isinstance(geometry, FrameGeometry):
         hint = (
-            "; FrameGeometry(points, channel_offsets) makes one of points" if isinstance(geometry, np.ndarray) else ""
+            "; FrameGeometry(points, channel_offsets) makes one from points" if isinstance(geometry, np.ndarray) else ""
         )
         raise TypeError(f"{name}: expected a FrameGeometry, found {type(geometry).__name__}{hint}")
 
 
 _INT32: Final = np.iinfo(np.int32)
 _CHANNEL_BYTES: Final = 20
-"""Of a channel's box and plane."""
+"""Bytes of the box and the plane of a channel."""
 
 
 def _frozen(array: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """A view that nobody can make writable."""
+    """A read-only view that callers cannot make writable."""
     array.setflags(write=False)
     return array.view()
 
 
 def _as_int32(values: npt.ArrayLike, name: str) -> npt.NDArray[np.int32]:
-    """A read-only int32 copy that nobody else can write to."""
+    """A read-only int32 copy that callers cannot make writable."""
     array = np.asarray(values)
     if array.size == 0 and array.dtype.kind == "f":
         array = array.astype(np.int32)  # np.asarray([]) is float64
@@ -231,6 +232,6 @@ def _check_offsets(offsets: npt.NDArray[np.int32], n_points: int) -> None:
         raise ValueError(f"channel_offsets: expected the shape (channels + 1,), found {offsets.shape}")
     if offsets[0] != 0 or offsets[-1] != n_points or (offsets[1:] < offsets[:-1]).any():
         raise ValueError(
-            f"channel_offsets: expected to rise from 0 to {n_points}, found {offsets[0]}..{offsets[-1]}"
-            + (" with a fall in between" if offsets[0] == 0 and offsets[-1] == n_points else "")
+            f"channel_offsets: expected non-decreasing values from 0 to {n_points}, found {offsets[0]}..{offsets[-1]}"
+            + (" with a decrease in between" if offsets[0] == 0 and offsets[-1] == n_points else "")
         )

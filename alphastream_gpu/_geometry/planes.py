@@ -1,13 +1,14 @@
 """
-Planes: which channels of a frame may share one parity plane, and the boxes around channels. Pure.
+Planes: assigns the channels of a frame to parity planes, and computes the bounding boxes of channels. Pure.
 
-Channels flip pixels; two whose interiors overlap in one plane would cancel where they should unite. Interiors cannot
-overlap if the channels' boxes do not, nor if in every band of rows their extents in x do not: the second test keeps
-apart the two eyes' silhouettes, whose boxes overlap wherever one leans over the other's elbow. Both tests err on the
-safe side.
+Channels flip pixels. If the interiors of two channels overlap in one plane, the overlap would be empty instead of set.
+Two interiors do not overlap if the boxes of the channels do not overlap, or if their extents in x do not overlap in any
+band of rows. The second test finds that the silhouettes for the two eyes do not overlap; their boxes do wherever one
+silhouette leans over the other one's elbow. Both tests may report an overlap where there is none, but never miss one.
 
-Channels are then coloured greedily, from the largest box down, each taking the lowest plane that no overlapping one
-before it has: plane 0 gets the silhouettes, and the later planes, which cost the renderer more, get the crumbs.
+The channels are then coloured greedily, from the largest box to the smallest. Each channel gets the lowest plane that
+no overlapping channel before it has. So plane 0 gets the silhouettes, and the later planes, which cost the renderer
+more, get the small channels.
 """
 
 from __future__ import annotations
@@ -26,24 +27,25 @@ Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 
 MAX_CHANNELS: Final = 1024
-"""Most closed channels that are coloured; real frames have tens. As many of them make half a million pairs."""
+"""Most closed channels that are coloured; real frames have tens of channels. This number has half a million pairs."""
 MAX_PLANES: Final = 64
-"""Most planes that are told apart. Beyond it a CPU mask is cheaper than drawing them."""
+"""Most planes of a frame. With more planes, a mask of the CPU is cheaper than drawing."""
 _BAND_BITS: Final = 6
 _BANDS: Final = 1 << _BAND_BITS
-"""Most bands, of a power of two of rows, that the frame's height is cut into; 16 rows for a person of full height."""
+"""Most bands that the height of a frame is cut into. The rows of a band are a power of two: 16 for a full-height
+person."""
 _MAX_PAIRS: Final = 4096
-"""Most pairs of overlapping boxes that are looked at band by band; each costs 64 comparisons."""
+"""Most pairs of overlapping boxes that are compared band by band, with 64 comparisons for each pair."""
 _EMPTY_BOX: Final = (0, 0, -1, -1)
 
 
 def boxes_of(points: Int32, offsets: Int32) -> Int32:
     """
-    The boxes around channels.
+    Compute the bounding boxes of channels.
 
     Args:
         points: int32 (n, 2), x and y.
-        offsets: int32 (channels + 1,), where each channel starts, and the end.
+        offsets: int32 (channels + 1,), the start of each channel, and the end.
 
     Returns:
         int32 (channels, 4): left, top, right, bottom, all inclusive; (0, 0, -1, -1) for a channel without points.
@@ -67,15 +69,15 @@ def boxes_of(points: Int32, offsets: Int32) -> Int32:
 
 def planes_of(geometry: Channels, boxes: Int32) -> Int32 | None:
     """
-    Colour the channels of a frame.
+    Assign each channel of a frame to a plane.
 
     Args:
         geometry: the frame.
-        boxes: of its channels, as :func:`boxes_of` gives them.
+        boxes: the boxes of its channels, from :func:`boxes_of`.
 
     Returns:
-        int32 (channels,): the plane of each channel, from 0. Channels of fewer than three points have no interior, and
-        plane 0. None if there are more than :data:`MAX_CHANNELS` closed channels or :data:`MAX_PLANES` planes.
+        int32 (channels,): the plane of each channel, from 0. A channel of fewer than three points has no interior; its
+        plane is 0. None if there are more than :data:`MAX_CHANNELS` closed channels or :data:`MAX_PLANES` planes.
     """
     planes = np.zeros(len(boxes), np.int32)
     counts = geometry.channel_offsets[1:] - geometry.channel_offsets[:-1]
@@ -110,10 +112,10 @@ def planes_of(geometry: Channels, boxes: Int32) -> Int32 | None:
 
 def _overlapping(boxes: Int32) -> tuple[Int64, Int64]:
     """
-    The pairs of boxes that overlap, the lower number first.
+    Find the pairs of boxes that overlap, with the lower index first.
 
-    Boxes that only touch do not: a pixel on a box's edge is never in a channel's strict interior, and what lies on a
-    segment is set by the outline whatever the fill says.
+    Boxes that only touch do not count: a pixel on the edge of a box is never in the strict interior of a channel, and
+    the outline sets the pixels on a segment in any case.
     """
     left, top, right, bottom = boxes.T
     meet = left[:, None] < right
@@ -125,7 +127,7 @@ def _overlapping(boxes: Int32) -> tuple[Int64, Int64]:
 
 
 def _meet_in_a_band(one: Int64, other: Int64, geometry: Channels, boxes: Int32) -> npt.NDArray[np.bool_]:
-    """Which of the pairs of closed channels whose boxes overlap also overlap in some band of rows."""
+    """Whether closed channels whose boxes overlap also overlap in some band of rows; one value for each pair."""
     top = int(boxes[:, 1].min())
     shift = max(0, (int(boxes[:, 3].max()) - top).bit_length() - _BAND_BITS)
     left = np.full((len(boxes), _BANDS), np.iinfo(np.int64).max)
@@ -142,21 +144,22 @@ def _segments_in_bands(
     segments: Segments, n_channels: int, top: int, shift: int
 ) -> Iterator[tuple[Int64, Int64, Int64]]:
     """
-    The bands that closed channels' segments are in: their numbers, counted through all channels, and the segments'
-    extents in x. Every segment is given once for each band that it is in, or oftener.
+    The bands of the segments of closed channels, as arrays of cells, left ends and right ends. A cell is the index of a
+    channel and a band. The ends are the extent of a segment in x. A segment is given at least once for each of its
+    bands.
     """
     part = slice(segments.n_closed)
     ax, bx = segments.ax[part], segments.bx[part]
     left, right = np.minimum(ax, bx), np.maximum(ax, bx)
     channel = segments.channel[part]
-    if int(channel[-1]) >= n_channels:  # others stand between; closed channels only, counted from 0
+    if int(channel[-1]) >= n_channels:  # there are open channels: count only the closed ones
         channel = np.cumsum(np.diff(channel, prepend=channel[0]) != 0)
     base = channel * _BANDS
     start, end = ((y[part] - top) >> shift for y in (segments.ay, segments.by))
     start += base
     end += base
     steps = end - start
-    if steps.max() <= 1 and steps.min() >= -1:  # as in traced outlines: no segment has a band between its ends
+    if steps.max() <= 1 and steps.min() >= -1:  # as in traced outlines, whose segments span at most two bands
         yield start, left, right
         yield end, left, right
         return

@@ -1,5 +1,5 @@
 """
-Segments: the line segments that a frame's channels consist of. Shared by the numpy twin and the GL renderer.
+Segments: the line segments of the channels of a frame. Used by the numpy twin and by the GL renderer.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ __all__ = ["FLOAT_COORDINATE", "FLOAT_EXTENT", "Box", "Channels", "Segments", "s
 Int64 = npt.NDArray[np.int64]
 
 FLOAT_EXTENT: Final = 1 << 17
-"""Longest segment whose pixels and crossings float64 gives exactly (fill.py and outline.py, "Strategy")."""
+"""The longest segment whose pixels and crossings are exact in float64 (fill.py and outline.py, "Strategy")."""
 FLOAT_COORDINATE: Final = 1 << 24
-"""Largest coordinate for the same."""
+"""The largest coordinate for which they are exact."""
 
 
 class Box(NamedTuple):
-    """The smallest box of lattice points around some points, all four bounds inclusive."""
+    """The smallest box of lattice points that contains some points; all four bounds are inclusive."""
 
     left: int
     top: int
@@ -28,7 +28,7 @@ class Box(NamedTuple):
     bottom: int
 
     def is_inside(self, width: int, height: int) -> bool:
-        """Whether the box lies in the window ``0..width - 1`` x ``0..height - 1``."""
+        """Whether the box lies inside the window ``0..width - 1`` x ``0..height - 1``."""
         return self.left >= 0 and self.top >= 0 and self.right < width and self.bottom < height
 
     @property
@@ -39,7 +39,7 @@ class Box(NamedTuple):
 
 class Segments(NamedTuple):
     """
-    Directed segments a→b, those of closed channels first. All arrays are int64 (n,), contiguous.
+    Directed segments from a to b; the segments of closed channels come first. All arrays are int64 (n,), contiguous.
     """
 
     ax: Int64
@@ -51,21 +51,21 @@ class Segments(NamedTuple):
     dy: Int64
     """by - ay"""
     channel: Int64
-    """The channel each segment belongs to."""
+    """The channel that each segment belongs to."""
     n_closed: int
-    """Segments ``[:n_closed]`` bound an interior (channels of three points and more, closing segment included); the
-    rest are the lines of two-point channels."""
+    """Segments ``[:n_closed]`` bound an interior. They belong to channels of three points or more and include the
+    closing segments. The other segments are the lines of two-point channels."""
     box: Box
-    """Around all points of the frame, also those that draw nothing."""
+    """The box of all points of the frame, including points that draw nothing."""
 
     @property
     def n_segments(self) -> int:
-        """All segments, lines included."""
+        """The number of segments, including the lines."""
         return self.ax.size
 
 
 class Channels(Protocol):
-    """What a ``FrameGeometry`` is to this module and to _geometry/planes.py, which it is itself made with."""
+    """The interface of ``FrameGeometry`` that this module and planes.py use; frame.py itself imports planes.py."""
 
     @property
     def points(self) -> npt.NDArray[np.int32]: ...
@@ -78,9 +78,9 @@ def segments_of(geometry: Channels) -> Segments:
     """
     The segments that a frame draws (docs/coverage.md, "Channels").
 
-    A channel of three points and more gives its n segments, the closing one included; where its last point equals
-    its first, that one has no length and repeats a pixel that is drawn anyway. Two points give one line; one point or
-    none gives nothing.
+    A channel of n >= 3 points gives n segments, including the closing one. If the last point equals the first, the
+    closing segment has no length and repeats a pixel that is drawn anyway. A channel of two points gives one line. A
+    channel of one point or none gives no segment.
     """
     points, offsets = geometry.points, geometry.channel_offsets
     ax = points[:, 0].astype(np.int64)
@@ -106,7 +106,7 @@ def segments_of(geometry: Channels) -> Segments:
 
 
 def _closed(start: Int64, firsts: npt.NDArray[np.int32], lasts: npt.NDArray[np.int32]) -> Int64:
-    """Each point's successor within its channel, the first one after the last."""
+    """The successor of each point in its channel. The successor of the last point is the first point."""
     end = np.empty_like(start)
     end[:-1] = start[1:]
     end[lasts] = start[firsts]

@@ -1,8 +1,8 @@
 """
-Strips: a frame as one triangle strip, for callers who draw polygons themselves.
+Strips: converts a frame to one triangle strip, for callers who draw polygons themselves.
 
-The even-odd tessellation is manifold3d's (Clipper2 resolves self-intersections, its own triangulator cuts what is
-left); it is imported at first use.
+manifold3d makes the even-odd tessellation: its Clipper2 resolves self-intersections, and its own triangulator cuts the
+resulting outlines. manifold3d is imported at first use.
 """
 
 from __future__ import annotations
@@ -25,40 +25,43 @@ Triangles = npt.NDArray[np.float64]
 
 _SHIFT = 2.0**-12
 """
-How far each point is shifted before it is cut, at most, in native pixels in x and in y.
+The largest shift of a point before cutting, in native pixels, in x and in y.
 
-Points of a mask lie on whole pixels, so lines meet exactly: a hole touches its outline, three lines cross in one
-place. Clipper2, which rounds crossings, then fills a hole now and then, and manifold3d's triangulator does not find the
-outline of one: of 20,000 random channels on a grid of 20 x 20 pixels, 153 came out wrong. Shifts take all this away
-(simulation of simplicity): of 335,000 random channels on coarse grids none was wrong. Turned down: an epsilon for the
-triangulator alone, turning a wrong channel by 90 degrees, resolving outlines twice; each leaves some wrong.
+The points of a mask lie on whole pixels, so lines meet exactly: a hole touches its outline, or three lines cross in one
+point. Clipper2 rounds crossings, so it sometimes fills a hole then, and manifold3d's triangulator does not find the
+outline of a hole. Of 20,000 random channels on a grid of 20 x 20 pixels, 153 were cut wrongly. Shifting the points
+avoids these cases (simulation of simplicity): of 335,000 random channels on coarse grids, none was cut wrongly.
+Rejected, because each leaves some channels wrong: an epsilon for the triangulator alone, turning a wrong channel by 90
+degrees, resolving the outlines twice.
 """
 _STEP = 2.0**-27
-"""What manifold3d has Clipper2 round to, in native pixels. Points are whole steps: what is counted is what is cut."""
+"""The step to which Clipper2 rounds in manifold3d, in native pixels. Shifted points are multiples of it, so that the
+crossings that are counted are those that are cut."""
 _EPSILON = 1e-6
-"""How far Clipper2's corners may be from where they should be, in native pixels."""
+"""The largest error of Clipper2's corners, in native pixels."""
 _ATTEMPTS = 4
 """
-Shifts that are tried where the first one's triangles are wrong: in 7 of the 335,000. Only frames that are small enough
-not to need a count of crossings are cut again, for points can lie so that only the first shift has few.
+Number of shifts that are tried. The triangles of the first shift were wrong for 7 of the 335,000 channels. Only frames
+that are too small to need a count of crossings are cut again: in a larger frame, only the first shift may have few
+crossings.
 """
 
 
 def cover_strip(points: Points, channel_offsets: Offsets) -> Strip:
     """
-    Triangles that cover each channel's even-odd interior and nothing else, as one strip.
+    One strip of triangles that cover exactly the even-odd interior of each channel.
 
     Args:
         points: int32 (n, 2).
         channel_offsets: int32 (channels + 1,).
 
     Returns:
-        float32 (m, 2): three vertices a triangle, and two more between neighbouring triangles, which repeat the last
-        vertex of one and the first of the next, so that what lies between them has no area. The channels' own points
-        are exact; where lines cross, they do so as if their ends were up to `_SHIFT` away.
+        float32 (m, 2): three vertices for each triangle, and two more between neighbouring triangles. These two repeat
+        the last vertex of one triangle and the first of the next, so that the triangles in between have no area. The
+        points of the channels are exact; a crossing of lines lies as if their ends were shifted by up to `_SHIFT`.
 
     Raises:
-        DecodeError: the outlines cross too often to be cut within bounds (:mod:`._crossings`).
+        DecodeError: the outlines cross too often to be cut within the bounds of crossings.py.
     """
     bounds = [(first, stop) for first, stop in pairwise(channel_offsets.tolist()) if stop - first >= 3]
     if not bounds:
@@ -86,12 +89,13 @@ def cover_strip(points: Points, channel_offsets: Offsets) -> Strip:
 
 def _shifted(points: Points, attempt: int) -> Ring:
     """
-    Points (n, 2), each shifted by up to `_SHIFT` in x and in y.
+    Shift each of the points (n, 2) by up to `_SHIFT` in x and in y.
 
-    How far depends on where a point lies and on nothing else: the same in all frames, so that what stands still does
-    not tremble; and the same wherever a channel comes back to a point, or it would cross itself there each time, and
-    5,000 equal points took 10 s. It is Steele, Lea and Flood's SplitMix64 ("Fast splittable pseudorandom number
-    generators", 2014), of both coordinates.
+    The shift depends only on the position of the point. So it is the same in all frames, and the triangles of an
+    outline that does not move do not jitter. The shift is also the same each time a channel returns to a point;
+    otherwise the channel would cross itself there each time, and 5,000 equal points took 10 s. The shift is computed
+    from both coordinates by SplitMix64 of Steele, Lea and Flood ("Fast splittable pseudorandom number generators",
+    2014).
     """
     x, y = points.astype(np.uint64).T
     mixed = (x << np.uint64(32)) ^ (y & np.uint64(0xFFFF_FFFF))
@@ -106,7 +110,7 @@ def _shifted(points: Points, attempt: int) -> Ring:
 
 
 def _triangles(ring: Ring) -> Triangles:
-    """Triangles (n, 3, 2) of the even-odd interior of a channel (points, 2); counter-clockwise where they are right."""
+    """Triangles (n, 3, 2) of the even-odd interior of a channel (points, 2). Correct ones are counter-clockwise."""
     import manifold3d
 
     simple = manifold3d.CrossSection([ring], manifold3d.FillRule.EvenOdd).to_polygons()
@@ -117,7 +121,7 @@ def _triangles(ring: Ring) -> Triangles:
 
 
 def _doubled_areas(triangles: Triangles) -> npt.NDArray[np.float64]:
-    """Of each triangle, in square pixels, negative where it is clockwise."""
+    """Twice the area of each triangle in square pixels, negative for a clockwise triangle."""
     one, other = triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
     doubled: npt.NDArray[np.float64] = one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]
     return doubled
@@ -125,16 +129,16 @@ def _doubled_areas(triangles: Triangles) -> npt.NDArray[np.float64]:
 
 def _turned_over(triangles: Triangles) -> float:
     """
-    The area of the clockwise triangles, in square pixels: 0 where the triangulator did what it should.
+    The area of the clockwise triangles in square pixels; 0 if the triangulation is correct.
 
-    The directed edges of the triangles add up to the outlines, whatever it did; so when no triangle is turned over,
-    each point is covered as often as the outlines wind around it, which is once inside and never outside.
+    The directed edges of the triangles always add up to the outlines. So if no triangle is clockwise, each point is
+    covered as often as the outlines wind around it: once inside and never outside.
     """
     return float(-np.minimum(_doubled_areas(triangles), 0).sum()) / 2
 
 
 def _best(found: Triangles, ring: Points) -> Triangles:
-    """A channel's triangles as found, or of the best of a few other shifts where these are wrong."""
+    """The triangles of a channel as found; if they are wrong, those of the best of a few other shifts."""
     least = _turned_over(found)
     most = _EPSILON * float(max(1, ring.max(), -int(ring.min())))
     for attempt in range(1, _ATTEMPTS):
@@ -149,15 +153,15 @@ def _best(found: Triangles, ring: Points) -> Triangles:
 
 def parity_strip(points: Points, channel_offsets: Offsets) -> Strip:
     """
-    The polygons' own points in zigzag order, p0, p1, p(n-1), p2, p(n-2), ..., as one strip; right only when drawn
+    One strip of the points of the polygons in zigzag order, p0, p1, p(n-1), p2, p(n-2), ... Correct only if it is drawn
     with XOR.
 
-    Any cutting of a closed polygon into triangles gives its parity when each triangle flips what it covers; this one
-    uses each point once. Between polygons, the last vertex of one and the first of the next are repeated, to join them
-    by triangles without area.
+    Any cutting of a closed polygon into triangles gives the parity of the polygon if each triangle flips the pixels
+    that it covers. This cutting uses each point once. Between two polygons, the last vertex of the first and the first
+    vertex of the second are repeated, which joins the polygons by triangles without area.
 
-    Args and returns as of :func:`cover_strip`; m is the number of points of the polygons that have three points and
-    more, plus two for each of these polygons but the first.
+    Args and returns as of :func:`cover_strip`. m is the number of points of the polygons with three points or more,
+    plus two for each of these polygons but the first.
     """
     counts = np.diff(channel_offsets).astype(np.int64)
     firsts = channel_offsets[:-1].astype(np.int64)[counts >= 3]
@@ -171,7 +175,7 @@ def parity_strip(points: Points, channel_offsets: Offsets) -> Strip:
     half = (step + 1) >> 1
     index = np.where(step & 1, half, n - half)
     index[step == 0] = 0
-    corners = points[index + firsts.repeat(lengths)][1:-1]  # the strip's ends are joined to nothing
+    corners = points[index + firsts.repeat(lengths)][1:-1]  # both ends of the strip need no joining vertex
     strip: Strip = aligned_empty(corners.shape, np.float32)
     strip[:] = corners
     return strip

@@ -1,5 +1,5 @@
 """
-The GL side: masks rasterized in shaders, bit for bit what the numpy twin makes.
+GL renderer: rasterizes masks in shaders, with the same bits as the numpy twin.
 """
 
 from .choice import SHADER_METHODS

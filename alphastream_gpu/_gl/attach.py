@@ -1,6 +1,5 @@
 """
-Attaching to a host's context: a ``moderngl.Context`` around the one that is current, with nothing of the host's
-changed.
+Attach: wraps a host's current GL context in a ``moderngl.Context``, without changing the host's state.
 """
 
 from __future__ import annotations
@@ -17,45 +16,46 @@ from .loader import CurrentContext, current_context
 __all__ = ["attach", "identity_of", "without_default"]
 
 _identities: WeakKeyDictionary[moderngl.Context, Identity] = WeakKeyDictionary()
-"""Which GL context each moderngl context stands for."""
+"""The GL context that each moderngl context wraps."""
 _attached: list[moderngl.Context] = []
-"""Made here; kept, because moderngl's contexts are never collected, and found again by their identities."""
+"""Contexts created here. moderngl never collects its contexts, so they are kept, and found again by identity."""
 
 
 def identity_of(ctx: moderngl.Context) -> Identity:
     """
-    The identity of the current GL context, which must be the one that `ctx` stands for.
+    Return the identity of the current GL context, which must be the one that `ctx` wraps.
 
-    moderngl does not tell which that is. The first time, the caller's word is taken for it.
+    moderngl does not record which GL context a ``moderngl.Context`` wraps. The first call for a `ctx` assumes that the
+    current context is the right one.
 
     Raises:
-        TypeError: no moderngl context.
-        GLUnavailableError: it is released, or too old, or no context is current.
+        TypeError: `ctx` is not a moderngl context.
+        GLUnavailableError: `ctx` is released, its OpenGL is too old, or no context is current.
         WrongContextError: another context is current.
     """
     if not isinstance(ctx, moderngl.Context):
         raise TypeError(f"ctx: expected a moderngl.Context, found {type(ctx).__name__}")
     if _is_released(ctx):
-        raise GLUnavailableError("ctx: it is released")
+        raise GLUnavailableError("ctx: the context is released")
     known = _identities.get(ctx)
     if known is None:
         known = _identities[ctx] = Identity(current_context())
     elif not known.is_current():
-        current_context()  # whether there is any
-        raise WrongContextError("ctx: another OpenGL context is current on this thread; make that of ctx current first")
+        current_context()  # raises if no context is current
+        raise WrongContextError("ctx: another OpenGL context is current on this thread; make ctx current first")
     return known
 
 
 def attach() -> moderngl.Context:
     """
-    The moderngl context for the GL context that is current on this thread.
+    Return the moderngl context for the GL context that is current on this thread.
 
-    A program that uses moderngl has one already, its default (``moderngl.get_context()``), and its textures belong to
-    that one. For others a new one is made around the current context, once; that is not made moderngl's default, which
-    would be a choice for the whole program.
+    A program that uses moderngl already has a default context (``moderngl.get_context()``), and its textures belong to
+    that context. For other programs, this function creates one moderngl context around the current GL context. The new
+    context does not become moderngl's default, because a default affects the whole program.
 
     Raises:
-        GLUnavailableError: no context is current, or it is no desktop OpenGL of 3.3 or newer.
+        GLUnavailableError: no context is current, or the current one is not desktop OpenGL 3.3 or newer.
     """
     current = current_context()
     default: moderngl.Context | None = moderngl._store.default_context  # type: ignore[attr-defined]
@@ -68,7 +68,7 @@ def attach() -> moderngl.Context:
         _identities[default] = Identity(current)
         return default
     identity = Identity(current)
-    errors = identity.gl.take_errors()  # moderngl would, and keep them
+    errors = identity.gl.take_errors()  # otherwise moderngl would take and keep them
     try:
         with Attaching(identity.gl, preserve=True), without_default():
             ctx = moderngl.create_context(context=current)  # type: ignore[arg-type]
@@ -76,7 +76,7 @@ def attach() -> moderngl.Context:
         raise GLUnavailableError(f"the current OpenGL context cannot be used: {exc}") from exc
     finally:
         identity.gl.put_back_errors(errors)
-    _attached[:] = [one for one in _attached if _identities[one].current.handle != current.handle]  # those are gone
+    _attached[:] = [one for one in _attached if _identities[one].current.handle != current.handle]  # destroyed
     _attached.append(ctx)
     _identities[ctx] = identity
     return ctx
@@ -84,10 +84,10 @@ def attach() -> moderngl.Context:
 
 def _stands_for(ctx: moderngl.Context, current: CurrentContext) -> bool:
     """
-    Whether a moderngl context that nobody told us of stands for the current GL context.
+    Return whether a moderngl context of unknown identity wraps the current GL context.
 
-    It is asked to make its own one current while none is. A loader that a program brings along may not do that; then it
-    is not known, and a context is attached.
+    While no context is current, `ctx` is asked to make its own one current. A program's custom loader may not do that.
+    Then the answer is False, and the caller attaches a new context.
     """
     try:
         with current.set_aside():
@@ -96,7 +96,7 @@ def _stands_for(ctx: moderngl.Context, current: CurrentContext) -> bool:
                 found = current_context()
             finally:
                 ctx.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-    except Exception:  # glcontext raises bare ones
+    except Exception:  # glcontext raises bare Exception
         return False
     return (found.interface, found.handle) == (current.interface, current.handle)
 
@@ -106,7 +106,7 @@ def _is_released(ctx: moderngl.Context) -> bool:
 
 
 class without_default:  # noqa: N801 - a context manager, read as a phrase
-    """Lets a context be made without its becoming moderngl's default, for which moderngl has no option."""
+    """Creates a context without making it moderngl's default. moderngl has no option for that."""
 
     def __enter__(self) -> None:
         self._before = moderngl._store.default_context  # type: ignore[attr-defined]

@@ -1,10 +1,10 @@
 """
-Choice: which method a renderer uses on a context, after it was seen to be exact there.
+Choice: picks a renderer's method for a context, and checks that the method is exact there.
 
-A shader method is tried on a small scene before it is used on a context, and compared with the CPU twin. What passed is
-remembered with the context's identity. What failed is tried again, with more of the host's state set, before a driver
-is blamed for it; and it is tried anew by the next renderer, because no query tells of a conditional render, in which
-nothing is drawn.
+Before its first use on a context, a shader method renders a small scene, and the result is compared with the CPU
+twin's. A method that passes is remembered with the context's identity. A method that fails is checked again with more
+of the host's state set, before the driver is blamed. The next renderer checks a failed method again, because no query
+reports a conditional render, in which nothing is drawn.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ SHADER_METHODS: Final[tuple[MethodName, ...]] = ("compute", "triangles")
 
 _logger = logging.getLogger("alphastream_gpu")
 _reported: set[str] = set()
-"""What was said of drivers, which is not said again."""
+"""Messages about drivers that were logged already. Each is logged once."""
 
 
 class Chooser:
     """
-    Makes methods for a renderer, and picks one.
+    Creates methods for a renderer, and picks one.
 
     Args:
         ctx: the context, current on this thread.
-        identity: of it.
+        identity: the identity of `ctx`.
         native_size: ``(width, height)`` of the grid that points are on.
         counts: the renderer's counters.
-        preserve_state: whether the methods put back what they change.
+        preserve_state: whether the methods restore the state that they change.
     """
 
     def __init__(
@@ -70,21 +70,21 @@ class Chooser:
         self._preserve = preserve_state
 
     def upload(self) -> Upload:
-        """The method that is always there."""
+        """The upload method, which is always available."""
         return Upload(self._ctx, self._identity.gl, self._native_size, self._counts, preserve_state=self._preserve)
 
     def choose(self, asked: MethodName) -> tuple[Method[Any] | None, bool]:
         """
-        The shader method to use, or None for the upload; and whether every one that was tried was exact.
+        Return the shader method to use, or None for the upload, and whether every method that was tried is exact.
 
         Raises:
-            GLUnavailableError: the method that was asked for by name is not there.
-            WrongContextError: the host is in the middle of what keeps the check from being made.
+            GLUnavailableError: the method that was asked for by name is not available.
+            WrongContextError: the self-check cannot run now, for example within the host's transform feedback.
         """
         names: tuple[MethodName, ...] = (asked,)
         if asked == "upload":
             names = ()
-        elif asked == "auto":  # a software driver takes longer than the CPU twin and an upload
+        elif asked == "auto":  # a software driver is slower than the CPU twin and an upload
             names = () if is_software(self._identity.gl.renderer_name) else SHADER_METHODS
         are_exact = True
         for name in names:
@@ -93,7 +93,7 @@ class Chooser:
             except GLUnavailableError as exc:
                 if name == asked or isinstance(exc, WrongContextError):
                     raise
-                _logger.info("the method %s is not there: %s", name, exc)
+                _logger.info("the method %s is not available: %s", name, exc)
                 continue
             if method is not None:
                 return method, are_exact
@@ -101,7 +101,7 @@ class Chooser:
         return None, are_exact
 
     def _made_and_checked(self, name: str) -> Method[Any] | None:
-        """A shader method; None if it gets pixels wrong."""
+        """Return a shader method, or None if it gets pixels wrong."""
         driver = self._identity.gl.driver
         if name in self._identity.exact_methods:
             return self._new(name, self._native_size, is_thorough=False)
@@ -111,13 +111,13 @@ class Chooser:
             return self._new(name, self._native_size, is_thorough=False)
         if not self._count_wrong(name, is_thorough=True):
             _report(
-                f"the method {name} gets {n_wrong} pixels of the self-check wrong in the state that the program left"
-                f" OpenGL in, and none with more of it set; it is used so ({driver})"
+                f"self-check of the method {name}: {n_wrong} wrong pixels in the host's OpenGL state, none with more"
+                f" states set; the method is used with more states set ({driver})"
             )
             return self._new(name, self._native_size, is_thorough=True)
         _report(
-            f"the OpenGL driver {driver} gets {n_wrong} pixels of the self-check wrong by the method {name};"
-            " another one is used (if a conditional render was going on, that is why; the next renderer tries again)"
+            f"self-check of the method {name}: {n_wrong} wrong pixels with the OpenGL driver {driver}; another method"
+            " is used (a conditional render in progress also has this effect; the next renderer checks again)"
         )
         return None
 
@@ -128,7 +128,7 @@ class Chooser:
         return Compute(self._ctx, gl, native_size, counts, preserve_state=self._preserve)
 
     def _count_wrong(self, name: str, *, is_thorough: bool) -> int:
-        """How many pixels of the scene a method gets wrong; what that costs is not counted."""
+        """Return how many pixels of the scene a method gets wrong. The renderer's counters are left unchanged."""
         before = Counter(self._counts)
         method = self._new(name, NATIVE_SIZE, is_thorough=is_thorough)
         try:
@@ -141,7 +141,7 @@ class Chooser:
     def _masks(
         self, method: Method[Any], geometries: Sequence[FrameGeometry], size: tuple[int, int]
     ) -> list[npt.NDArray[np.uint8]]:
-        """Frames as a method makes them: one into a texture, more of them into the last layers of an array."""
+        """Return a method's masks of frames: one frame in a texture, several in the last layers of an array."""
         gl = self._identity.gl
         n_layers = len(geometries) + 1
         is_array = n_layers > 2
@@ -165,7 +165,7 @@ class Chooser:
 
 
 def _report(message: str) -> None:
-    """Once for each driver and what it gets wrong."""
+    """Log a warning, once per message."""
     if message not in _reported:
         _reported.add(message)
         _logger.warning("%s", message)

@@ -1,19 +1,19 @@
 """
-Compute: masks by three dispatches, without a plan for each point on the CPU.
+Compute: makes masks by three dispatches, without per-point work on the CPU.
 
 Strategy
 --------
-``cross`` has some lanes for each segment: they set the line's pixels in plane 0 of a bitmap, and flip each row's
-crossing in the parity plane of the segment's channel. ``fill`` has a work group for each row, and turns flips into
-parities by a prefix XOR: shifts within a word, then the parity of the words before it. ``resolve`` has a thread for
-four output pixels, and stores them into the target. A frame is some 4.5 KB of uploads; a batch is the same three
-dispatches, with the frame in the third dimension of the last two.
+``cross`` runs several lanes per segment. The lanes set the line's pixels in plane 0 of a bitmap, and flip each row's
+crossing in the parity plane of the segment's channel. ``fill`` runs one work group per row. It turns flips into
+parities by a prefix XOR: shifts within a word, then the parity of the words before it. ``resolve`` runs one thread per
+four output pixels, and stores them into the target. A frame uploads some 4.5 KB. A batch takes the same three
+dispatches; the last two have the frame as their third dimension.
 
-Only integers are computed, in 32 bits. What could overflow them, or keep the GPU busy for long, is left to the CPU
-twin.
+All arithmetic is in 32-bit integers. A frame that could overflow them, or keep the GPU busy for long, is left to the
+CPU twin.
 
-Stores into a texture that is not complete are lost without an error. Such a target (`Target.is_storable`) gets the mask
-through a texture of our own and a copy.
+Stores into an incomplete texture are lost without an error. A target that is not storable (`Target.is_storable`) gets
+its mask by a copy from a texture of our own.
 """
 
 from __future__ import annotations
@@ -39,28 +39,29 @@ from .target import Attachment, Target
 __all__ = ["MAX_EXTENT", "MAX_POINTS", "MAX_STEPS", "Compute"]
 
 MAX_POINTS: Final = 1 << 18
-"""Most points of a dispatch; real frames have some 540. With eight lanes each they fill half of the work groups that
-every OpenGL 4.3 offers in a row."""
+"""Most points in a dispatch; real frames have some 540. With eight lanes per point, they fill half of the work groups
+that every OpenGL 4.3 offers in one dimension."""
 MAX_STEPS: Final = 1 << 26
-"""Most pixels of segments, and as many crossings, in a dispatch: atomic operations, in the worst case one after the
-other on the same word."""
+"""Most segment pixels, and most crossings, in a dispatch. Each is an atomic operation. In the worst case, all of them
+change the same word, one after the other."""
 MAX_EXTENT: Final = 65535
-"""Widest and highest box of a channel: products of two extents fit unsigned 32 bits (shaders/shared/line.glsl)."""
+"""Largest width and height of a channel's box: products of two extents fit unsigned 32 bits
+(shaders/shared/line.glsl)."""
 MAX_COORDINATE: Final = 1 << 30
-"""Largest magnitude of a coordinate: sums of two fit int32."""
+"""Largest magnitude of a coordinate: sums of two coordinates fit int32."""
 MAX_PLANES: Final = 32
-"""Most planes: `fill` carries a bit for each in a word."""
+"""Most parity planes: `fill` keeps one carry bit per plane in a word."""
 MAX_WORK_BYTES: Final = 1 << 27
-"""Most bytes of the bitmaps, all frames of a dispatch together: 128 MiB. 64 frames of 2048 x 1024 take 48 to 64."""
+"""Most bytes of bitmaps for all frames of a dispatch: 128 MiB. 64 frames of 2048 x 1024 take 48 to 64 MiB."""
 
 _SMALL: Final = 1 << 15
-"""Coordinates that surely fit: within one extent of each other."""
+"""Coordinates up to this magnitude always fit: they are within one extent of each other."""
 _GROUP: Final = 64
-"""Threads of a work group of `cross`."""
+"""Threads in a work group of `cross`."""
 _TILE: Final = (128, 4)
-"""Pixels of a work group of `resolve`."""
+"""Output pixels of a work group of `resolve`: width and height."""
 _FEW_POINTS: Final = 4096
-"""Up to so many points each gets 32 lanes, beyond 8: few points leave a GPU idle, and many do not."""
+"""Up to this many points, each point gets 32 lanes, otherwise 8. Few points leave a GPU idle, and many do not."""
 _AFTERWARDS: Final = (
     e.GL_TEXTURE_FETCH_BARRIER_BIT
     | e.GL_SHADER_IMAGE_ACCESS_BARRIER_BIT
@@ -68,7 +69,7 @@ _AFTERWARDS: Final = (
     | e.GL_TEXTURE_UPDATE_BARRIER_BIT
     | e.GL_FRAMEBUFFER_BARRIER_BIT
 )
-"""However a host uses the texture next."""
+"""Barriers for every way in which a host may use the texture next."""
 
 
 class ComputePlan(NamedTuple):
@@ -78,7 +79,7 @@ class ComputePlan(NamedTuple):
     planes: npt.NDArray[np.int32]
     n_planes: int
     n_steps: int
-    """At least as many as its segments have pixels inside the window."""
+    """Upper bound of the number of pixels that the segments have inside the window."""
 
 
 class Compute(Method[ComputePlan]):
@@ -86,7 +87,7 @@ class Compute(Method[ComputePlan]):
     Masks by compute shaders.
 
     Raises:
-        GLUnavailableError: the context has no compute shaders, or the driver refuses these.
+        GLUnavailableError: the context has no compute shaders, or the driver rejects the package's.
     """
 
     name = "compute"
@@ -111,7 +112,7 @@ class Compute(Method[ComputePlan]):
         self._plane_words = self._row_words * native_size[1]
         most = min(MAX_WORK_BYTES, gl.integer(e.GL_MAX_SHADER_STORAGE_BLOCK_SIZE) % (1 << 32))
         self._most_planes = most // (4 * self._plane_words)
-        """Bitmaps of native size that the working memory may have."""
+        """Most bitmaps of native size in the working memory."""
         self._package = Package()
         self._programs: dict[str, Any] = {}
         self._input = self._work = 0
@@ -137,12 +138,12 @@ class Compute(Method[ComputePlan]):
         self._counts["gl_objects"] += 5
 
     def plan(self, geometry: FrameGeometry, size: tuple[int, int]) -> ComputePlan | None:
-        """Only what bounds it is looked at; what a frame knows of its channels was computed once."""
+        """Check the frame against the bounds. The frame computes the data of its channels only once."""
         planes, n_planes = geometry.planes, geometry.plane_count
         n_points = len(geometry.points)
         if planes is None or n_planes > MAX_PLANES or n_planes + 2 > self._most_planes or n_points > MAX_POINTS:
             return None
-        if len(planes) > MAX_POINTS:  # empty channels are uploaded, too
+        if len(planes) > MAX_POINTS:  # empty channels are uploaded too
             return None
         left, top, right, bottom = geometry.bounds
         if (min(left, top) < -_SMALL or max(right, bottom) >= _SMALL) and not _fits(geometry):
@@ -155,7 +156,7 @@ class Compute(Method[ComputePlan]):
         return ComputePlan(geometry, planes, n_planes, n_steps)
 
     def render(self, plans: Sequence[ComputePlan], target: Target, first_layer: int | None) -> None:
-        """As many frames at once as bounds allow."""
+        """Dispatch as many frames at once as the bounds allow."""
         if len(plans) == 1 and target.is_storable:
             self._dispatch(plans, target, first_layer)
             return
@@ -168,7 +169,7 @@ class Compute(Method[ComputePlan]):
             layer = None if layer is None else layer + len(part)
 
     def release(self) -> None:
-        """Release every GL object made here."""
+        """Release every GL object created here."""
         for name in (self._input, self._work):
             if name:
                 self._gl.delete("glDeleteBuffers", name)
@@ -180,7 +181,7 @@ class Compute(Method[ComputePlan]):
         self._beside = self._attachment = None
 
     def _parts(self, plans: Sequence[ComputePlan], most: int) -> Iterator[Sequence[ComputePlan]]:
-        """Runs of frames that stay within every bound together."""
+        """Split frames into runs that stay within every bound."""
         start = n_points = n_steps = n_planes = 0
         for i, plan in enumerate(plans):
             n_points += len(plan.geometry.points)
@@ -226,7 +227,7 @@ class Compute(Method[ComputePlan]):
         gl.glBindBufferBase(e.GL_SHADER_STORAGE_BUFFER, 0, self._input)
         gl.glBufferData(e.GL_SHADER_STORAGE_BUFFER, package.n_bytes, package.address, e.GL_STREAM_DRAW)
         gl.glBindImageTexture(0, target.name, 0, is_layered, 0 if is_layered else layer or 0, e.GL_WRITE_ONLY, e.GL_R8)
-        self._is_clean = False  # an interrupt leaves flips behind
+        self._is_clean = False  # an interrupt would leave flips in the planes
         if n_points:
             gl.glUseProgram(self._programs["cross"].glo)
             gl.glDispatchCompute(((n_points << lane_bits) + _GROUP - 1) // _GROUP, 1, 1)
@@ -243,7 +244,7 @@ class Compute(Method[ComputePlan]):
         self._counts["uploaded_bytes"] += package.n_bytes
 
     def _dispatch_beside(self, plans: Sequence[ComputePlan], target: Target, layer: int | None) -> None:
-        """Render one frame into a texture of our own, and copy it."""
+        """Render one frame into a texture of our own, and copy it to the target."""
         gl = self._gl
         beside = self._own_target(target.size)
         self._dispatch(plans, beside, None)
@@ -271,7 +272,7 @@ class Compute(Method[ComputePlan]):
         return Target(texture.glo, e.GL_TEXTURE_2D, *size, 1)
 
     def _resolve(self, is_layered: bool) -> int:
-        """The name of the last stage's program; the one for batches is built when it is needed."""
+        """Return the name of the last stage's program. The program for batches is built on first use."""
         name = "resolve_layered" if is_layered else "resolve"
         if name not in self._programs:
             built = build_program(self._ctx, self._gl, "resolve_compute_layered", has_version=self._has_version)
@@ -280,13 +281,13 @@ class Compute(Method[ComputePlan]):
         return int(self._programs[name].glo)
 
     def _reserve(self, n_frames: int, n_planes: int) -> None:
-        """Have working memory for so many frames, its planes zero, in the buffer that is bound."""
+        """Ensure that the bound buffer has working memory for these frames, with all planes zero."""
         if n_frames <= self._n_masks and n_frames * (n_planes + 1) <= self._n_planes and self._is_clean:
             return
-        self._is_clean = False  # an interrupt before the storage is there leaves the sizes untrue
+        self._is_clean = False  # an interrupt before the allocation would leave wrong sizes
         self._n_masks = max(self._n_masks, n_frames)
         self._n_planes = max(self._n_planes, n_frames * (n_planes + 1))
-        if self._n_masks + self._n_planes > self._most_planes:  # the largest of both together would be too much
+        if self._n_masks + self._n_planes > self._most_planes:  # both maxima together exceed the bound
             self._n_masks, self._n_planes = n_frames, n_frames * (n_planes + 1)
         zeros = np.zeros((self._n_masks + self._n_planes) * self._plane_words, np.uint32)
         self._gl.glBufferData(e.GL_SHADER_STORAGE_BUFFER, zeros.nbytes, zeros.ctypes.data, e.GL_STREAM_DRAW)
@@ -296,7 +297,7 @@ class Compute(Method[ComputePlan]):
 
 
 def missing(gl: Functions) -> str | None:
-    """What keeps compute shaders from working on a context, in words; None if nothing does."""
+    """Return why compute shaders do not work on a context, or None if they do."""
     if gl.version_code >= 430:
         return None
     absent = [extension for extension in COMPUTE_EXTENSIONS if extension not in gl.extensions]
@@ -307,18 +308,18 @@ def missing(gl: Functions) -> str | None:
 
 
 def _fits(geometry: FrameGeometry) -> bool:
-    """Whether every channel's box is small enough, and no point is near the ends of int32."""
+    """Return whether every channel's box is small enough, and no point is near the ends of int32."""
     boxes = geometry.boxes.astype(np.int64)
     extents = boxes[:, 2:] - boxes[:, :2]
     return bool((extents <= MAX_EXTENT).all() and (np.abs(boxes) <= MAX_COORDINATE).all())
 
 
 def _count_steps(geometry: FrameGeometry) -> int:
-    """The lengths of all segments together, closing ones by their channel's box."""
+    """Return the total length of all segments. A closing segment counts as the extent of its channel's box."""
     points = geometry.points.astype(np.int64)
     lengths = np.abs(np.diff(points, axis=0)).max(axis=1, initial=0)
     offsets = geometry.channel_offsets
-    between = offsets[1:-1] - 1  # from one channel's end to the next one's start is no segment
+    between = offsets[1:-1] - 1  # a channel's end and the next one's start form no segment
     lengths[between[(between >= 0) & (between < len(lengths))]] = 0
     boxes = geometry.boxes.astype(np.int64)
     return int(lengths.sum() + (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0).sum())

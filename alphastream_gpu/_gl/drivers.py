@@ -1,5 +1,5 @@
 """
-What a driver's name for itself tells.
+Drivers: detects drivers that render on the CPU, by their renderer names.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from typing import Final
 __all__ = ["is_software"]
 
 _SOFTWARE: Final = ("llvmpipe", "softpipe", "swrast", "software rasterizer", "swiftshader", "gdi generic")
-"""Names by which drivers that use the CPU call themselves."""
+"""Parts of the renderer names of drivers that use the CPU."""
 
 
 def is_software(renderer: str) -> bool:
-    """Whether the CPU does the work of a driver, by its name for its renderer."""
+    """Return whether a driver renders on the CPU, by its renderer name."""
     return any(name in renderer.casefold() for name in _SOFTWARE)

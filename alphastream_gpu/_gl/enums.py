@@ -1,5 +1,5 @@
 """
-GL constants, under their GL names. Values: the Khronos registry's gl.xml.
+GL constants under their GL names, with the values of the Khronos registry's gl.xml.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """
-GL functions that moderngl does not wrap, or does not wrap as a guest needs them, and the constants to call them with.
+GL functions that moderngl does not wrap, or does not wrap as this package needs them, called by ctypes.
 
-moderngl draws here; what is called directly is the saving and restoring of a host's state, framebuffers around textures
-that moderngl does not know, and reading back into pixel buffers. PyOpenGL would do, but it decides on one windowing
-interface when it is imported, asks for errors after every call unless the whole program says otherwise, and takes 5
-microseconds for a query that takes 0.4 here; the forty functions are a table.
+moderngl draws. This module calls GL directly to save and restore a host's state, to build framebuffers around textures
+that moderngl does not know, and to read back into pixel buffers. PyOpenGL is not used, for three reasons. It picks one
+windowing interface when it is imported. It checks for errors after every call unless the whole program disables that.
+It takes 5 microseconds for a query that takes 0.4 here. The functions are listed in tables below.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["OLDEST_VERSION", "Functions"]
 
 OLDEST_VERSION: Final = 330
 
-_OUT: Final = c_void_p  # an address to write to
+_OUT: Final = c_void_p  # an address that GL writes to
 _PROTOTYPES: Final[dict[str, tuple[Any, ...]]] = {
     # name: result, arguments
     "glActiveTexture": (None, c_uint),
@@ -93,7 +93,7 @@ _PROTOTYPES: Final[dict[str, tuple[Any, ...]]] = {
     "glViewport": (None, c_int, c_int, c_int, c_int),
 }
 _BLOCKING: Final[dict[str, tuple[Any, ...]]] = {
-    # These wait for the GPU, and let other Python threads run meanwhile.
+    # These functions wait for the GPU. Other Python threads run meanwhile.
     "glClientWaitSync": (c_uint, c_void_p, c_uint, c_uint64),
     "glGetBufferSubData": (None, c_uint, c_ssize_t, c_ssize_t, c_void_p),
     "glReadPixels": (None, c_int, c_int, c_int, c_int, c_uint, c_uint, c_void_p),
@@ -104,11 +104,11 @@ class _Newer(NamedTuple):
     """Functions that not every OpenGL 3.3 has."""
 
     version: int
-    """With which they became core."""
+    """The version in which the functions became core."""
     extension: str
-    """Which has them, too, in contexts that are older."""
+    """The extension that provides the functions in older contexts."""
     suffix: str
-    """Of the extension's names."""
+    """The suffix of the extension's function names."""
     prototypes: dict[str, tuple[Any, ...]]
 
 
@@ -168,21 +168,29 @@ _NEWER: Final = (
         },
     ),
 )
-"""None where neither version nor extension is there; then there is no such state to keep either."""
+"""A function is None if neither version nor extension is available. Then its state does not exist either."""
 _COMPATIBILITY: Final[dict[str, tuple[Any, ...]]] = {"glPixelTransferf": (None, c_uint, c_float)}
-"""Of compatibility contexts alone."""
+"""Functions of compatibility contexts only."""
+
+
+_BINDINGS: Final = {
+    enums.GL_TEXTURE_2D: enums.GL_TEXTURE_BINDING_2D,
+    enums.GL_TEXTURE_2D_ARRAY: enums.GL_TEXTURE_BINDING_2D_ARRAY,
+    enums.GL_TEXTURE_BUFFER: enums.GL_TEXTURE_BINDING_BUFFER,
+}
+"""The query for the bound texture, by the kind of texture."""
 
 
 class Functions:
     """
-    The functions of one context, as attributes under their GL names; those newer than the context are None.
+    The functions of one context, as attributes under their GL names. Functions newer than the context are None.
 
     Args:
         context: the context, current on this thread.
 
     Raises:
-        GLUnavailableError: it is no desktop OpenGL of 3.3 or newer, or the driver misses a function of it. No error is
-            pending afterwards that was not before.
+        GLUnavailableError: the context is not desktop OpenGL 3.3 or newer, or the driver does not have one of its
+            functions. The check leaves no new GL error pending.
     """
 
     def __init__(self, context: CurrentContext) -> None:
@@ -195,10 +203,10 @@ class Functions:
         self._long = c_int64()
         self._long_address = ctypes.addressof(self._long)
         self.version_code = self._checked_version(context)
-        """330 for 3.3."""
+        """330 for OpenGL 3.3."""
         for name, (result, *arguments) in _PROTOTYPES.items():
-            # PYFUNCTYPE keeps Python's lock. Giving it up sixty times a frame would let any busy thread in between, for
-            # five milliseconds each time.
+            # PYFUNCTYPE keeps the GIL. If it were released sixty times a frame, any busy thread could run in between,
+            # for five milliseconds each time.
             setattr(self, name, _load(context, name, ctypes.PYFUNCTYPE(result, *arguments)))
         for name, (result, *arguments) in _BLOCKING.items():
             setattr(self, name, _load(context, name, ctypes.CFUNCTYPE(result, *arguments)))
@@ -212,23 +220,23 @@ class Functions:
                 full_name = name if is_core else name + newer.suffix
                 prototype = ctypes.PYFUNCTYPE(result, *arguments)
                 setattr(self, name, _load(context, full_name, prototype) if is_there else None)
-        profile = self.integer(enums.GL_CONTEXT_PROFILE_MASK)  # 0 from drivers that do not tell
+        profile = self.integer(enums.GL_CONTEXT_PROFILE_MASK)  # 0 from drivers that do not report it
         self.is_compatibility = bool(profile & enums.GL_CONTEXT_COMPATIBILITY_PROFILE_BIT) or (
             profile == 0 and "GL_ARB_compatibility" in self.extensions
         )
         if self.is_compatibility:
             for name, (result, *arguments) in _COMPATIBILITY.items():
                 setattr(self, name, _load(context, name, ctypes.PYFUNCTYPE(result, *arguments)))
-        # In compatibility contexts Mesa does not tell a texture's kind.
+        # In compatibility contexts Mesa does not report a texture's target.
         self.has_texture_queries = self.glGetTextureParameteriv is not None and not self.is_compatibility
-        """Whether textures can be looked at by their names, without binding them."""
+        """Whether textures can be queried by name, without binding them."""
         self._ask_texture, self._ask_level = (
             (self.glGetTextureParameteriv, self.glGetTextureLevelParameteriv)
             if self.has_texture_queries
             else (self.glGetTexParameteriv, self.glGetTexLevelParameteriv)
         )
         self.renderer_name = self._string(enums.GL_RENDERER)
-        """As the driver names itself."""
+        """The driver's name of its renderer."""
         self.driver = f"{self.renderer_name} {self._string(enums.GL_VERSION)}"
         """Renderer and version."""
 
@@ -236,10 +244,10 @@ class Functions:
         raise AttributeError(name)
 
     def _checked_version(self, context: CurrentContext) -> int:
-        """The version code, from the version's text: other queries would leave an error pending in older contexts."""
+        """Return the version code, from the version string: in older contexts, other queries would raise a GL error."""
         self.glGetString = _load(context, "glGetString", ctypes.PYFUNCTYPE(c_char_p, c_uint))
         text = self._string(enums.GL_VERSION)
-        found = re.match(r"(\d+)\.(\d+)", text)  # "OpenGL ES 3.2 ..." begins otherwise
+        found = re.match(r"(\d+)\.(\d+)", text)  # does not match "OpenGL ES 3.2 ..."
         code = 100 * int(found[1]) + 10 * int(found[2]) if found else 0
         if code < OLDEST_VERSION:
             raise GLUnavailableError(
@@ -252,13 +260,13 @@ class Functions:
         return (self.glGetString(what) or b"?").decode("utf-8", "replace")
 
     def has(self, version_code: int, extension: str) -> bool:
-        """Whether something is there that became core with a version and that an extension has as well."""
+        """Return whether a feature is available, as core of a version or through an extension."""
         return self.version_code >= version_code or extension in self.extensions
 
     def take_errors(self) -> list[int]:
-        """The pending errors, which are pending no more."""
+        """Return the pending errors and clear them."""
         errors = []
-        for _ in range(16):  # there is one flag a kind; a lost context would say the same for ever
+        for _ in range(16):  # one flag per kind; a lost context returns the same error for ever
             error = self.glGetError()
             if error == enums.GL_NO_ERROR:
                 break
@@ -267,35 +275,39 @@ class Functions:
 
     def put_back_errors(self, errors: list[int]) -> None:
         """
-        Make errors pending again that were taken from a host, by wrong calls that do nothing else.
+        Make errors of the host pending again, by invalid calls that have no other effect.
 
-        The host's debug callback hears nothing of them. Of the rarest kinds (no memory, a lost context) none can be
-        made.
+        The host's debug callback is not called. Errors of the rarest kinds (no memory, a lost context) cannot be raised
+        again.
         """
         if not errors:
             return
         with self.unheard():
             for error in errors:
                 if error == enums.GL_INVALID_ENUM:
-                    self.glEnable(enums.GL_INVALID_ENUM)  # no capability
+                    self.glEnable(enums.GL_INVALID_ENUM)  # not a capability
                 elif error == enums.GL_INVALID_VALUE:
                     self.glViewport(0, 0, -1, -1)
                 elif error == enums.GL_INVALID_OPERATION:
-                    self.glBindVertexArray(0xFFFFFFFF)  # a name that was never given
+                    self.glBindVertexArray(0xFFFFFFFF)  # a name that GL never generated
                 elif error == enums.GL_INVALID_FRAMEBUFFER_OPERATION:
                     self._use_incomplete_framebuffer()
 
     @contextmanager
     def unheard(self) -> Iterator[None]:
-        """While the context's debug output is off, if it has any."""
+        """Turn the context's debug output off, if it has any, within the ``with`` block."""
         is_heard = self.has(430, "GL_KHR_debug") and self.glIsEnabled(enums.GL_DEBUG_OUTPUT)
-        if is_heard:
-            self.glDisable(enums.GL_DEBUG_OUTPUT)
         try:
+            if is_heard:
+                self.glDisable(enums.GL_DEBUG_OUTPUT)
             yield
         finally:
             if is_heard:
-                self.glEnable(enums.GL_DEBUG_OUTPUT)
+                try:
+                    self.glEnable(enums.GL_DEBUG_OUTPUT)
+                except BaseException:  # an interrupt from the keyboard
+                    self.glEnable(enums.GL_DEBUG_OUTPUT)
+                    raise
 
     def _use_incomplete_framebuffer(self) -> None:
         before = self.integer(enums.GL_DRAW_FRAMEBUFFER_BINDING)
@@ -306,13 +318,16 @@ class Functions:
         self.delete("glDeleteFramebuffers", empty)
 
     def integer(self, what: int) -> int:
-        """glGetIntegerv of one value."""
+        """glGetIntegerv for one value."""
         self.glGetIntegerv(what, self._address)
         return self._values[0]
 
     def differing(self, needed: tuple[tuple[int, int], ...]) -> list[tuple[int, int, int]]:
-        """Of pairs of a parameter and a value: those whose value is another now, with that one. Asked in one go,
-        because each frame asks."""
+        """
+        Return (parameter, needed value, current value) for each parameter that does not have its needed value.
+
+        One method queries all of them, because every frame does this.
+        """
         ask, values, address = self.glGetIntegerv, self._values, self._address
         differing = []
         for what, value in needed:
@@ -322,29 +337,57 @@ class Functions:
         return differing
 
     def integers(self, what: int) -> tuple[int, int, int, int]:
-        """glGetIntegerv of up to four values."""
+        """glGetIntegerv for up to four values."""
         self.glGetIntegerv(what, self._address)
         first, second, third, fourth = self._values
         return first, second, third, fourth
 
     def integer_at(self, what: int, index: int) -> int:
-        """glGetIntegeri_v of one value."""
+        """glGetIntegeri_v for one value."""
         self.glGetIntegeri_v(what, index, self._address)
         return self._values[0]
 
     def integers_at(self, what: int, index: int) -> tuple[int, int, int, int]:
-        """glGetIntegeri_v of four values."""
+        """glGetIntegeri_v for four values."""
         self.glGetIntegeri_v(what, index, self._address)
         first, second, third, fourth = self._values
         return first, second, third, fourth
 
+    def bind_texture(self, kind: int, name: int) -> bool:
+        """
+        Bind a texture to the active unit.
+
+        Returns:
+            Whether the texture is bound now. A texture of another kind is not bound, and raises no GL error.
+        """
+        with self._without_errors():
+            self.glBindTexture(kind, name)
+            return self.integer(_BINDINGS[kind]) == name
+
+    def is_texture_of(self, kind: int, name: int) -> bool:
+        """Return whether a texture is of a kind, without binding it. Needs :attr:`has_texture_queries`."""
+        with self._without_errors():
+            self._values[0] = 0  # the query fails for a buffer texture
+            return self.texture_parameter(name, enums.GL_TEXTURE_TARGET) == kind
+
+    @contextmanager
+    def _without_errors(self) -> Iterator[None]:
+        """A GL error of what is done meanwhile is dropped. The pending errors of the host stay pending."""
+        errors = self.take_errors()
+        try:
+            with self.unheard():
+                yield
+        finally:
+            self.take_errors()
+            self.put_back_errors(errors)
+
     def texture_parameter(self, texture: int, what: int) -> int:
-        """A parameter of the texture of a name; without :attr:`has_texture_queries`, of what is bound to a target."""
+        """A parameter of a texture by name; without :attr:`has_texture_queries`, of the texture bound to a target."""
         self._ask_texture(texture, what, self._address)
         return self._values[0]
 
     def texture_level(self, texture: int, *what: int) -> list[int]:
-        """Likewise, several of level 0; in one go, because each frame asks."""
+        """Parameters of level 0 of a texture, given as in :meth:`texture_parameter`. Every frame queries them."""
         ask, values, address = self._ask_level, self._values, self._address
         found = []
         for parameter in what:
@@ -353,50 +396,50 @@ class Functions:
         return found
 
     def long_at(self, what: int, index: int) -> int:
-        """glGetInteger64i_v of one value."""
+        """glGetInteger64i_v for one value."""
         self.glGetInteger64i_v(what, index, self._long_address)
         return self._long.value
 
     def buffer_size(self, target: int) -> int:
-        """Bytes of the buffer that is bound to a target."""
+        """The size in bytes of the buffer that is bound to a target."""
         self.glGetBufferParameteriv(target, enums.GL_BUFFER_SIZE, self._address)
         return self._values[0]
 
     def current_query(self, target: int) -> int:
-        """The query that is active on a target; 0 if none is."""
+        """The query that is active on a target, or 0."""
         self.glGetQueryiv(target, enums.GL_CURRENT_QUERY, self._address)
         return self._values[0]
 
     def is_linked(self, program: int) -> bool:
-        """Whether a program's last linking succeeded."""
+        """Whether a program's last link succeeded."""
         self.glGetProgramiv(program, enums.GL_LINK_STATUS, self._address)
         return bool(self._values[0])
 
     def number(self, what: int) -> float:
-        """glGetFloatv of one value."""
+        """glGetFloatv for one value."""
         self.glGetFloatv(what, self._numbers_address)
         return self._numbers[0]
 
     def numbers_at(self, what: int, index: int) -> tuple[float, float, float, float]:
-        """glGetFloati_v of four values."""
+        """glGetFloati_v for four values."""
         self.glGetFloati_v(what, index, self._numbers_address)
         first, second, third, fourth = self._numbers
         return first, second, third, fourth
 
     def booleans_at(self, what: int, index: int) -> tuple[int, int, int, int]:
-        """glGetBooleani_v of four values."""
+        """glGetBooleani_v for four values."""
         self.glGetBooleani_v(what, index, self._bytes_address)
         first, second, third, fourth = self._bytes
         return first, second, third, fourth
 
     def new(self, generate: str) -> int:
-        """A new name, by ``glGenBuffers`` and the like."""
+        """Generate a name, by ``glGenBuffers`` or a similar function."""
         name = c_uint()
         getattr(self, generate)(1, ctypes.addressof(name))
         return name.value
 
     def delete(self, delete: str, name: int) -> None:
-        """Give a name back, by ``glDeleteBuffers`` and the like."""
+        """Delete a name, by ``glDeleteBuffers`` or a similar function."""
         value = c_uint(name)
         getattr(self, delete)(1, ctypes.addressof(value))
 

@@ -1,24 +1,27 @@
 """
-Guest: leave a host's GL state as it was, and let none of it change a bit of a mask.
+Guest: saves a host's GL state, sets the state that exact masks need, and restores the host's.
 
 Strategy
 --------
-A host may have set anything. So every state that our calls change, or that could change what they do, is read first,
-set to what we need, and put back at the end, on an exception too. There is a group of states for each kind of work,
-each a context manager, because what is touched differs: dispatching compute shaders, drawing triangles, reading pixels,
-writing pixels, copying between textures, making textures. A dispatch touches least: a program, two storage buffers, an
-image unit. What is neither changed here nor able to change our pixels is not read, because each query costs time.
+A host may have set any state. So every state that our calls change, or that could change their result, is read first,
+set to the needed value, and restored at the end, also after an exception. Each kind of work has its own group of
+states, which is a context manager: dispatching compute shaders, drawing triangles, reading pixels, writing pixels,
+copying between textures, creating textures. A dispatch touches the fewest states: a program, two storage buffers, an
+image unit. A state that we neither change nor depend on is not read, because each query costs time.
 
-Where OpenGL has a state per draw buffer or per viewport, number 0 is what our draws use; the scissor tests are turned
-off for every viewport, because a driver was seen to apply another's.
+Where OpenGL has a state per draw buffer or per viewport, our draws use number 0. The scissor test is disabled for every
+viewport, because one driver was seen to apply another viewport's test.
 
-No query tells of these, or no call brings them back: a host must not call between the begin and the end of a
-conditional render or of a display list, or in feedback and selection mode; and it loses its subroutine uniforms, which
-every change of program resets. A program whose last linking failed, or that was deleted while in use, cannot be used
-again; none is in use then. What a query tells and we could not work in, or would falsify, is refused: an active
-transform feedback, and queries that count what is drawn.
+Some states cannot be queried or cannot be restored. A host must not call between the begin and the end of a conditional
+render or of a display list, or in feedback and selection mode. The host's subroutine uniforms are lost, because every
+change of program resets them. A program whose last link failed, or that was deleted while in use, cannot be used again;
+afterwards no program is in use.
 
-``preserve`` off still sets everything, and reads only what tells whether to set it; nothing is put back.
+Some states can be queried, but our work would fail in them or falsify them. These are refused: an active transform
+feedback, and queries that count what is drawn.
+
+Without ``preserve``, every state is still set. Only the states that decide whether to set something are read, and
+nothing is restored.
 """
 
 from __future__ import annotations
@@ -36,11 +39,11 @@ from .functions import Functions
 
 __all__ = ["Attaching", "Copying", "Dispatching", "Drawing", "Making", "Reading", "Writing"]
 
-_SPOILERS: Final = (
-    # Enables that change which pixels a triangle gives, or what is written for them.
+_INTERFERING_STATES: Final = (
+    # Capabilities that change which pixels a triangle covers, or what is written for them.
     e.GL_CULL_FACE,
-    e.GL_COLOR_LOGIC_OP,  # comes instead of blending
-    e.GL_DEPTH_TEST,  # no depth buffer, so it passes by the specification; not worth relying on
+    e.GL_COLOR_LOGIC_OP,  # replaces blending
+    e.GL_DEPTH_TEST,  # passes without a depth buffer by the specification; we do not rely on that
     e.GL_STENCIL_TEST,
     e.GL_DITHER,
     e.GL_POLYGON_SMOOTH,
@@ -52,18 +55,18 @@ _SPOILERS: Final = (
     e.GL_SAMPLE_COVERAGE,
     e.GL_SAMPLE_MASK,
 )
-_NEWER_SPOILERS: Final = (
+_NEWER_INTERFERING_STATES: Final = (
     (400, "GL_ARB_sample_shading", e.GL_SAMPLE_SHADING),
     (430, "GL_ARB_ES3_compatibility", e.GL_PRIMITIVE_RESTART_FIXED_INDEX),
 )
-_COMPATIBILITY_SPOILERS: Final = (e.GL_ALPHA_TEST, e.GL_POLYGON_STIPPLE)
+_COMPATIBILITY_INTERFERING_STATES: Final = (e.GL_ALPHA_TEST, e.GL_POLYGON_STIPPLE)
 _COUNTING_QUERIES: Final = (e.GL_SAMPLES_PASSED, e.GL_ANY_SAMPLES_PASSED, e.GL_PRIMITIVES_GENERATED)
 """Queries whose results our draws would change."""
 _DRAWING_STATISTICS: Final = (0x82EE, 0x82EF, 0x82F0, 0x82F1, 0x82F2, 0x82F3, 0x82F4, 0x82F6, 0x82F7)
 """GL_VERTICES_SUBMITTED to GL_FRAGMENT_SHADER_INVOCATIONS, GL_CLIPPING_INPUT_PRIMITIVES, GL_CLIPPING_OUTPUT_PRIMITIVES:
-likewise, of OpenGL 4.6 or GL_ARB_pipeline_statistics_query."""
+the same, of OpenGL 4.6 or GL_ARB_pipeline_statistics_query."""
 _COMPUTE_STATISTICS: Final = 0x82F5
-"""GL_COMPUTE_SHADER_INVOCATIONS, of the same."""
+"""GL_COMPUTE_SHADER_INVOCATIONS, of the same version and extension."""
 _STORAGE_BUFFERS: Final = 2
 """Storage-buffer bindings that a dispatch uses: the package and the working memory."""
 _IMAGE_BINDING: Final = (
@@ -80,28 +83,29 @@ _PACK: Final = (
     (e.GL_PACK_SKIP_ROWS, 0),
     (e.GL_PACK_SKIP_PIXELS, 0),
 )
-"""Others are for images of several layers, or for the order of bytes and bits."""
+"""The other parameters affect only images of several layers, or the order of bytes and bits."""
 _UNPACK: Final = (
     (e.GL_UNPACK_ALIGNMENT, 1),
     (e.GL_UNPACK_ROW_LENGTH, 0),
     (e.GL_UNPACK_SKIP_ROWS, 0),
     (e.GL_UNPACK_SKIP_PIXELS, 0),
 )
-"""Those for the order of bytes and bits do nothing to bytes."""
+"""The parameters for the order of bytes and bits have no effect on single bytes."""
 _UNPACK_LAYERS: Final = ((e.GL_UNPACK_IMAGE_HEIGHT, 0), (e.GL_UNPACK_SKIP_IMAGES, 0))
-"""What 3D images and array textures heed, and 2D textures do not."""
+"""Parameters that affect 3D images and array textures, but not 2D textures."""
 _BLEND_FACTORS: Final = (e.GL_BLEND_SRC_RGB, e.GL_BLEND_DST_RGB, e.GL_BLEND_SRC_ALPHA, e.GL_BLEND_DST_ALPHA)
 _ZEROS: Final = (ctypes.c_float * 4)()
 _ZEROS_ADDRESS: Final = ctypes.addressof(_ZEROS)
 _TRANSFER: Final = ((e.GL_MAP_COLOR, 0), (e.GL_RED_SCALE, 1), (e.GL_RED_BIAS, 0))
-"""Pixel transfer, of compatibility contexts."""
+"""Pixel transfer, which only compatibility contexts have."""
 
 
 class _Guest:
     """
-    What the groups share: undoing, last change first.
+    Base class of the groups. It undoes changes, the last one first.
 
-    What undoes a change is noted before the change is made, because an interrupt from the keyboard comes at any time.
+    The call that undoes a change is recorded before the change is made, because a keyboard interrupt may come at any
+    time.
     """
 
     def __init__(self, gl: Functions, *, preserve: bool) -> None:
@@ -110,7 +114,7 @@ class _Guest:
         self._undo: list[tuple[Any, ...]] = []
 
     def __enter__(self) -> None:
-        self._undo.clear()  # of a call whose end an interrupt prevented: the host has gone on since
+        self._undo.clear()  # left by a call that an interrupt cut off: the host has continued since
         try:
             self._set()
         except BaseException:
@@ -126,7 +130,7 @@ class _Guest:
         raise NotImplementedError
 
     def _put_back(self) -> None:
-        """Undo everything. A step that fails, or is interrupted, is tried once more, and then left out."""
+        """Undo everything. A step that fails or is interrupted is tried once more, and then skipped."""
         undo = self._undo
         first_error: BaseException | None = None
         is_second_try = False
@@ -145,19 +149,27 @@ class _Guest:
             raise first_error
 
     def _later(self, *call: Any) -> None:
-        """Note a function and its arguments that undo what is done next."""
+        """Record a function and its arguments, which undo the change that follows."""
         if self._preserve:
             self._undo.append(call)
 
     def _save_textures(self) -> None:
-        """What the active unit has bound, of the kinds that masks are in."""
+        """Save the active unit's bindings of the texture kinds that hold masks."""
         gl = self._gl
         self._later(self._bind_texture, e.GL_TEXTURE_2D, gl.integer(e.GL_TEXTURE_BINDING_2D))
         self._later(self._bind_texture, e.GL_TEXTURE_2D_ARRAY, gl.integer(e.GL_TEXTURE_BINDING_2D_ARRAY))
 
     def _bind_texture(self, kind: int, name: int) -> None:
-        # One that a context that shares it has deleted stays bound here, but cannot be bound again.
-        self._gl.glBindTexture(kind, name if self._gl.glIsTexture(name) else 0)
+        # A context that shares a texture can delete it while it is bound here. It cannot be bound again then, and its
+        # name may be that of a new texture of another kind.
+        gl = self._gl
+        if not name or not gl.glIsTexture(name):
+            gl.glBindTexture(kind, 0)
+        elif gl.has_texture_queries and kind != e.GL_TEXTURE_BUFFER:  # which cannot be asked for its kind
+            is_of_kind = gl.texture_parameter(name, e.GL_TEXTURE_TARGET) == kind
+            gl.glBindTexture(kind, name if is_of_kind else 0)
+        elif not gl.bind_texture(kind, name):
+            gl.glBindTexture(kind, 0)
 
     def _bind_buffer(self, kind: int, name: int) -> None:
         self._gl.glBindBuffer(kind, name if self._gl.glIsBuffer(name) else 0)
@@ -168,31 +180,31 @@ class _Guest:
     def _refuse_queries(self, targets: Sequence[int]) -> None:
         if any(self._gl.current_query(target) for target in targets):
             raise WrongContextError(
-                "a query that counts samples, primitives or shaders is active, and making a mask would count; call the"
-                " renderer before it begins or after it ends"
+                "a query that counts samples, primitives or shader invocations is active, and rendering a mask would"
+                " change its result; call the renderer before the query begins or after it ends"
             )
 
     def _save_program(self) -> None:
-        """Save the program in use; refuse where it may not be changed."""
+        """Save the program in use. Refuse if it must not be changed."""
         gl = self._gl
         if (
-            gl.has(400, "GL_ARB_transform_feedback2")  # else there is no such query
+            gl.has(400, "GL_ARB_transform_feedback2")  # otherwise the query does not exist
             and gl.integer(e.GL_TRANSFORM_FEEDBACK_ACTIVE)
             and not gl.integer(e.GL_TRANSFORM_FEEDBACK_PAUSED)
         ):
             raise WrongContextError(
-                "a transform feedback is active, in which no other program can be used; call the renderer before it"
-                " begins or after it ends, or pause it meanwhile"
+                "a transform feedback is active, and another program cannot be used within it; call the renderer before"
+                " it begins or after it ends, or pause it for the call"
             )
         if self._preserve:
             self._later(self._use_program, gl.integer(e.GL_CURRENT_PROGRAM))
 
     def _use_program(self, name: int) -> None:
         """
-        Use the host's program again, if that can be done.
+        Use the host's program again, if that is possible.
 
-        A program that is deleted while in use lives until another is used, that is until we worked; of one whose last
-        linking failed the same holds for what was linked before. No query and no call saves either.
+        A program that was deleted while in use exists only until another program is used. If a program's last link
+        failed, its previous executable also exists only until then. No query and no call can save either.
         """
         gl = self._gl
         gl.glUseProgram(name if gl.glIsProgram(name) and gl.is_linked(name) else 0)
@@ -220,7 +232,7 @@ class _Guest:
 
 
 class Attaching(_Guest):
-    """While moderngl makes its own object for a host's context: it sets what it thinks are better defaults."""
+    """While moderngl creates its object for a host's context. moderngl changes some states to its own defaults."""
 
     def _set(self) -> None:
         gl, undo = self._gl, self._undo
@@ -229,8 +241,8 @@ class Attaching(_Guest):
             (e.GL_READ_FRAMEBUFFER, e.GL_READ_FRAMEBUFFER_BINDING),
         ):
             undo.append((gl.glBindFramebuffer, binding, gl.integer(current)))
-            # moderngl looks at what the bound framebuffer is made of, and binds that to find out. This one is made of
-            # nothing that could be bound.
+            # moderngl inspects the attachments of the bound framebuffer by binding them. Framebuffer 0 has none that
+            # could be bound.
             gl.glBindFramebuffer(binding, 0)
         for capability in (e.GL_PRIMITIVE_RESTART, e.GL_TEXTURE_CUBE_MAP_SEAMLESS, e.GL_PROGRAM_POINT_SIZE):
             undo.append((gl.glEnable if gl.glIsEnabled(capability) else gl.glDisable, capability))
@@ -247,7 +259,7 @@ class Dispatching(_Guest):
     """
     While compute shaders run: a program, the storage buffers 0 and 1, and image unit 0, which the caller binds.
 
-    Nothing of a host's state can change what a dispatch writes.
+    No state of a host can change what a dispatch writes.
     """
 
     def __init__(self, gl: Functions, *, preserve: bool) -> None:
@@ -261,7 +273,7 @@ class Dispatching(_Guest):
         if not self._preserve:
             return
         if not gl.has_texture_queries:
-            self._save_textures()  # a target is bound then, to be looked at
+            self._save_textures()  # targets are bound to be queried
         self._later(self._bind_buffer, e.GL_SHADER_STORAGE_BUFFER, gl.integer(e.GL_SHADER_STORAGE_BUFFER_BINDING))
         for index in range(_STORAGE_BUFFERS):
             name = gl.integer_at(e.GL_SHADER_STORAGE_BUFFER_BINDING, index)
@@ -277,7 +289,7 @@ class Dispatching(_Guest):
         gl = self._gl
         if size and gl.glIsBuffer(name):
             gl.glBindBufferRange(e.GL_SHADER_STORAGE_BUFFER, index, name, start, size)
-        else:  # the whole of it, whatever its size will be; or none
+        else:  # the whole buffer, whatever its size becomes; or no buffer
             gl.glBindBufferBase(e.GL_SHADER_STORAGE_BUFFER, index, name if gl.glIsBuffer(name) else 0)
 
     def _bind_image(self, name: int, level: int, layered: int, layer: int, access: int, texel: int) -> None:
@@ -287,16 +299,16 @@ class Dispatching(_Guest):
 
 class Drawing(_Guest):
     """
-    While drawing: no test, no mask, no mode but ours; one draw buffer, one viewport.
+    While drawing: only our own tests, masks and modes; one draw buffer, one viewport.
 
-    The caller binds framebuffer, program, vertex array, array buffer, and textures to unit 0, which is active;
-    viewport, blending and clearing have methods.
+    The caller binds the framebuffer, program, vertex array and array buffer, and binds textures to unit 0, which is
+    active. Viewport, blending and clearing have methods.
 
     Args:
         gl: the context's functions.
-        preserve: whether to put back what is changed.
-        is_thorough: set more than what is known to matter, to find out whether it does: every draw buffer's blending
-            and colour mask.
+        preserve: whether to restore what is changed.
+        is_thorough: also set states that are not known to matter, to find out whether they do: every draw buffer's
+            blending and colour mask.
     """
 
     def __init__(self, gl: Functions, *, preserve: bool, is_thorough: bool = False) -> None:
@@ -309,11 +321,12 @@ class Drawing(_Guest):
         if gl.has(460, "GL_ARB_pipeline_statistics_query"):
             queries += _DRAWING_STATISTICS
         self._queries = tuple(queries)
-        spoilers = [*_SPOILERS, *(one for version, extension, one in _NEWER_SPOILERS if gl.has(version, extension))]
-        spoilers += [e.GL_CLIP_DISTANCE0 + i for i in range(gl.integer(e.GL_MAX_CLIP_DISTANCES))]
+        newer = (one for version, extension, one in _NEWER_INTERFERING_STATES if gl.has(version, extension))
+        states = [*_INTERFERING_STATES, *newer]
+        states += [e.GL_CLIP_DISTANCE0 + i for i in range(gl.integer(e.GL_MAX_CLIP_DISTANCES))]
         if gl.is_compatibility:
-            spoilers += _COMPATIBILITY_SPOILERS
-        self._spoilers = tuple(spoilers)
+            states += _COMPATIBILITY_INTERFERING_STATES
+        self._interfering_states = tuple(states)
 
     def viewport(self, left: int, bottom: int, width: int, height: int) -> None:
         """Set viewport 0."""
@@ -323,7 +336,7 @@ class Drawing(_Guest):
             self._gl.glViewport(left, bottom, width, height)
 
     def blend(self, source: int, destination: int) -> None:
-        """Blend draw buffer 0 by these factors."""
+        """Blend draw buffer 0 with these factors."""
         gl = self._gl
         gl.glEnablei(e.GL_BLEND, 0)
         if gl.glBlendFuncSeparatei is not None:
@@ -332,12 +345,12 @@ class Drawing(_Guest):
             gl.glBlendFuncSeparate(source, destination, source, destination)
 
     def overwrite(self) -> None:
-        """Do not blend draw buffer 0."""
+        """Disable blending for draw buffer 0."""
         self._gl.glDisablei(e.GL_BLEND, 0)
 
     def clear(self) -> None:
-        """Set the framebuffer to 0, all layers of it."""
-        self._gl.glClearBufferfv(e.GL_COLOR, 0, _ZEROS_ADDRESS)  # the host's clear colour is not involved
+        """Set all layers of the framebuffer to 0."""
+        self._gl.glClearBufferfv(e.GL_COLOR, 0, _ZEROS_ADDRESS)  # does not use the host's clear colour
 
     def clear_box(self, left: int, bottom: int, width: int, height: int) -> None:
         """Set a part of the framebuffer to 0."""
@@ -364,10 +377,10 @@ class Drawing(_Guest):
 
     def _set_enables(self) -> None:
         gl = self._gl
-        for spoiler in self._spoilers:
-            if gl.glIsEnabled(spoiler):
-                self._later(gl.glEnable, spoiler)
-                gl.glDisable(spoiler)
+        for state in self._interfering_states:
+            if gl.glIsEnabled(state):
+                self._later(gl.glEnable, state)
+                gl.glDisable(state)
         if gl.glScissorIndexed is None:
             if gl.glIsEnabled(e.GL_SCISSOR_TEST):
                 self._later(gl.glEnable, e.GL_SCISSOR_TEST)
@@ -379,7 +392,7 @@ class Drawing(_Guest):
                 gl.glDisablei(e.GL_SCISSOR_TEST, viewport)
 
     def _set_colours(self) -> None:
-        """Blending and the colour mask of draw buffer 0."""
+        """Set blending and the colour mask of draw buffer 0."""
         gl = self._gl
         if self._preserve:
             self._save_colours()
@@ -395,7 +408,7 @@ class Drawing(_Guest):
             gl.glDisablei(e.GL_BLEND, buffer)
 
     def _save_colours(self) -> None:
-        # Queries without an index answer for draw buffer 0, also where the indexed ones are refused (macOS).
+        # Queries without an index return the values of draw buffer 0, also where indexed queries are rejected (macOS).
         gl = self._gl
         self._later(gl.glEnablei if gl.glIsEnabledi(e.GL_BLEND, 0) else gl.glDisablei, e.GL_BLEND, 0)
         factors = [gl.integer(factor) for factor in _BLEND_FACTORS]
@@ -405,7 +418,7 @@ class Drawing(_Guest):
         if colours != alpha:
             setter = [gl.glBlendEquationSeparatei, 0] if is_indexed else [gl.glBlendEquationSeparate]
             self._later(*setter, colours, alpha)
-        else:  # the advanced equations cannot be set for colours and alpha apart
+        else:  # the advanced equations cannot be set for colour and alpha separately
             self._later(*([gl.glBlendEquationi, 0] if is_indexed else [gl.glBlendEquation]), colours)
         self._later(gl.glColorMaski, 0, *gl.booleans_at(e.GL_COLOR_WRITEMASK, 0))
 
@@ -429,7 +442,7 @@ class Drawing(_Guest):
     def _set_modes(self) -> None:
         gl = self._gl
         gl.glActiveTexture(e.GL_TEXTURE0)
-        gl.glBindSampler(0, 0)  # one with mipmaps would make our textures incomplete
+        gl.glBindSampler(0, 0)  # a sampler with mipmaps would make our textures incomplete
         front, back, *_ = gl.integers(e.GL_POLYGON_MODE)
         if gl.is_compatibility and (front, back) != (e.GL_FILL, e.GL_FILL):
             self._later(gl.glPolygonMode, e.GL_FRONT, front)
@@ -440,7 +453,7 @@ class Drawing(_Guest):
             gl.glPolygonMode(e.GL_FRONT_AND_BACK, e.GL_FILL)
         if gl.glClipControl is not None:
             origin, depth = gl.integer(e.GL_CLIP_ORIGIN), gl.integer(e.GL_CLIP_DEPTH_MODE)
-            if origin != e.GL_LOWER_LEFT:  # the other turns the picture over
+            if origin != e.GL_LOWER_LEFT:  # the other origin flips the picture
                 self._later(gl.glClipControl, origin, depth)
                 gl.glClipControl(e.GL_LOWER_LEFT, depth)
 
@@ -454,7 +467,7 @@ class Reading(_Guest):
             self._save_read_framebuffer()
             self._later(self._bind_buffer, e.GL_PIXEL_PACK_BUFFER, gl.integer(e.GL_PIXEL_PACK_BUFFER_BINDING))
             self._save_textures()
-        gl.glBindBuffer(e.GL_PIXEL_PACK_BUFFER, 0)  # else an address would be taken for an offset into it
+        gl.glBindBuffer(e.GL_PIXEL_PACK_BUFFER, 0)  # otherwise GL takes an address for an offset into it
         self._store(_PACK)
         self._transfer()
 
@@ -470,7 +483,7 @@ class Copying(_Guest):
 
 
 class Writing(_Guest):
-    """While writing pixels from memory into a texture, which before OpenGL 4.5 the caller binds to the active unit."""
+    """While writing pixels from memory into a texture. Before OpenGL 4.5 the caller binds it to the active unit."""
 
     _binds_textures = False
 
@@ -480,21 +493,21 @@ class Writing(_Guest):
             self._save_textures()
         if bound := gl.integer(
             e.GL_PIXEL_UNPACK_BUFFER_BINDING
-        ):  # else an address would be taken for an offset into it
+        ):  # otherwise GL takes an address for an offset into the buffer
             self._later(self._bind_buffer, e.GL_PIXEL_UNPACK_BUFFER, bound)
             gl.glBindBuffer(e.GL_PIXEL_UNPACK_BUFFER, 0)
         self._store(_UNPACK)
         self._transfer()
 
     def layers(self) -> None:
-        """Set what matters to array textures alone."""
+        """Set the parameters that affect array textures only."""
         self._store(_UNPACK_LAYERS)
 
 
 class Making(Writing):
     """
-    While moderngl makes textures: it binds them to a unit of its own, where a host may have another, and sets the
-    alignments of both directions.
+    While moderngl creates textures. moderngl binds them to a unit of its own, where a host may have another texture,
+    and sets the alignments of both directions.
     """
 
     _binds_textures = True
@@ -508,7 +521,7 @@ class Making(Writing):
         if self._preserve:
             for item in (e.GL_PACK_ALIGNMENT, e.GL_UNPACK_ALIGNMENT):
                 self._later(gl.glPixelStorei, item, gl.integer(item))
-        # Whatever is preserved: the work that textures are made for goes on with its own unit.
+        # Restored also without preserve: the work that needs the texture continues with its own unit.
         self._undo.append((gl.glActiveTexture, gl.integer(e.GL_ACTIVE_TEXTURE)))
         gl.glActiveTexture(self._unit)
         super()._set()

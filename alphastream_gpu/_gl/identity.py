@@ -1,10 +1,11 @@
 """
-Identity: which OpenGL context this is, told by an object that was made in it.
+Identity: recognizes an OpenGL context by an object that was created in it.
 
-An address does not tell: when a context is destroyed, the next one often gets its address. Nor do names, because a new
-context gives the same ones again. So a vertex array object is made in a context, with random numbers for its
-attributes' divisors. Vertex arrays are not shared between contexts and die with theirs, and nobody ever draws with this
-one. Asking changes nothing and raises no GL error, whatever context is current.
+An address does not identify a context: after a context is destroyed, the next one often gets its address. Object names
+do not either, because a new context generates the same names again. So a vertex array object is created in the context,
+with a random divisor of attribute 0. Vertex arrays are not shared between contexts, and are destroyed with their
+context. Nothing is ever drawn with this one. The check changes no state and raises no GL error, whatever context is
+current.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ __all__ = ["Identity"]
 
 class Identity:
     """
-    A context that is current on this thread now, to be known again.
+    A context that is current on this thread now, and that can be recognized later.
 
-    The vertex array is never deleted: it is the context's own, and ends with it.
+    The vertex array is never deleted: it belongs to the context, and is destroyed with it.
 
     Args:
         current: the context, as its windowing interface knows it.
 
     Raises:
-        GLUnavailableError: it is no desktop OpenGL of 3.3 or newer.
+        GLUnavailableError: the context is not desktop OpenGL 3.3 or newer.
     """
 
     def __init__(self, current: CurrentContext) -> None:
@@ -37,11 +38,11 @@ class Identity:
         gl = self.gl = Functions(current)
         """The context's functions."""
         self.exact_methods: set[str] = set()
-        """The methods of rendering that passed the self-check here."""
+        """The rendering methods that passed the self-check in this context."""
         self._found = ctypes.c_int()
         self._address = ctypes.addressof(self._found)
         self._divisor = 1 + secrets.randbelow((1 << 31) - 1)
-        """Of attribute 0. By chance, one in two thousand million contexts would be taken for another at its address."""
+        """Divisor of attribute 0. Another context at the same address has it by chance once in two thousand million."""
         self._array = gl.new("glGenVertexArrays")
         before = gl.integer(e.GL_VERTEX_ARRAY_BINDING)
         gl.glBindVertexArray(self._array)
@@ -49,7 +50,7 @@ class Identity:
         gl.glBindVertexArray(before)
 
     def is_current(self) -> bool:
-        """Whether GL calls of this thread go to this very context."""
+        """Return whether GL calls of this thread go to this context."""
         gl = self.gl
         if not self.current.is_current() or not gl.glIsVertexArray(self._array):
             return False

@@ -1,9 +1,9 @@
 """
-The context that is current on this thread, whoever made it: which it is, and where its functions are.
+Loader: finds the context that is current on this thread, whoever created it, and the addresses of its functions.
 
-moderngl does not tell which context a ``moderngl.Context`` stands for, and glcontext, which makes moderngl's contexts,
-finds a host's only through GLX. So the windowing interfaces are asked themselves. Only libraries that the process has
-loaded are looked at: where a context is current, its library is there.
+moderngl does not record which GL context a ``moderngl.Context`` wraps. glcontext, which creates moderngl's contexts,
+finds a host's context only through GLX. So this module asks the windowing interfaces directly. It uses only libraries
+that the process has already loaded: if a context is current, its library is loaded.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class _Interface(NamedTuple):
     libraries: tuple[str, ...]
     get_current: str
     get_address: str | None
-    """The function that finds functions; None where the library exports them all."""
+    """The function that looks up GL functions. None if the library exports them all."""
     make_current: str
     places: tuple[tuple[str, tuple[Any, ...]], ...]
-    """The functions, and their arguments, that tell what a context is current with: display, surfaces. `make_current`
-    takes their results, in this order, and then the context."""
+    """The functions, with arguments, that return what the context is current with: display and surfaces. `make_current`
+    takes their results in this order, and then the context."""
 
 
 _EGL_DRAW: Final = 0x3059
@@ -85,25 +85,25 @@ _INTERFACES: Final[dict[str, tuple[_Interface, ...]]] = {
 
 
 _NO_ADDRESSES: Final = (1, 2, 3, (1 << 8 * ctypes.sizeof(ctypes.c_void_p)) - 1)
-"""What some of WGL's drivers give for functions that they have not."""
+"""Values that some WGL drivers return for functions that they do not have."""
 
 
 class CurrentContext:
     """
     A context, as its windowing interface knows it.
 
-    Also a loader for ``moderngl.create_context(context=...)``: it has the four methods that moderngl calls, three of
-    which do nothing, because the context is the host's.
+    It is also a loader for ``moderngl.create_context(context=...)``: it has the four methods that moderngl calls. Three
+    of them do nothing, because the context belongs to the host.
     """
 
     def __init__(self, interface: _Interface, library: ctypes.CDLL, handle: int) -> None:
         self.interface = interface.name
         """EGL, GLX, WGL or CGL."""
         self.handle = handle
-        """Its address in that interface."""
+        """The context's address in that interface."""
         self._interface = interface
         self._library = library
-        # PYFUNCTYPE keeps Python's lock: these return at once, and giving it up costs a wait for whoever takes it.
+        # PYFUNCTYPE keeps the GIL: these functions return at once, and another thread could take a released GIL.
         self._get_current = _function(library, interface.get_current, ctypes.PYFUNCTYPE(ctypes.c_void_p))
         self._get_address: Callable[[bytes], int | None] | None = None
         if interface.get_address is not None:
@@ -111,19 +111,23 @@ class CurrentContext:
             self._get_address = _function(library, interface.get_address, prototype)
 
     def is_current(self) -> bool:
-        """Whether it is the one that GL calls of this thread go to now."""
+        """Return whether GL calls of this thread go to this context now."""
         return bool(self._get_current() == self.handle)
 
     @contextmanager
     def set_aside(self) -> Iterator[None]:
-        """While no context is current on this thread; this one, which is, is again afterwards, where it was."""
+        """
+        Make no context current on this thread within the ``with`` block.
+
+        This context must be current. It is current again afterwards, with the same display and surfaces.
+        """
         made_with = [
             _function(self._library, name, ctypes.PYFUNCTYPE(c_void_p, *[c_uint] * len(arguments)))(*arguments)
             for name, arguments in self._interface.places
         ]
         prototype = ctypes.CFUNCTYPE(c_uint, *[c_void_p] * (len(made_with) + 1))
         make_current = _function(self._library, self._interface.make_current, prototype)
-        display = made_with[:1] if len(made_with) > 1 else []  # which EGL and GLX want to be told in any case
+        display = made_with[:1] if len(made_with) > 1 else []  # EGL and GLX need the display in any case
         make_current(*display, *[None] * (len(made_with) + 1 - len(display)))
         try:
             yield
@@ -131,17 +135,17 @@ class CurrentContext:
             make_current(*made_with, self.handle)
 
     def load_opengl_function(self, name: str) -> int:
-        """The address of a GL function; 0 when there is none."""
+        """Return the address of a GL function, or 0 if there is none."""
         address = self._get_address(name.encode()) if self._get_address is not None else None
         if address in _NO_ADDRESSES:
             address = None
-        if not address:  # WGL finds only what is newer than OpenGL 1.1, CGL has no such function at all
+        if not address:  # WGL looks up only functions newer than OpenGL 1.1, CGL looks up none
             exported = getattr(self._library, name, None)
             address = ctypes.cast(exported, ctypes.c_void_p).value if exported is not None else None
         return address or 0
 
     def release(self) -> None:
-        """Nothing: the context is its host's."""
+        """Do nothing: the context belongs to the host."""
 
     def __enter__(self) -> CurrentContext:
         return self
@@ -154,10 +158,10 @@ class CurrentContext:
 
 def current_context() -> CurrentContext:
     """
-    The context that is current on this thread.
+    Return the context that is current on this thread.
 
     Raises:
-        GLUnavailableError: there is none.
+        GLUnavailableError: no context is current.
     """
     interfaces = _INTERFACES.get(sys.platform, _INTERFACES["linux"])
     for interface in interfaces:
@@ -171,12 +175,12 @@ def current_context() -> CurrentContext:
             break
     raise GLUnavailableError(
         f"no OpenGL context is current on this thread (asked: {', '.join(one.name for one in interfaces)}); make your"
-        " context current first, or make one with create_headless_context()"
+        " context current first, or create one with create_headless_context()"
     )
 
 
 def _loaded(name: str) -> ctypes.CDLL | None:
-    """A library, if the process has it already."""
+    """Return a library if the process has already loaded it, else None."""
     try:
         return ctypes.CDLL(name, mode=getattr(os, "RTLD_NOLOAD", 0) | getattr(os, "RTLD_LAZY", 0))
     except OSError:

@@ -1,6 +1,5 @@
 """
-Mesh: on which grid and through which viewport a frame's triangles are drawn, as a plan. Pure; triangles.py carries it
-out.
+Mesh: plans the grid and the viewport for a frame's triangles. Pure; triangles.py carries the plan out.
 """
 
 from __future__ import annotations
@@ -23,31 +22,30 @@ __all__ = [
 ]
 
 MAX_VIEWPORT: Final = 16384
-"""Largest viewport edge that is used, in pixels. GL 3.3 hardware has viewports of at least its largest texture; 2^14
-keeps the shaders' products in int32."""
+"""Largest viewport edge, in pixels. GL 3.3 hardware has viewports of at least its largest texture. 2^14 keeps the
+shaders' products in int32."""
 MAX_POINTS: Final = 65535
-"""Most points that are drawn: each has a triangle, which may cover the window. Real frames have some 540."""
+"""Most points that are drawn. Each has a triangle, which may cover the window. Real frames have some 540 points."""
 MAX_OVERHANG: Final = 2048
-"""How far beyond the left and the upper edge of the window points may lie, in native pixels. llvmpipe draws wrong what
-is left of triangles that reach some 2,900 pixels beyond both (its edge functions are 32-bit where little is
-visible)."""
+"""How far points may lie beyond the left and the upper edge of the window, in native pixels. If a triangle reaches some
+2,900 pixels beyond both edges, llvmpipe draws its visible part wrong: its edge functions are 32-bit where little is
+visible."""
 MAX_STEP: Final = 8
-"""Largest power of two by which points are divided. OpenGL guarantees four subpixel bits; three of them hold the
-points, and with the fourth the outline's quads, whose corners are rounded, are still wide enough."""
+"""Largest power of two by which points are divided. OpenGL guarantees four subpixel bits. Three of them hold the
+divided points. The fourth keeps the outline's quads wide enough, although their corners are rounded."""
 SCRATCH_COMPONENTS: Final = 4
-"""Planes that are filled beside the target at once, in the components of an RGBA8 texture."""
+"""Planes that are filled in one scratch texture at once: the components of RGBA8."""
 
 
 class Grid(NamedTuple):
     """
-    The pixels that are drawn: the native ones, or, where the output is smaller by a power of two, every step-th of
-    them.
+    The pixels that are drawn: all native ones, or every step-th one if the output is smaller by a power of two.
     """
 
     width: int
     height: int
     step_x: int
-    """Native pixels from one pixel of the grid to the next."""
+    """Native pixels between neighbouring pixels of the grid."""
     step_y: int
 
     @property
@@ -66,25 +64,25 @@ class DrawPlan(NamedTuple):
 
     geometry: FrameGeometry
     n_planes: int
-    """Parity planes, 1 at least. Plane 0 is drawn straight into the grid, the others beside it."""
+    """Number of parity planes, at least 1. Plane 0 is drawn directly, the others in a scratch texture."""
     beside: Box | None
-    """Around the channels in the planes beyond plane 0, in pixels of the grid and cropped to it; None where nothing of
-    them is seen."""
+    """Box around the channels of the planes after plane 0, in pixels of the grid and cropped to it. None if none of
+    these channels is visible."""
     grid: Grid
     origin: tuple[int, int]
-    """The grid's pixel at the viewport's corner; x and y <= 0."""
+    """The grid's pixel at the viewport's corner; x and y are <= 0."""
     span: tuple[int, int]
-    """The viewport's edges, powers of two."""
+    """The viewport's width and height, powers of two."""
 
 
 def grid_for(native_size: tuple[int, int], size: tuple[int, int]) -> Grid:
     """
-    The grid to draw on for an output of `size`.
+    Return the grid to draw on for an output of `size`.
 
-    Output pixel (x, y) shows native pixel (x W // w, y H // h). Where W / w and H / h are powers of two up to
-    :data:`MAX_STEP`, these are the native pixels whose coordinates are multiples of them, so they can be drawn
-    directly: points divided by a power of two are exact in float32 and, with the four subpixel bits that every OpenGL
-    has, in the rasterizer. For other sizes the grid is native, and a resolve pass scales.
+    Output pixel (x, y) shows native pixel (x W // w, y H // h). If W / w and H / h are powers of two up to
+    :data:`MAX_STEP`, these native pixels have coordinates that are multiples of W / w and H / h, and can be drawn
+    directly. Points divided by a power of two are exact in float32. They are also exact in the rasterizer, with the
+    four subpixel bits that every OpenGL has. For other sizes the grid is native, and a resolve pass scales.
     """
     steps = []
     for native, output in zip(native_size, size, strict=True):
@@ -112,8 +110,8 @@ def plan_draw(
         max_viewport: the largest viewport edge that the context offers, at most :data:`MAX_VIEWPORT`.
 
     Returns:
-        The plan; None where the shaders could not be exact or sensible (coordinates too far outside the window, too
-        many overlapping channels, too many points) and the CPU twin must make the mask.
+        The plan. None if the CPU twin must make the mask, because the shaders would be inexact or too slow: coordinates
+        too far outside the window, too many overlapping channels, too many points.
     """
     planes = geometry.planes
     box = Box(*geometry.bounds) if len(geometry.points) else Box(0, 0, 0, 0)
@@ -129,7 +127,7 @@ def plan_draw(
 
 
 def _fits(box: Box, native_size: tuple[int, int], max_viewport: int) -> bool:
-    """Whether a square viewport of `max_viewport` native pixels holds the window and every point."""
+    """Return whether a square viewport of `max_viewport` native pixels holds the window and every point."""
     width, height = native_size
     if min(box.left, box.top) < -MAX_OVERHANG:
         return False
@@ -139,10 +137,9 @@ def _fits(box: Box, native_size: tuple[int, int], max_viewport: int) -> bool:
 
 def _viewport(box: Box, grid: Grid) -> tuple[tuple[int, int], tuple[int, int]]:
     """
-    Origin and edges, powers of two, of a viewport that holds the grid and every point, so that no primitive is ever
-    clipped.
+    Return the origin and the edges, powers of two, of a viewport that holds the grid and every point.
 
-    Clipping would make new vertices off the lattice, and with them inexact edges.
+    So no primitive is ever clipped. Clipping would create vertices off the lattice, and with them inexact edges.
     """
     left, top = min(box.left // grid.step_x, 0), min(box.top // grid.step_y, 0)
     right, bottom = (
@@ -153,12 +150,12 @@ def _viewport(box: Box, grid: Grid) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _power_of_two(edge: int) -> int:
-    """The smallest that is not below `edge`."""
+    """Return the smallest power of two that is not below `edge`."""
     return 1 << (edge - 1).bit_length()
 
 
 def _on_grid(box: Box, grid: Grid) -> Box | None:
-    """A box in pixels of the grid, cropped to it; None where nothing is left."""
+    """Return a box in pixels of the grid, cropped to it, or None if nothing is left."""
     left, top = max(box.left // grid.step_x, 0), max(box.top // grid.step_y, 0)
     right = min(box.right // grid.step_x, grid.width - 1)
     bottom = min(box.bottom // grid.step_y, grid.height - 1)

@@ -1,5 +1,5 @@
 """
-Method: what a way to make masks on a context offers to the renderer.
+Method: the interface between the renderer and a way to make masks on a context.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ Plan = TypeVar("Plan")
 
 class Method(ABC, Generic[Plan]):
     """
-    A way to make masks: plans frames without GL, and carries the plans out.
+    A way to make masks. It plans frames without GL, and carries the plans out.
 
     Args:
         ctx: the context, current on this thread.
-        gl: its functions.
+        gl: the context's functions.
         native_size: ``(width, height)`` of the grid that points are on.
         counts: counters to add to: ``draws``, ``dispatches``, ``uploaded_bytes``, ``gl_objects``.
     """
 
     name: ClassVar[str]
     stores: ClassVar[bool] = False
-    """Whether its shaders store into the target, instead of drawing or writing."""
+    """Whether the method's shaders store into the target, instead of drawing or writing it."""
     guard: AbstractContextManager[None]
-    """The states that :meth:`render` touches; around it, and around looking at the target."""
+    """The states that :meth:`render` touches. It encloses :meth:`render` and queries of the target."""
 
     def __init__(
         self, ctx: moderngl.Context, gl: Functions, native_size: tuple[int, int], counts: Counter[str]
@@ -50,22 +50,22 @@ class Method(ABC, Generic[Plan]):
 
     @abstractmethod
     def plan(self, geometry: FrameGeometry, size: tuple[int, int]) -> Plan | None:
-        """What to do for a frame and an output of `size`; None if the CPU twin must make the mask. Calls no GL."""
+        """Plan a frame for an output of `size`. None if the CPU twin must make the mask. Calls no GL."""
 
     @abstractmethod
     def render(self, plans: Sequence[Plan], target: Target, first_layer: int | None) -> None:
         """
-        Carry plans for frames out, inside :attr:`guard`.
+        Carry out plans for frames, inside :attr:`guard`.
 
         Args:
-            plans: of one frame or more, for the target's size.
-            target: where the masks go.
-            first_layer: the layer of the first frame, the others following; None for a 2D texture, and one frame.
+            plans: the plans of one or more frames, for the target's size.
+            target: the texture that gets the masks.
+            first_layer: the layer of the first frame; the others follow. None for one frame and a 2D texture.
         """
 
     @abstractmethod
     def release(self) -> None:
-        """Release every GL object made here, with the context current. May be called again."""
+        """Release every GL object created here, with the context current. May be called again."""
 
 
 def build_program(ctx: moderngl.Context, gl: Functions, name: str, *, has_version: bool = True) -> Any:
@@ -73,7 +73,8 @@ def build_program(ctx: moderngl.Context, gl: Functions, name: str, *, has_versio
     Build one of the package's programs: a ``moderngl.Program`` or ``moderngl.ComputeShader``.
 
     Raises:
-        GLUnavailableError: the driver refuses it; the message has the driver's words, and which number is which file.
+        GLUnavailableError: the driver rejects the program. The message has the driver's message and the number of each
+            source file.
     """
     program = PROGRAMS[name]
     sources: dict[str, Any] = {
@@ -87,16 +88,16 @@ def build_program(ctx: moderngl.Context, gl: Functions, name: str, *, has_versio
     except moderngl.Error as exc:
         numbers = ", ".join(str(source_names(part)) for part in program.parts.values())
         raise GLUnavailableError(
-            f"the driver {gl.driver} refuses the shaders of {name} (source numbers: {numbers}): {exc}"
+            f"the driver {gl.driver} rejects the shaders of {name} (source numbers: {numbers}): {exc}"
         ) from exc
 
 
 def release(thing: Any) -> None:
     """
-    Release an object of moderngl's, or an attachment.
+    Release a moderngl object or an attachment.
 
-    A host's context may have the mode "context_gc", in which moderngl collects what is dropped; what is released
-    already it would collect as well, and trip over.
+    A host's context may have the gc mode "context_gc", in which moderngl collects dropped objects. It would also
+    collect a released object, and fail. So this function removes the object's reference to its context.
     """
     thing.release()
     if isinstance(getattr(thing, "ctx", None), moderngl.Context):

@@ -1,12 +1,16 @@
 """
-Packing: what is uploaded for one frame or for a batch, in one layout for every stage of every method.
+Packing: the data that is uploaded for a frame or a batch, in one layout for every stage of every method.
 
-A package is an array of 32-bit words. First a header, one word for each name in :data:`HEADER`; the shaders get the
-names with their places as defines (shaders/shared/package.glsl), so that both sides have them from here. Then where
-each channel starts, and the end; then the plane of each channel, with its frame's number above the lowest eight bits;
-then the points as they are, x and y. Of a batch, the frames' channels and points follow one another.
+A package is an array of 32-bit words with four parts:
 
-A frame of 540 points is some 4.5 KB. Nothing is computed for a point here.
+- the header, one word per name in :data:`HEADER`. The shaders get these names and their positions as defines
+  (shaders/shared/package.glsl), so both sides use this list.
+- the start of each channel, and the end of the last one.
+- one word per channel: its plane in the lowest eight bits, and the number of its frame above them.
+- the points unchanged, x and y.
+
+In a batch, the channels and points of the frames follow one another. A frame of 540 points takes some 4.5 KB. Nothing
+is computed per point here.
 """
 
 from __future__ import annotations
@@ -37,16 +41,17 @@ HEADER: Final = (
     "first_layer",
     "reserved",
 )
-"""The header's words. ``planes_at`` and ``points_at`` are places in the package; ``bits_at`` is the place of the first
-parity plane in the compute stages' working memory. An even number of them keeps the points' pairs aligned."""
+"""The header's words. ``planes_at`` and ``points_at`` are positions in the package. ``bits_at`` is the position of the
+first parity plane in the working memory of the compute stages. An even number of words keeps the points' pairs
+aligned."""
 FRAME_SHIFT: Final = 8
-"""A channel's word is its plane plus its frame's number shifted by so many bits."""
+"""A channel's word is its plane plus its frame's number, shifted left by this many bits."""
 _PLACES: Final = {name: place for place, name in enumerate(HEADER)}
 _FIRST_WORDS: Final = 2048
 
 
 def defines() -> tuple[str, ...]:
-    """The header's places and the shift, as the shaders' defines."""
+    """Return the header's positions and the shift, as defines for the shaders."""
     return (
         *(f"PACKAGE_{name.upper()} {place}" for name, place in _PLACES.items()),
         f"PACKAGE_CHANNELS_AT {len(HEADER)}",
@@ -56,9 +61,9 @@ def defines() -> tuple[str, ...]:
 
 class Package:
     """
-    The memory that packages are put together in; reused, and grown when a frame needs more.
+    The memory that packages are built in. It is reused, and grows when a frame needs more.
 
-    After :meth:`pack`, ``address`` and ``n_bytes`` say what to upload, until the next call.
+    After :meth:`pack`, ``address`` and ``n_bytes`` describe the data to upload, until the next call.
     """
 
     def __init__(self) -> None:
@@ -67,12 +72,12 @@ class Package:
 
     def pack(self, geometries: Sequence[FrameGeometry], planes: Sequence[npt.NDArray[np.int32]], **header: int) -> None:
         """
-        Put a package together.
+        Build a package.
 
         Args:
             geometries: the frames, one or more.
-            planes: of the channels of each.
-            header: words of the header that are not places or counts of the package's own.
+            planes: for each frame, the planes of its channels.
+            header: words of the header, except the package's own positions and counts.
         """
         n_points = sum(len(geometry.points) for geometry in geometries)
         n_channels = sum(len(one) for one in planes)
@@ -107,15 +112,15 @@ class Package:
 
     @staticmethod
     def words_for(n_points: int, n_channels: int) -> int:
-        """The most words that a package of so many points and channels has."""
+        """Return the most words that a package with these numbers of points and channels can have."""
         return len(HEADER) + 2 * n_channels + 2 + 2 * n_points
 
     @property
     def words(self) -> npt.NDArray[np.int32]:
-        """The package, for tests; overwritten by the next one."""
+        """The package, for tests. The next package overwrites it."""
         return self._words[: self.n_bytes // 4]
 
     def _reserve(self, n_words: int) -> None:
         self._words = np.zeros(n_words, np.int32)
         self.address = self._words.ctypes.data
-        """Where the package lies in memory."""
+        """The package's address in memory."""

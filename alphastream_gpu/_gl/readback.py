@@ -1,8 +1,8 @@
 """
-Readback: pixel buffers that pixels are copied into on the GPU's time and fetched from later.
+Readback: pixel buffers, into which the GPU copies pixels, and from which the CPU fetches them later.
 
-Where OpenGL is 4.4 they stay mapped, and fetching is a wait for a fence and a copy in memory, which touches no state of
-the context's. Elsewhere it is a call that waits and copies.
+From OpenGL 4.4 on, the buffers stay mapped. Then a fetch waits for a fence and copies memory, and touches no state of
+the context. Before 4.4, a fetch is a GL call that waits and copies.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ __all__ = ["Ring", "Slot"]
 
 _MAPPED: Final = e.GL_MAP_READ_BIT | e.GL_MAP_PERSISTENT_BIT | e.GL_MAP_COHERENT_BIT
 MAX_FREE: Final = 6
-"""Most buffers that are kept for frames of their sizes: two rings."""
+"""Most free buffers that are kept for frames of their sizes: two rings."""
 _PATIENCE_NS: Final = 10**9
-"""How long one wait for the GPU may take; then the next begins."""
+"""Timeout of one wait for the GPU, in nanoseconds. After it, the next wait begins."""
 _SIGNALLED: Final = (0x911A, 0x911C)
 """GL_ALREADY_SIGNALED, GL_CONDITION_SATISFIED."""
 _WAIT_FAILED: Final = 0x911D
@@ -36,7 +36,7 @@ class _Buffer(NamedTuple):
     name: int
     n_bytes: int
     mapped: npt.NDArray[np.uint8] | None
-    """Its memory, if it is mapped."""
+    """The buffer's memory, if it is mapped."""
 
 
 class Slot(NamedTuple):
@@ -53,7 +53,7 @@ class Ring:
     Pixel buffers, reused in turn.
 
     Args:
-        gl: the context's functions, current in every call but :meth:`give`.
+        gl: the context's functions. The context must be current in every call except :meth:`give`.
         reading: the guard to read within.
     """
 
@@ -63,14 +63,14 @@ class Ring:
         self._free: list[_Buffer] = []
         self._all: dict[int, _Buffer] = {}
         self._fences: set[int] = set()
-        """Those that are not deleted yet."""
+        """Fences that are not deleted yet."""
         self._passed: list[int] = []
-        """Of them, those of slots that were given back."""
+        """Fences of slots that were given back."""
         self.n_made = 0
-        """Buffers made so far."""
+        """Buffers created so far."""
 
     def copy(self, width: int, height: int) -> Slot:
-        """Begin to copy the read framebuffer's pixels, within the guard; returns at once."""
+        """Start to copy the read framebuffer's pixels, within the guard. Returns at once."""
         gl = self._gl
         self._delete_fences()
         n_bytes = width * height
@@ -90,7 +90,7 @@ class Ring:
         return Slot(buffer, width, height, fence)
 
     def fetch(self, slot: Slot, out: npt.NDArray[np.uint8]) -> None:
-        """Put the pixels, once they are there, into a C-contiguous array; the slot is still to be given back."""
+        """Wait for the pixels and write them into a C-contiguous array. The slot must still be given back."""
         gl = self._gl
         if slot.buffer.mapped is not None:
             self._wait(slot.fence)
@@ -101,21 +101,21 @@ class Ring:
             gl.glGetBufferSubData(e.GL_PIXEL_PACK_BUFFER, 0, out.nbytes, out.ctypes.data)
 
     def give(self, slot: Slot) -> None:
-        """Let a slot's buffer be used again. Calls no GL: an iterator may be dropped anywhere."""
+        """Make a slot's buffer available again. Calls no GL, because an iterator may be dropped anywhere."""
         self._free.append(slot.buffer)
         if slot.fence is not None:
             self._passed.append(slot.fence)
 
     def release(self) -> None:
         """Delete the buffers."""
-        self._passed = list(self._fences)  # those of slots in use, too
+        self._passed = list(self._fences)  # also those of slots in use
         self._delete_fences()
         for buffer in list(self._all.values()):
             self._delete(buffer)
         self._free.clear()
 
     def _make(self, n_bytes: int) -> _Buffer:
-        """A buffer, which is bound."""
+        """Create a buffer and bind it."""
         gl = self._gl
         name = gl.new("glGenBuffers")
         gl.glBindBuffer(e.GL_PIXEL_PACK_BUFFER, name)
@@ -136,10 +136,10 @@ class Ring:
 
     def _delete(self, buffer: _Buffer) -> None:
         del self._all[buffer.name]
-        self._gl.delete("glDeleteBuffers", buffer.name)  # which ends the mapping, too
+        self._gl.delete("glDeleteBuffers", buffer.name)  # also unmaps it
 
     def _wait(self, fence: int | None) -> None:
-        """Wait until the GPU has copied, and let other Python threads run meanwhile."""
+        """Wait until the GPU has copied. Other Python threads run meanwhile."""
         while True:
             answer = self._gl.glClientWaitSync(fence, e.GL_SYNC_FLUSH_COMMANDS_BIT, _PATIENCE_NS)
             if answer in _SIGNALLED:

@@ -1,11 +1,12 @@
 """
-MaskRenderer: exact masks on the GPU, into an R8 texture.
+MaskRenderer: renders exact masks on the GPU, into an R8 texture.
 
 Strategy
 --------
 There are three methods (docs/methods.md): compute shaders, triangles drawn with blending, and the CPU twin with an
-upload. Each has a file, with the states of the host's that it touches; choice.py picks one. Here is what callers see:
-who may call, what is rendered into, and what is done for frames that a method cannot do: the CPU twin makes them.
+upload. Each method has a file, which names the host's states that the method touches. choice.py picks one. This module
+has the public interface: who may call, what is rendered into, and the fallback for frames that a method cannot render,
+which the CPU twin makes.
 """
 
 from __future__ import annotations
@@ -42,12 +43,12 @@ Mask = npt.NDArray[np.uint8]
 Texture = TypeVar("Texture", moderngl.Texture, moderngl.TextureArray, int)
 
 _RING: Final = 3
-"""Frames in flight of :meth:`MaskRenderer.read_frames`: one rendered, one copied, one fetched."""
+"""Frames in flight in :meth:`MaskRenderer.read_frames`: one rendered, one copied, one fetched."""
 _local = threading.local()
 
 
 class RenderedStream(Protocol):
-    """What :meth:`MaskRenderer.for_stream` needs of an ``AlphaStream``."""
+    """The part of an ``AlphaStream`` that :meth:`MaskRenderer.for_stream` needs."""
 
     @property
     def metadata(self) -> Any: ...
@@ -56,7 +57,7 @@ class RenderedStream(Protocol):
 
 
 def _thread_token() -> object:
-    """An object that is this thread's alone and dies with it; the numbers of threads are given again."""
+    """Return an object that belongs to this thread only and dies with it. Thread numbers are reused."""
     try:
         token: object = _local.token
     except AttributeError:
@@ -67,20 +68,20 @@ def _thread_token() -> object:
 @dataclass(frozen=True, slots=True)
 class RenderStats:
     """
-    What a renderer has done since it was made.
+    Counters of what a renderer has done since it was created.
     """
 
     frames: int = 0
-    """Masks rendered, by whatever method."""
+    """Masks rendered, by any method."""
     compute_frames: int = 0
     """Masks made by compute shaders."""
     triangle_frames: int = 0
     """Masks made by drawing triangles."""
     upload_frames: int = 0
-    """Masks made by the CPU twin and uploaded, or, by :meth:`MaskRenderer.read_frames`, given out as they were."""
+    """Masks made by the CPU twin, and uploaded, or yielded directly by :meth:`MaskRenderer.read_frames`."""
     cpu_fallbacks: int = 0
-    """Of the uploaded ones, those that a shader method was in use for, but could not do. Points were too far away or
-    too many, or too many channels overlapped."""
+    """Uploaded masks that the shader method in use could not make: points too far away, too many points, or too many
+    overlapping channels."""
     draws: int = 0
     """GL draw calls."""
     dispatches: int = 0
@@ -88,37 +89,38 @@ class RenderStats:
     uploaded_bytes: int = 0
     """Bytes of points and of CPU masks sent to GL."""
     gl_objects: int = 0
-    """GL objects made; constant once every size has been seen."""
+    """GL objects created; constant once every size has been seen."""
 
 
 class MaskRenderer:
     """
     Renders masks into textures of a context that the caller owns.
 
-    Use it on the thread where the context is current; release it there, or leave the ``with`` block there. The context
-    must be desktop OpenGL 3.3 or newer. No GL object is made per frame: buffers and textures are reused, and grow when
-    a frame needs more.
+    Use the renderer on the thread where the context is current. Release it there, or leave its ``with`` block there.
+    The context must be desktop OpenGL 3.3 or newer. No GL object is created per frame: buffers and textures are reused,
+    and grow when a frame needs more.
 
-    Every call leaves the context's state as it found it, so it may stand anywhere in a host's frame but between the
-    begin and the end of a query that counts what is drawn, a conditional render or transform feedback (docs/opengl.md).
+    Every call leaves the context's state as it was. So a call may come anywhere in a host's frame, except between the
+    begin and the end of a conditional render, of transform feedback, or of a query that counts what is drawn
+    (docs/opengl.md).
 
     Args:
-        ctx: the caller's context. Never released or switched here. When omitted, the one that is current on this
-            thread, whoever made it.
+        ctx: the caller's context. It is never released or switched here. When omitted, the context that is current on
+            this thread, whoever created it.
         native_size: ``(width, height)`` of the grid that the points are on, 1..16384 each.
-        preserve_state: whether to read and restore the state. Without, what a method touches is undefined after each
-            call (docs/methods.md lists it).
-        method: ``"compute"``, by compute shaders (OpenGL 4.3, or the extensions that have them); ``"triangles"``, by
-            draws (any OpenGL 3.3); ``"upload"``, by the CPU twin; or ``"auto"``, the fastest that is exact: compute on
-            a GPU, triangles on a GPU without compute, upload where the driver is software. The bits are the same.
-            Before its first use on a context a shader method renders a small scene. If that is not what the CPU twin
-            makes, it is said once, in the log ``alphastream_gpu``, and the next method is taken.
+        preserve_state: whether to read and restore the state. If not, the states that a method touches are undefined
+            after each call (docs/methods.md lists them).
+        method: ``"compute"`` uses compute shaders (OpenGL 4.3, or the extensions that provide them). ``"triangles"``
+            uses draws (any OpenGL 3.3). ``"upload"`` uses the CPU twin. ``"auto"`` uses the fastest exact method:
+            compute on a GPU, triangles on a GPU without compute, upload if the driver is software. The bits are the
+            same. Before its first use on a context, a shader method renders a small scene. If the result differs from
+            the CPU twin's, the log ``alphastream_gpu`` gets one warning, and the next method is used.
 
     Raises:
-        GLUnavailableError: no context is current, or it is too old or too small; or the method that was asked for by
-            name is not there, with the reason.
-        WrongContextError: the context that is current is not that of `ctx`.
-        ValueError: a size outside its range, or no such method.
+        GLUnavailableError: no context is current, the context is too old or too small, or the method that was asked for
+            by name is not available. The message has the reason.
+        WrongContextError: the current context is not the one of `ctx`.
+        ValueError: a size is outside its range, or the method is unknown.
     """
 
     def __init__(
@@ -135,7 +137,7 @@ class MaskRenderer:
         self._counts: Counter[str] = Counter()
         self._released = False
         self._call: ref[_Call] | None = None
-        """The call that is under way. Weak: where an interrupt prevents its end, it is over when it is gone."""
+        """The call in progress. Weak: if an interrupt prevents the call's end, the call ends with its object."""
         self._thread = _thread_token()
         self._texture: moderngl.Texture | None = None
         self._readable: moderngl.Texture | None = None
@@ -168,18 +170,18 @@ class MaskRenderer:
         method: MethodName = "auto",
     ) -> MaskRenderer:
         """
-        A renderer of the stream's native size.
+        Create a renderer with the stream's native size.
 
-        The stream then prepares frames for renderers where it decodes them, off the rendering thread.
+        From then on, the stream prepares frames for renderers where it decodes them, off the rendering thread.
 
         Args:
-            stream: an :class:`AlphaStream`; used here alone.
-            ctx: as of the constructor, like the other arguments.
-            preserve_state: likewise.
-            method: likewise.
+            stream: an :class:`AlphaStream`. It is used only in this call.
+            ctx: as in the constructor.
+            preserve_state: as in the constructor.
+            method: as in the constructor.
 
         Raises:
-            GLUnavailableError: as of the constructor.
+            GLUnavailableError: as in the constructor.
             NotReadyError: nothing is loaded.
             ClosedError: the stream is closed.
         """
@@ -194,13 +196,12 @@ class MaskRenderer:
 
     @property
     def method(self) -> str:
-        """The method in use, ``"compute"``, ``"triangles"`` or ``"upload"``."""
+        """The method in use: ``"compute"``, ``"triangles"`` or ``"upload"``."""
         return self._method.name
 
     @property
     def is_exact(self) -> bool:
-        """Whether every method that was tried before :attr:`method` was taken passed the self-check, and that one
-        too."""
+        """Whether :attr:`method`, and every method that was tried before it, passed the self-check."""
         return self._is_exact
 
     @property
@@ -214,23 +215,24 @@ class MaskRenderer:
 
         Args:
             geometry: the frame.
-            into: an R8 texture of the caller's: ``ctx.texture(size, 1)``, or the GL name of a GL_TEXTURE_2D that the
-                host made, mutable or immutable. Its size decides the scaling. It stays the caller's. When omitted, a
-                texture of native size that belongs to the renderer and is overwritten by the next such call.
-            layer: which layer to render to, 0 being the first, where `into` is an array texture (a
-                ``moderngl.TextureArray`` or the name of a GL_TEXTURE_2D_ARRAY).
+            into: an R8 texture of the caller's: ``ctx.texture(size, 1)``, or the GL name of a GL_TEXTURE_2D of the
+                host's, mutable or immutable. Its size decides the scaling. The caller keeps ownership. When omitted, a
+                texture of native size that belongs to the renderer. The next such call overwrites it.
+            layer: the layer to render to, from 0, if `into` is an array texture (a ``moderngl.TextureArray`` or the
+                name of a GL_TEXTURE_2D_ARRAY).
 
         Returns:
-            `into`, or the renderer's texture: GL_R8, 0.0 or 1.0, the first row in memory being the mask's top row.
-            ``texture.glo`` is its name.
+            `into`, or the renderer's texture: GL_R8, 0.0 or 1.0. The first row in memory is the mask's top row.
+            ``texture.glo`` is the texture's name.
 
         Raises:
-            ValueError: `into` is no single-sampled R8 texture, is released, or belongs to another context; no such
-                layer.
-            TypeError: `into` is no 2D texture, or no array texture where a layer is given.
+            ValueError: `into` is not a single-sampled R8 texture, is released, or belongs to another context; or the
+                layer does not exist.
+            TypeError: `into` is not a 2D texture, or, if a layer is given, not an array texture.
             ClosedError: the renderer is released.
-            WrongContextError: called on another thread than the one that made the renderer, while its context is not
-                current, from within another of its calls, or inside a transform feedback or a counting query.
+            WrongContextError: the call comes on another thread than the one that created the renderer, while its
+                context is not current, from within another of its calls, or inside a transform feedback or a counting
+                query.
         """
         check_geometry("geometry", geometry)
         layer = _checked_layer(layer)
@@ -249,24 +251,24 @@ class MaskRenderer:
         """
         Render frames into the layers of an array texture.
 
-        With compute shaders that is one upload and three dispatches for all of them, or as many for each part of a
-        batch that would take too much memory at once. The other methods render one frame after the other. The masks are
-        those of :meth:`render`, bit for bit.
+        With compute shaders, the whole batch takes one upload and three dispatches. A batch that would need too much
+        memory at once is split, and each part takes as many. The other methods render one frame after the other. The
+        masks are the same as those of :meth:`render`, bit for bit.
 
         Args:
             geometries: the frames.
             into: an R8 array texture of the caller's (``ctx.texture_array((width, height, layers), 1)``), or the GL
                 name of one.
-            first_layer: where the first frame goes, from 0; the others follow. Other layers are left alone.
+            first_layer: the layer of the first frame, from 0. The others follow. Other layers do not change.
 
         Raises:
-            ValueError: `into` is no R8 array texture, is released, or belongs to another context; it has too few
+            ValueError: `into` is not an R8 array texture, is released, belongs to another context, or has too few
                 layers.
-            TypeError: `into` is no array texture.
+            TypeError: `into` is not an array texture.
             ClosedError: the renderer is released.
-            WrongContextError: as of :meth:`render`.
+            WrongContextError: as in :meth:`render`.
         """
-        geometries = list(geometries)  # what an iterable does meanwhile must be done before the state is ours
+        geometries = list(geometries)  # an iterable's own code must run before the state is changed
         for geometry in geometries:
             check_geometry("geometry", geometry)
         start = operator.index(first_layer)
@@ -286,19 +288,21 @@ class MaskRenderer:
         Read a mask back. Waits for the GPU.
 
         Args:
-            texture: an R8 texture, such as :meth:`render` returned or took.
-            layer: which layer, where it is an array texture.
-            out: the array to write to, uint8 (height, width), C-contiguous and writable; saves making one.
+            texture: an R8 texture, for example one that :meth:`render` returned.
+            layer: the layer to read, from 0, if `texture` is an array texture.
+            out: the array to write to, uint8 (height, width), C-contiguous and writable. It saves an allocation.
 
         Returns:
-            uint8 (height, width), 0 or 255, row 0 at the top: `out`, or a new, writable one. The caller's either way.
+            uint8 (height, width), 0 or 255, row 0 at the top: `out`, or a new, writable array. The caller owns it in
+            both cases.
 
         Raises:
-            ValueError: `texture` is no single-sampled R8 texture, is released, or belongs to another context; no such
-                layer; `out` has another shape or layout.
-            TypeError: `texture` is no 2D texture, or no array texture where a layer is given; `out` is no uint8 array.
+            ValueError: `texture` is not a single-sampled R8 texture, is released, or belongs to another context; the
+                layer does not exist; or `out` has another shape or layout.
+            TypeError: `texture` is not a 2D texture, or, if a layer is given, not an array texture; or `out` is not a
+                uint8 array.
             ClosedError: the renderer is released.
-            WrongContextError: as of :meth:`render`.
+            WrongContextError: as in :meth:`render`.
         """
         layer = _checked_layer(layer)
         with _Call(self), self._reading:
@@ -312,27 +316,27 @@ class MaskRenderer:
         self, geometries: Iterable[FrameGeometry], *, size: tuple[int, int] | None = None, out: Mask | None = None
     ) -> Iterator[Mask]:
         """
-        Render frames and read them back, each while the next ones are being rendered.
+        Render frames and read them back, each while the next ones are rendered.
 
-        Pixels are copied into one of a ring of pixel buffers, and fetched from it two frames later: with a GPU, reading
-        back costs a copy and no waiting. State is left alone between the frames, too, so that the host may go on. With
-        the method ``"upload"`` the masks are those of the CPU twin, which need not pass through a texture.
+        Pixels are copied into a ring of pixel buffers, and fetched two frames later. With a GPU, reading back costs a
+        copy and no waiting. The host's state is also restored between the frames, so that the host may continue. With
+        the method ``"upload"`` the masks come from the CPU twin, without a texture.
 
         Args:
-            geometries: the frames; taken one by one, two ahead of what is given out.
+            geometries: the frames. They are taken one by one, two ahead of the yielded mask.
             size: ``(width, height)`` of the masks; native when omitted.
-            out: an array to write every mask to, uint8 (height, width), C-contiguous and writable. It is given out each
+            out: an array to write every mask to, uint8 (height, width), C-contiguous and writable. It is yielded each
                 time, and holds a mask until the next one is asked for.
 
         Yields:
-            A mask for each frame, in order: uint8 (height, width), as :meth:`read` returns. Without `out` each is new,
-            and stays the caller's; where masks are dropped one by one, their memory serves for the next.
+            A mask for each frame, in order: uint8 (height, width), as :meth:`read` returns. Without `out`, each mask is
+            a new array that the caller owns. If the caller drops masks one by one, the next masks reuse their memory.
 
         Raises:
-            ValueError: a size outside its range; `out` has another shape or layout.
-            TypeError: `out` is no uint8 array.
-            ClosedError: the renderer is released, when the next frame is asked for.
-            WrongContextError: as of :meth:`render`, when the next frame is asked for.
+            ValueError: a size is outside its range, or `out` has another shape or layout.
+            TypeError: `out` is not a uint8 array.
+            ClosedError: the next frame is asked for and the renderer is released.
+            WrongContextError: as in :meth:`render`, when the next frame is asked for.
         """
         size = self._native_size if size is None else check_size("size", size)
         if out is not None:
@@ -341,11 +345,11 @@ class MaskRenderer:
 
     def release(self) -> None:
         """
-        Release every GL object made here, the renderer's own texture included. May be called again.
+        Release every GL object created here, including the renderer's own texture. May be called again.
 
         Raises:
-            WrongContextError: called on another thread than the one that made the renderer, while its context is not
-                current, or from within another of its calls.
+            WrongContextError: the call comes on another thread than the one that created the renderer, while its
+                context is not current, or from within another of its calls.
         """
         if self._released:
             return
@@ -392,7 +396,7 @@ class MaskRenderer:
         self._carry_out(method, plans, target, layer)
 
     def _carry_out(self, method: Method[Any], plans: Sequence[Any], target: Target, layer: int | None) -> int | None:
-        """Let a method render, and count; the next layer."""
+        """Render plans with a method, count them, and return the next layer."""
         if not plans:
             return layer
         method.render(plans, target, layer)
@@ -420,7 +424,7 @@ class MaskRenderer:
                 self._ring.give(slot)
 
     def _rasterized(self, geometry: FrameGeometry, size: tuple[int, int], out: Mask | None) -> Mask:
-        """The CPU twin's mask, without a way through GL."""
+        """Return the CPU twin's mask without using GL."""
         check_geometry("geometry", geometry)
         with _Call(self):
             mask = rasterize(geometry, size, native_size=self._native_size)
@@ -432,7 +436,7 @@ class MaskRenderer:
         return out
 
     def _copy(self, geometry: FrameGeometry, size: tuple[int, int]) -> Slot:
-        """Render a frame and begin to copy it."""
+        """Render a frame and start to copy it."""
         check_geometry("geometry", geometry)
         with _Call(self):
             texture = self._readable
@@ -455,7 +459,7 @@ class MaskRenderer:
         return slot
 
     def _fetch(self, slots: deque[Slot], out: Mask | None) -> Mask:
-        """The oldest slot's mask."""
+        """Fetch the oldest slot's mask."""
         with _Call(self):
             slot = slots[0]
             mask = np.empty((slot.height, slot.width), np.uint8) if out is None else out
@@ -470,7 +474,7 @@ class MaskRenderer:
         return texture
 
     def _own_texture(self) -> moderngl.Texture:
-        if self._texture is None or type(self._texture.mglo).__name__ == "InvalidObject":  # a caller may release it
+        if self._texture is None or type(self._texture.mglo).__name__ == "InvalidObject":  # released by a caller
             self._texture = self._new_texture(self._native_size)
         return self._texture
 
@@ -478,24 +482,25 @@ class MaskRenderer:
 
     def _check_idle(self) -> None:
         if self._call is not None and self._call() is not None:
-            raise WrongContextError("the renderer is in the middle of another call, which this one came from")
+            raise WrongContextError("the renderer is in the middle of another call, and this call comes from within it")
 
     def _check_thread(self) -> None:
-        # GL calls go to whatever context this thread has, if any: a crash, or a mask in somebody else's texture.
+        # GL calls go to the context that is current on this thread. A wrong one means a crash, or a mask in a foreign
+        # texture.
         if _thread_token() is not self._thread:
             raise WrongContextError(
-                "the renderer belongs to the thread that made it, where its context is current; make one renderer per"
-                " thread and context, and hand geometry over instead"
+                "the renderer belongs to the thread that created it; create one renderer per thread and context, and"
+                " pass geometry between threads instead"
             )
         if not self._identity.is_current():
             raise WrongContextError(
-                "the renderer's OpenGL context is not current on this thread, or is gone; make it current first, and"
-                " release the renderer before its context"
+                "the renderer's OpenGL context is not current on this thread, or is destroyed; make it current first,"
+                " and release the renderer before its context"
             )
 
 
 class _Call:
-    """One call of a renderer: by whom it may be made, and not from within another."""
+    """One call of a renderer. Checks the thread and the context, and that no other call is in progress."""
 
     __slots__ = ("__weakref__", "_renderer")
 
@@ -523,13 +528,13 @@ def _check_context(gl: Functions, native_size: tuple[int, int]) -> None:
     limit = min(gl.integer(e.GL_MAX_TEXTURE_SIZE), *gl.integers(e.GL_MAX_VIEWPORT_DIMS)[:2])
     if max(native_size) > limit:
         raise GLUnavailableError(
-            f"the driver {gl.driver} has textures of at most {limit} pixels, found a native size of"
+            f"the driver {gl.driver} supports textures of at most {limit} pixels per edge, found a native size of"
             f" {native_size[0]} x {native_size[1]}"
         )
 
 
 def _checked_out(out: Mask | None, size: tuple[int, int]) -> Mask:
-    """An array to write a mask of `size` to."""
+    """Check `out`, or create an array for a mask of `size`."""
     if out is None:
         return np.empty(size[::-1], np.uint8)
     if not isinstance(out, np.ndarray) or out.dtype != np.uint8:

@@ -1,5 +1,5 @@
 """
-Self-check: a scene small enough to draw at first use, with a case for every rule and every stage.
+Self-check: a scene that is small enough to render at first use, with a case for every rule and every stage.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIZES: Final = ((96, 64), (48, 16), (41, 67))
 
 @cache
 def scene() -> FrameGeometry:
-    """A self-intersection, overlapping channels, a line, steep half-way edges, points far outside, a lonely point."""
+    """A self-intersection, overlapping channels, a line, steep half-way edges, points far outside, a single point."""
     channels = [
         [(5, 3), (60, 50), (58, 4), (9, 47)],
         [(30, 10), (90, 20), (70, 60), (20, 40)],
@@ -44,12 +44,13 @@ def count_wrong_pixels(
     render: Callable[[Sequence[FrameGeometry], tuple[int, int]], Sequence[npt.NDArray[np.uint8]]],
 ) -> int:
     """
-    How many pixels of the scene differ from the CPU twin's: alone at each size, and twice in a batch with a frame
-    without points between.
+    Return how many pixels of the scene differ from the CPU twin's.
+
+    The scene is rendered at each size: alone, and twice in a batch with a frame without points in between.
 
     Args:
-        render: gives the masks of frames at a size, their native size being :data:`NATIVE_SIZE`; of one frame in a
-            texture, of more in an array texture.
+        render: returns the masks of frames of native size :data:`NATIVE_SIZE`, at a given size. One frame is rendered
+            into a texture, several into an array texture.
     """
     n_wrong = 0
     for size in SIZES:

@@ -1,5 +1,5 @@
 """
-Shader sources: loaded from the package (or the checkout), includes resolved, lines numbered for the driver's messages.
+Shaders: loads GLSL sources from the package or the checkout, expands includes, and numbers lines for driver messages.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ __all__ = ["COMPUTE_EXTENSIONS", "DRAWN", "PROGRAMS", "ShaderProgram", "shader_f
 
 
 class ShaderProgram(NamedTuple):
-    """A program, and how it is built."""
+    """A program's files and defines."""
 
     parts: dict[str, str]
-    """The files, by the argument of ``ctx.program`` that each is for."""
+    """The file for each argument of ``ctx.program``."""
     defines: tuple[str, ...] = ()
 
 
 DRAWN: Final = ("fill", "outline", "resolve")
-"""The raster stages of the triangle method. Each has a numpy twin of its name, and a test."""
+"""The raster stages of the triangle method. Each has a numpy twin of the same name, and a test."""
 PROGRAMS: Final = {
     **{stage: ShaderProgram({"vertex_shader": f"{stage}.vert", "fragment_shader": f"{stage}.frag"}) for stage in DRAWN},
     "cross_compute": ShaderProgram({"compute_shader": "cross.comp"}, ("COMPUTE",)),
@@ -33,7 +33,7 @@ PROGRAMS: Final = {
     "resolve_compute": ShaderProgram({"compute_shader": "resolve.comp"}, ("COMPUTE",)),
     "resolve_compute_layered": ShaderProgram({"compute_shader": "resolve.comp"}, ("COMPUTE", "LAYERED")),
 }
-"""Every program there is."""
+"""All programs."""
 COMPUTE_EXTENSIONS: Final = (
     "GL_ARB_compute_shader",
     "GL_ARB_shader_storage_buffer_object",
@@ -41,7 +41,7 @@ COMPUTE_EXTENSIONS: Final = (
     "GL_ARB_shading_language_420pack",
     "GL_ARB_gpu_shader5",
 )
-"""What the compute stages need where OpenGL is older than 4.3."""
+"""Extensions that the compute stages need if OpenGL is older than 4.3."""
 
 _INCLUDE: Final = re.compile(r'^\s*#include\s+"([^"]+)"\s*$')
 _MAX_INCLUDE_DEPTH: Final = 4
@@ -49,10 +49,10 @@ _MAX_INCLUDE_DEPTH: Final = 4
 
 def shader_folder() -> Traversable:
     """
-    Where the ``.glsl`` files are: inside the installed package, or at the top of a checkout.
+    Return the folder with the ``.glsl`` files: inside the installed package, or at the top of a checkout.
 
     Raises:
-        FileNotFoundError: neither; the installation is broken.
+        FileNotFoundError: neither folder exists; the installation is broken.
     """
     packaged = files("alphastream_gpu") / "shaders"
     if packaged.is_dir():
@@ -66,16 +66,16 @@ def shader_folder() -> Traversable:
 @cache
 def shader_source(name: str, defines: tuple[str, ...] = (), *, has_version: bool = True) -> str:
     """
-    A stage's complete source, such as ``shader_source("fill.vert")``.
+    Return a stage's complete source, such as ``shader_source("fill.vert")``.
 
-    Includes are resolved here rather than by ``ctx.includes``, which belongs to the host program. Each file gets a
-    number (:func:`source_names`), and ``#line`` directives let a driver's message name the file and line that a
-    person sees.
+    Includes are expanded here rather than by ``ctx.includes``, which belongs to the host program. Each file gets a
+    number (:func:`source_names`). ``#line`` directives make a driver's message name the number and the line of the
+    original file.
 
     Args:
-        name: the file, without ``.glsl``.
-        defines: names, with values or without, to define.
-        has_version: whether the context has the version that the file names; without, it is built for OpenGL 3.3 with
+        name: the file name, without ``.glsl``.
+        defines: names to define, with or without values.
+        has_version: whether the context has the version that the file names. If not, the source is for OpenGL 3.3 with
             :data:`COMPUTE_EXTENSIONS`.
     """
     numbers: dict[str, int] = {}
@@ -89,7 +89,7 @@ def shader_source(name: str, defines: tuple[str, ...] = (), *, has_version: bool
 
 @cache
 def source_names(name: str) -> tuple[str, ...]:
-    """The files that make up a stage's source, by the number that the driver's messages give."""
+    """Return the files of a stage's source. A file's index is its number in driver messages."""
     numbers: dict[str, int] = {}
     _expand(f"{name}.glsl", numbers, 0)
     return tuple(numbers)
@@ -105,7 +105,7 @@ def _expand(file_name: str, numbers: dict[str, int], depth: int) -> list[str]:
         include = _INCLUDE.match(line)
         if include is None:
             lines.append(line)
-            if line.startswith("#version"):  # must stand first, so the first #line comes after it
+            if line.startswith("#version"):  # must be first, so the first #line comes after it
                 lines.append(f"#line {line_number + 1} {number}")
             continue
         included = include[1]

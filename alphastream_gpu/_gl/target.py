@@ -1,5 +1,5 @@
 """
-Targets: what masks are drawn into and read from, checked against what GL itself says of it.
+Targets: the textures that masks are rendered into and read from, checked by GL queries.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Target(NamedTuple):
     n_layers: int
     """1 for a 2D texture."""
     is_storable: bool = True
-    """Whether shaders may store into its level 0. Stores into a texture that is not complete are lost without an error,
-    and a host's may be so: of mutable storage, with one level and a filter that wants more."""
+    """Whether shaders may store into level 0. Stores into an incomplete texture are lost without an error. A host's
+    texture is incomplete if its storage is mutable and has one level, but its filter needs more levels."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -50,69 +50,63 @@ def find_target(
     gl: Functions, ctx: moderngl.Context, texture: Any, *, is_array: bool, is_stored: bool = False
 ) -> Target:
     """
-    Look at a texture. Where OpenGL is older than 4.5 it is bound to the active unit for that, and stays bound.
+    Check a texture and describe it. Before OpenGL 4.5, it is bound to the active unit for that, and stays bound.
 
     Args:
         gl: the context's functions.
         ctx: the renderer's context.
         texture: a ``moderngl.Texture``, or a ``moderngl.TextureArray`` if `is_array`, of `ctx`; or a GL name.
         is_array: whether an array texture is expected.
-        is_stored: whether shaders are to store into it, so that it matters whether they can.
+        is_stored: whether shaders will store into the texture. If so, it is checked whether they can.
 
     Raises:
-        TypeError: another type of object.
-        ValueError: released, of another context, no texture, of another kind, or not R8.
+        TypeError: `texture` has another type.
+        ValueError: the texture is released, does not exist in the context, is of another kind, or is not R8.
     """
     kind = e.GL_TEXTURE_2D_ARRAY if is_array else e.GL_TEXTURE_2D
     expected = moderngl.TextureArray if is_array else moderngl.Texture
     if isinstance(texture, expected):
         if type(texture.mglo).__name__ == "InvalidObject":
-            raise ValueError("texture: it is released")
+            raise ValueError("texture: the texture is released")
         if texture.ctx is not ctx:
-            raise ValueError("texture: it belongs to another context than the renderer")
+            raise ValueError("texture: the texture belongs to another context than the renderer")
         if samples := getattr(texture, "samples", 0):
             raise ValueError(f"texture: expected R8 without multisampling, found samples={samples}")
-        return _described(gl, texture.glo, kind, is_stored)
+        return _described(gl, texture.glo, kind, is_stored, is_wrapped=True)
     if isinstance(texture, (moderngl.Texture, moderngl.TextureArray)):
         hint = "leave `layer` out" if is_array else "say which `layer`"
         raise TypeError(f"texture: expected a moderngl.{expected.__name__}, found {type(texture).__name__}; {hint}")
     try:
         if isinstance(texture, bool):
             raise TypeError
-        # The names of some toolkits are ctypes integers.
+        # Some toolkits give names as ctypes integers.
         name = operator.index(texture.value if isinstance(texture, ctypes._SimpleCData) else texture)
     except TypeError:
         raise TypeError(
             f"texture: expected a moderngl.{expected.__name__} or a GL name (int), found {type(texture).__name__}"
         ) from None
-    return _described(gl, name, kind, is_stored)
+    return _described(gl, name, kind, is_stored, is_wrapped=False)
 
 
-def _is_bound(gl: Functions, name: int, kind: int) -> bool:
-    """Bind a texture to the active unit; whether it is of that kind, and bound now."""
-    binding = e.GL_TEXTURE_BINDING_2D if kind == e.GL_TEXTURE_2D else e.GL_TEXTURE_BINDING_2D_ARRAY
-    errors = gl.take_errors()  # the host's, to tell them from the one that binding another kind raises
-    with gl.unheard():
-        gl.glBindTexture(kind, name)
-    is_bound = gl.integer(binding) == name
-    if not is_bound:
-        gl.take_errors()
-    gl.put_back_errors(errors)
-    return is_bound
-
-
-def _described(gl: Functions, name: int, kind: int, is_stored: bool) -> Target:
+def _described(gl: Functions, name: int, kind: int, is_stored: bool, *, is_wrapped: bool) -> Target:
     """
-    What GL says of level 0; what a wrapper around a host's texture says may be wrong, or the texture deleted.
+    Describe level 0 as GL reports it. A wrapper around a host's texture may hold wrong data, or the texture may be
+    deleted.
 
-    An error that is pending of the host's stays what it is.
+    A pending error of the host's stays pending.
     """
     if not 0 < name < 1 << 32 or not gl.glIsTexture(name):
-        raise ValueError(f"texture: {name} is no texture of the renderer's context (bind it once before its first use)")
+        raise ValueError(
+            f"texture: {name} is not a texture of the renderer's context (bind it once before its first use)"
+        )
     if gl.has_texture_queries:
-        texture, is_of_kind = name, gl.texture_parameter(name, e.GL_TEXTURE_TARGET) == kind
+        texture = name
+        if is_wrapped:  # then the texture has a kind that can be asked for
+            is_of_kind = gl.texture_parameter(name, e.GL_TEXTURE_TARGET) == kind
+        else:
+            is_of_kind = gl.is_texture_of(kind, name)
     else:
-        texture, is_of_kind = kind, _is_bound(gl, name, kind)
+        texture, is_of_kind = kind, gl.bind_texture(kind, name)
     if not is_of_kind:
         hint = "say which `layer`" if kind == e.GL_TEXTURE_2D else "leave `layer` out for others"
         raise ValueError(f"texture: expected the name of a {_KINDS[kind]}, found that of another kind; {hint}")
@@ -120,7 +114,7 @@ def _described(gl: Functions, name: int, kind: int, is_stored: bool) -> Target:
     n_layers = 1 if kind == e.GL_TEXTURE_2D else gl.texture_level(texture, e.GL_TEXTURE_DEPTH)[0]
     if not width or not height:
         raise ValueError(f"texture: level 0 of {name} has no storage")
-    # An unsized GL_RED is R8 where its component has eight bits.
+    # An unsized GL_RED is R8 if its component has eight bits.
     is_unsized = internal_format == e.GL_RED and gl.texture_level(texture, e.GL_TEXTURE_RED_SIZE) == [8]
     if internal_format != e.GL_R8 and not is_unsized:
         raise ValueError(
@@ -136,12 +130,12 @@ def _described(gl: Functions, name: int, kind: int, is_stored: bool) -> Target:
 
 class Attachment:
     """
-    A framebuffer that takes a target for as long as it is drawn to or read.
+    A framebuffer to which a target is attached while it is drawn to or read.
 
-    The target is attached anew each time and detached afterwards. To keep a framebuffer for each target would keep
-    deleted textures alive, and draw into them when a host's next texture gets the same name.
+    The target is attached each time and detached afterwards. A framebuffer that keeps its target would keep a deleted
+    texture alive, and would draw into it when the host's next texture gets the same name.
 
-    Must be made, used and released with the context current; the caller restores the binding.
+    The context must be current when an attachment is created, used and released. The caller restores the binding.
     """
 
     def __init__(self, gl: Functions) -> None:
@@ -151,7 +145,7 @@ class Attachment:
 
     def attach(self, target: Target, layer: int | None = None, *, binding: int = e.GL_DRAW_FRAMEBUFFER) -> None:
         """
-        Bind the framebuffer with a target in it.
+        Bind the framebuffer and attach a target.
 
         Args:
             target: the target.
@@ -159,7 +153,7 @@ class Attachment:
             binding: GL_DRAW_FRAMEBUFFER or GL_READ_FRAMEBUFFER.
 
         Raises:
-            ValueError: GL cannot draw to it or read from it; nothing is attached.
+            ValueError: GL cannot draw to the target or read from it. Then nothing is attached.
         """
         self._binding = binding
         self.bind()
@@ -170,13 +164,13 @@ class Attachment:
             raise ValueError(f"texture: GL cannot draw to it or read from it (framebuffer status {status:#06x})")
 
     def attach_own(self, target: Target) -> None:
-        """Bind the framebuffer for drawing with a 2D texture of the renderer's own in it, without a check."""
+        """Bind the framebuffer for drawing and attach a 2D texture of the renderer's own, without a check."""
         self._binding = e.GL_DRAW_FRAMEBUFFER
         self.bind()
         self._attach(target, None)
 
     def read(self, target: Target, layer: int | None, out: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Read a target, or a layer of it, into a C-contiguous array of its size, inside Reading."""
+        """Read a target or one of its layers into a C-contiguous array of its size, inside a Reading guard."""
         self.attach(target, layer, binding=e.GL_READ_FRAMEBUFFER)
         try:
             self._gl.glReadPixels(0, 0, *target.size, e.GL_RED, e.GL_UNSIGNED_BYTE, out.ctypes.data)
@@ -185,15 +179,15 @@ class Attachment:
         return out
 
     def is_complete(self) -> bool:
-        """Whether GL can draw to what is attached; not so when there was no memory for it."""
+        """Return whether GL can draw to the attached texture. It cannot if there was no memory for it."""
         return bool(self._gl.glCheckFramebufferStatus(self._binding) == e.GL_FRAMEBUFFER_COMPLETE)
 
     def bind(self) -> None:
-        """Bind the framebuffer again, with what is attached."""
+        """Bind the framebuffer again, with its attached texture."""
         self._gl.glBindFramebuffer(self._binding, self._name)
 
     def detach(self) -> None:
-        """Forget the target. The framebuffer must still be bound."""
+        """Detach the target. The framebuffer must still be bound."""
         self._gl.glFramebufferTexture2D(self._binding, e.GL_COLOR_ATTACHMENT0, e.GL_TEXTURE_2D, 0, 0)
 
     def release(self) -> None:

@@ -1,16 +1,17 @@
 """
-Triangles: masks by blended draws, for contexts without compute shaders.
+Triangles: makes masks by blended draws, for contexts without compute shaders.
 
 Strategy
 --------
-mask = parity fill | outline | half-way crossings (docs/coverage.md, "Why a GPU makes the same bits"). A frame whose
-channels do not overlap and whose target has the native size, or a power of two less, takes two draws, straight into the
-target: the fill with XOR blending, the outline over it. Channels that overlap others are filled in between, into the
-components of a scratch texture (four parity planes at a time), and ORed in by a resolve draw over their box alone. For
-other sizes, all that happens in a native scratch texture, and one more resolve draw scales it.
+mask = parity fill | outline | half-way crossings (docs/coverage.md, "Why a GPU makes the same bits"). A frame takes two
+draws if its channels do not overlap and the target has the native size or a power of two less. Both go directly into
+the target: the fill with XOR blending, then the outline over it. Channels that overlap others are filled between these
+two draws, into the components of a scratch texture (four parity planes at a time). A resolve draw over their box ORs
+them into the target. For other sizes, all of this happens in a native scratch texture, and one more resolve draw scales
+it.
 
-What is uploaded is the package that the compute shaders have, too, here as a buffer texture: the vertex stages find
-their points in it by their number.
+The upload is the same package that the compute shaders use, here as a buffer texture. The vertex stages look up their
+points in it by index.
 """
 
 from __future__ import annotations
@@ -37,15 +38,15 @@ from .target import Attachment, Target
 __all__ = ["MAX_SCRATCH_BYTES", "Triangles"]
 
 MAX_SCRATCH_BYTES: Final = 1 << 27
-"""Bytes of scratch textures that are kept for the next frames of their sizes: 128 MiB."""
+"""Most bytes of scratch textures that are kept for later frames of their sizes: 128 MiB."""
 _FLIP: Final = (e.GL_ONE_MINUS_DST_COLOR, e.GL_ONE_MINUS_SRC_COLOR)
-"""s (1 - d) + d (1 - s): exclusive or, exact on the values 0 and 1 of a normalized format."""
+"""s (1 - d) + d (1 - s): exclusive or. It is exact on the values 0 and 1 of a normalized format."""
 _OR: Final = (e.GL_ONE, e.GL_ONE)
 """s + d, clamped at 1."""
 _COMPONENT_MASKS: Final = ((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0))
 _QUAD: Final = 4
 _FEWEST_TRIANGLES: Final = 4
-"""Triangles of a draw, at least. Of exactly three, llvmpipe (Mesa 22.3.6) draws none if the third has no area."""
+"""Fewest triangles in a draw. Of exactly three, llvmpipe (Mesa 22.3.6) draws none if the third has no area."""
 
 
 class Triangles(Method[DrawPlan]):
@@ -53,7 +54,7 @@ class Triangles(Method[DrawPlan]):
     Masks by draws.
 
     Raises:
-        GLUnavailableError: the driver refuses the shaders.
+        GLUnavailableError: the driver rejects the shaders.
     """
 
     name = "triangles"
@@ -88,12 +89,12 @@ class Triangles(Method[DrawPlan]):
         gl = self._gl
         self._buffer = gl.new("glGenBuffers")
         self._buffer_texture = gl.new("glGenTextures")
-        gl.glBindBuffer(e.GL_ARRAY_BUFFER, self._buffer)  # makes it an object
+        gl.glBindBuffer(e.GL_ARRAY_BUFFER, self._buffer)  # creates the object
         gl.glBindTexture(e.GL_TEXTURE_BUFFER, self._buffer_texture)
         gl.glTexBuffer(e.GL_TEXTURE_BUFFER, e.GL_R32I, self._buffer)
         self._programs: dict[str, moderngl.Program] = {}
         self._arrays: dict[str, moderngl.VertexArray] = {}
-        self._told: dict[tuple[str, str], object] = {}
+        self._uniforms: dict[tuple[str, str], object] = {}
         for stage in DRAWN:
             self._programs[stage] = build_program(self._ctx, gl, stage)
             self._own.append(self._programs[stage])
@@ -110,7 +111,7 @@ class Triangles(Method[DrawPlan]):
         return plan_draw(geometry, self._native_size, size, max_viewport=self._max_viewport)
 
     def render(self, plans: Sequence[DrawPlan], target: Target, first_layer: int | None) -> None:
-        """One frame after the other."""
+        """Draw one frame after the other."""
         for number, plan in enumerate(plans):
             self._target.attach(target, None if first_layer is None else first_layer + number)
             try:
@@ -120,7 +121,7 @@ class Triangles(Method[DrawPlan]):
                 self._target.detach()
 
     def release(self) -> None:
-        """Release every GL object made here."""
+        """Release every GL object created here."""
         for texture in self._scratch.values():
             release(texture)
         self._scratch.clear()
@@ -133,7 +134,7 @@ class Triangles(Method[DrawPlan]):
         self._buffer = self._buffer_texture = 0
 
     def _draw(self, plan: DrawPlan, target: Target) -> None:
-        """Draw a frame into the target that is attached."""
+        """Draw a frame into the attached target."""
         self._upload(plan.geometry)
         is_direct = plan.grid.size == target.size
         base = self._target if is_direct else self._scratch_target
@@ -141,10 +142,10 @@ class Triangles(Method[DrawPlan]):
             self._attach_scratch(base, self._scratch_texture(plan.grid.size, 1))
         self._drawing.clear()
         for stage in ("fill", "outline"):
-            self._tell(stage, "grid_scale", (1 / plan.grid.step_x, 1 / plan.grid.step_y))
-            self._tell(stage, "viewport_origin", plan.origin)
-            self._tell(stage, "viewport_span", plan.span)
-            self._tell(stage, "inverse_span", (1 / plan.span[0], 1 / plan.span[1]))
+            self._set_uniform(stage, "grid_scale", (1 / plan.grid.step_x, 1 / plan.grid.step_y))
+            self._set_uniform(stage, "viewport_origin", plan.origin)
+            self._set_uniform(stage, "viewport_span", plan.span)
+            self._set_uniform(stage, "inverse_span", (1 / plan.span[0], 1 / plan.span[1]))
         self._draw_fill(plan, range(1))
         for first in range(1, plan.n_planes, SCRATCH_COMPONENTS):
             self._draw_beside(plan, range(first, min(first + SCRATCH_COMPONENTS, plan.n_planes)), base)
@@ -155,21 +156,21 @@ class Triangles(Method[DrawPlan]):
             self._draw_resolve(plan, scratch, target.size, Box(0, 0, target.width - 1, target.height - 1))
 
     def _draw_fill(self, plan: DrawPlan, planes: range) -> None:
-        """Flip each plane's interior in a component of its own; at most four."""
+        """Flip each plane's interior in its own component; at most four planes."""
         n_points = len(plan.geometry.points)
         if not n_points:
             return
         self._drawing.viewport(*plan.origin, *plan.span)
         self._drawing.blend(*_FLIP)
         for component, plane in zip(_COMPONENT_MASKS, planes, strict=False):
-            self._tell("fill", "component", component)
-            self._tell("fill", "plane", plane)
+            self._set_uniform("fill", "component", component)
+            self._set_uniform("fill", "plane", plane)
             self._arrays["fill"].render(moderngl.TRIANGLES, vertices=3 * max(n_points, _FEWEST_TRIANGLES))
         self._counts["draws"] += len(planes)
         self._drawing.overwrite()
 
     def _draw_beside(self, plan: DrawPlan, planes: range, base: Attachment) -> None:
-        """Fill planes that overlap what the base has by now, beside it, and OR them in; only where they are."""
+        """Fill planes that overlap the base's in a scratch texture, and OR them into the base within their box."""
         box = plan.beside
         if box is None:
             return
@@ -187,30 +188,30 @@ class Triangles(Method[DrawPlan]):
         if not n_points:
             return
         self._drawing.viewport(*plan.origin, *plan.span)
-        self._tell("outline", "grid_step", plan.grid.step)
+        self._set_uniform("outline", "grid_step", plan.grid.step)
         self._arrays["outline"].render(moderngl.TRIANGLE_STRIP, vertices=_QUAD, instances=n_points)
         self._counts["draws"] += 1
 
     def _draw_resolve(self, plan: DrawPlan, scratch: Target, size: tuple[int, int], box: Box) -> None:
-        """OR the components of a scratch texture into what is bound, which has `size`, over a box."""
+        """OR the components of a scratch texture into the bound framebuffer, which has `size`, over a box."""
         self._gl.glBindTexture(scratch.kind, scratch.name)
-        self._tell("resolve", "grid_size", plan.grid.size)
-        self._tell("resolve", "output_size", size)
+        self._set_uniform("resolve", "grid_size", plan.grid.size)
+        self._set_uniform("resolve", "output_size", size)
         self._drawing.viewport(box.left, box.top, box.right - box.left + 1, box.bottom - box.top + 1)
         self._arrays["resolve"].render(moderngl.TRIANGLES, vertices=3)
         self._counts["draws"] += 1
 
-    def _tell(self, stage: str, name: str, value: object) -> None:
-        """Set a uniform, unless it has that value: most stay the same from frame to frame."""
-        if self._told.get((stage, name)) != value:
+    def _set_uniform(self, stage: str, name: str, value: object) -> None:
+        """Set a uniform, unless it has that value already: most values stay the same from frame to frame."""
+        if self._uniforms.get((stage, name)) != value:
             self._programs[stage][name] = value
-            self._told[stage, name] = value
+            self._uniforms[stage, name] = value
 
     def _upload(self, geometry: FrameGeometry) -> None:
-        """Send the package, into fresh storage so that a frame still being drawn is not waited for."""
+        """Upload the package into fresh storage, so that GL does not wait for a frame that is still being drawn."""
         gl, package = self._gl, self._package
         planes = geometry.planes
-        assert planes is not None  # else there would be no plan
+        assert planes is not None  # otherwise there would be no plan
         package.pack([geometry], [planes])
         gl.glBindBuffer(e.GL_ARRAY_BUFFER, self._buffer)
         gl.glBufferData(e.GL_ARRAY_BUFFER, package.n_bytes, package.address, e.GL_STREAM_DRAW)
@@ -218,7 +219,7 @@ class Triangles(Method[DrawPlan]):
         self._counts["uploaded_bytes"] += package.n_bytes
 
     def _scratch_texture(self, size: tuple[int, int], components: int) -> Target:
-        """A texture that only these draws see; kept for the next frame of its size."""
+        """Return a texture that only these draws use. It is kept for the next frame of its size."""
         key = (*size, components)
         texture = self._scratch.get(key)
         if texture is None:
@@ -226,7 +227,7 @@ class Triangles(Method[DrawPlan]):
                 texture = self._ctx.texture(size, components)
                 texture.filter = (moderngl.NEAREST, moderngl.NEAREST)
                 if components == 1:
-                    texture.swizzle = "R000"  # a missing alpha would read as 1, and the resolve would see it as a plane
+                    texture.swizzle = "R000"  # a missing alpha would read as 1, as if it were a covered plane
             self._scratch[key] = texture
             self._counts["gl_objects"] += 1
             self._forget_scratch()
@@ -242,6 +243,6 @@ class Triangles(Method[DrawPlan]):
             )
 
     def _forget_scratch(self) -> None:
-        """Release what was used longest ago, beyond the budget; the last two are those of the frame being drawn."""
+        """Release the least recently used textures beyond the budget. The frame being drawn uses the last two."""
         while len(self._scratch) > 2 and sum(int(np.prod(key)) for key in self._scratch) > MAX_SCRATCH_BYTES:
             release(self._scratch.popitem(last=False)[1])

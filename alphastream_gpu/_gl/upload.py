@@ -1,5 +1,5 @@
 """
-Upload: masks of the CPU twin, sent to the texture. The fastest way on software drivers, and the way out everywhere.
+Upload: uploads the CPU twin's masks to the texture. The fastest method on software drivers, and the fallback on all.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from .target import Target
 __all__ = ["Upload"]
 
 _Start = c_char * 0
-"""What tells an array's address in a third of the time that ``mask.ctypes.data`` takes."""
+"""Gives an array's address in a third of the time that ``mask.ctypes.data`` takes."""
 
 
 class Upload(Method[FrameGeometry]):
-    """Rasterizes on the CPU, and uploads a byte a pixel."""
+    """Rasterizes on the CPU, and uploads one byte per pixel."""
 
     name = "upload"
 
@@ -42,11 +42,11 @@ class Upload(Method[FrameGeometry]):
         self.guard = self._writing = Writing(gl, preserve=preserve_state)
 
     def plan(self, geometry: FrameGeometry, size: tuple[int, int]) -> FrameGeometry:
-        """Any frame will do. It is rasterized when its turn comes: a batch of masks would be large."""
+        """Return the frame itself. It is rasterized only when it is rendered: a batch of masks would be large."""
         return geometry
 
     def render(self, plans: Sequence[FrameGeometry], target: Target, first_layer: int | None) -> None:
-        """One mask after the other."""
+        """Upload one mask after the other."""
         gl, size = self._gl, target.size
         if gl.glTextureSubImage2D is not None:
             texture, write, write_layer = target.name, gl.glTextureSubImage2D, gl.glTextureSubImage3D
@@ -65,4 +65,4 @@ class Upload(Method[FrameGeometry]):
             self._counts["uploaded_bytes"] += mask.nbytes
 
     def release(self) -> None:
-        """There is nothing."""
+        """Do nothing: there are no GL objects."""

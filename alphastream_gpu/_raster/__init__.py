@@ -1,8 +1,8 @@
 """
-The numpy twin: the exact mask on the CPU. Its stages carry the names of the shaders' stages.
+Raster: the numpy twin, which makes the exact mask on the CPU. Its stages have the names of the shaders' stages.
 
-``segments`` (points to line segments) -> ``fill`` (even-odd interior) and ``outline`` (the segments' own pixels)
--> ``resolve`` (to the output size), put together by ``coverage``.
+``segments`` (points to line segments) -> ``fill`` (even-odd interior) and ``outline`` (pixels of the segments)
+-> ``resolve`` (to the output size). ``coverage`` calls the stages.
 """
 
 from .coverage import rasterize, rasterize_packed

@@ -1,20 +1,21 @@
 """
-Fill: the even-odd interior, as spans of crossings packed into bits (docs/coverage.md, "Interior").
+Fill: rasterizes the even-odd interior to packed bits, as spans between crossings (docs/coverage.md, "Interior").
 
 Strategy
 --------
-Every non-horizontal segment crosses the rows y0 <= y < y1 once each. The crossings of all channels are laid out in one
-flat array and sorted by (channel, row, column), after which every even one starts a span and the next one ends it.
-Spans of all channels are ORed together, so overlapping channels need no planes here: ends of spans into words
-by ``bitwise_or.at``, the whole words between them by a running count. 64 pixels a word make the part that is
-proportional to the area small; the rest is proportional to the outline.
+A non-horizontal segment crosses each of the rows y0 <= y < y1 once. The crossings of all channels are stored in one
+flat array and sorted by (channel, row, column). Then each crossing with an even index starts a span, and the next
+crossing ends it. The spans of all channels are ORed together, so overlapping channels need no planes here.
+``bitwise_or.at`` sets the words at both ends of a span, and a running count sets the whole words in between. A word
+holds 64 pixels, so the work that is proportional to the area is small; the other work is proportional to the length of
+the outline.
 
-The crossing is ``rint(x0 + k (x1 - x0) / (y1 - y0))`` in float64: a quotient that is exactly a half is represented
-exactly, any other lies at least 1 / (2 (y1 - y0)) away from a half, and for segments up to 2^17 long float64's error is
-below 2^-29. Longer ones, or ones far from the origin, use exact 64-bit integers.
+A crossing is ``rint(x0 + k (x1 - x0) / (y1 - y0))`` in float64. A quotient that is exactly a half is represented
+exactly. Any other quotient differs from a half by at least 1 / (2 (y1 - y0)), and for segments up to 2^17 long the
+error of float64 is below 2^-29. Longer segments and segments far from the origin use exact 64-bit integers.
 
-Rejected: flipping a bit per crossing and prefix-XOR over words (six shifts over the whole plane, one plane per
-overlapping channel); byte-wise difference and running sum (64 times the area's work).
+Rejected: flipping a bit for each crossing and prefix-XOR over words (six shifts over the whole plane, and one plane for
+each overlapping channel); differences and a running sum in bytes (64 times the work for the area).
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ Int64 = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 
 _BAND_CROSSINGS: Final = 1 << 16
-"""Crossings sorted at a time; a sample frame has some 5,000. Of larger frames, rows are taken in bands, so that memory
-stays small and no call of numpy keeps Python's lock from other threads for long (``repeat`` and ``arange`` do not
+"""Crossings that are sorted at a time; a frame of the sample has some 5,000. A larger frame is processed in bands of
+rows. So its memory stays small, and no numpy call holds Python's lock for long (``repeat`` and ``arange`` do not
 release it)."""
 
 _ALL: Final = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
@@ -47,10 +48,10 @@ _63: Final = np.int64(63)
 
 def fill_words(segments: Segments, grid: Grid) -> Words:
     """
-    Interior and crossing pixels of all closed channels.
+    Rasterize the interiors and the crossing pixels of all closed channels.
 
     Returns:
-        uint64 (rows, ceil(columns / 64)): one bit per raster pixel, the lowest bit leftmost. New, caller's.
+        uint64 (rows, ceil(columns / 64)): one bit per raster pixel, the lowest bit leftmost. A new array.
     """
     rows = grid.y.size
     words = aligned_zeros((rows, (grid.x.size + 63) // 64), np.uint64)
@@ -64,7 +65,7 @@ def fill_words(segments: Segments, grid: Grid) -> Words:
 
 class _Edges:
     """
-    The non-horizontal segments of closed channels, from their upper to their lower end.
+    The non-horizontal segments of closed channels, each from its upper to its lower end.
     """
 
     def __init__(self, segments: Segments, grid: Grid) -> None:
@@ -90,8 +91,8 @@ class _Edges:
         self.is_exact = box.reach > FLOAT_COORDINATE or max(box.right - box.left, box.bottom - box.top) > FLOAT_EXTENT
 
     def bands(self) -> Iterator[tuple[int, int]]:
-        """Row bands, first inclusive to stop exclusive, each with a crossing in its first row and a bounded number of
-        them."""
+        """Bands of rows, first inclusive to stop exclusive. Each band has a crossing in its first row, and a bounded
+        number of crossings."""
         rows = self.grid.y.size
         total = int((self.stop_row - self.first_row).sum())
         if total <= _BAND_CROSSINGS:
@@ -110,7 +111,7 @@ class _Edges:
 
     def crossings(self, band_first: int, band_stop: int) -> Int64:
         """
-        Crossings in a band of rows, as sortable keys: channel, row, clipped column + 1, from high bits to low.
+        The crossings in a band of rows as sortable keys: channel, row, clipped column + 1, from high bits to low bits.
         """
         first, stop, chosen = self.first_row, self.stop_row, slice(None)
         if band_first > 0 or band_stop < self.grid.y.size:
@@ -148,9 +149,9 @@ class _Edges:
 
 def _divided_half_to_even(depth: Int64, run: Int64, height: Int64, top_x: Int64) -> Int64:
     """
-    ``depth * run / height`` to the nearest integer, halves so that `top_x` plus the result is even.
+    Round ``depth * run / height`` to the nearest integer. A half is rounded so that `top_x` plus the result is even.
 
-    Exact for any int32 points: magnitudes are below 2^32, so their product fits unsigned 64 bits.
+    Exact for any int32 points: the magnitudes are below 2^32, so their product fits unsigned 64 bits.
     """
     quotient, rest = np.divmod(depth.astype(np.uint64) * np.abs(run).astype(np.uint64), height.astype(np.uint64))
     whole = quotient.astype(np.int64) * np.sign(run)
@@ -160,8 +161,7 @@ def _divided_half_to_even(depth: Int64, run: Int64, height: Int64, top_x: Int64)
 
 
 def _set_spans(words: Words, keys: Int64, first_row: int, edges: _Edges, grid: Grid) -> None:
-    """OR the spans of sorted crossings into the band of `words` that begins at `first_row`; both ends are part of a
-    span."""
+    """OR the spans of sorted crossings into `words`, a band that begins at `first_row`. A span includes both ends."""
     column_bits = edges.column_bits
     column_mask = (1 << column_bits) - 1
     row_mask = (1 << edges.row_bits) - 1

@@ -1,16 +1,17 @@
 """
-Outline: the pixels of every segment, by the closed form of Bresenham's line (docs/coverage.md, "Lines").
+Outline: computes the pixels of every segment by the closed form of Bresenham's line (docs/coverage.md, "Lines").
 
 Strategy
 --------
-Along the major axis a segment has one pixel per step i = 0..M; across it, q = (2 i m + M - 1) // (2 M) steps. All
-pixels of all segments are laid out in one flat array (`np.repeat` by step counts), and q is computed as
-``floor(i * (m / M) + (M - 0.5) / (2 M))``: the half added to the numerator keeps the true value at least 1 / (4 M) away
-from every integer, and for M <= 2^17 float64's error is 2^-29 at most, so the floor is exact. Longer segments, or ones
-far from the origin, are rare (a hostile or an unusual closing segment) and go through exact 64-bit integers.
+Along the major axis, a segment has one pixel for each step i = 0..M. Across that axis, the pixel lies
+q = (2 i m + M - 1) // (2 M) steps from the start. The pixels of all segments are stored in one flat array
+(`np.repeat` by step counts), and q is computed as ``floor(i * (m / M) + (M - 0.5) / (2 M))``. The half that is added to
+the numerator keeps the true value at least 1 / (4 M) away from every integer. For M <= 2^17 the error of float64 is at
+most 2^-29, so the floor is exact. Longer segments and segments far from the origin are rare (a hostile file or an
+unusual closing segment) and use exact 64-bit integers.
 
-Only steps whose major coordinate the grid samples are laid out. That is the crop to the window, the
-cheap small output, and the bound on memory, all in one.
+Only steps whose major coordinate is sampled by the grid are stored. This crops lines to the window, makes small outputs
+cheap, and bounds the memory.
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
 _CHUNK_PIXELS: Final = 1 << 16
-"""Pixels laid out at a time, where a hostile frame asks for a billion; a sample frame has some 5,000. Temporaries stay
-in the cache, and Python's lock is not kept from other threads for long."""
+"""Pixels that are computed at a time. A frame of the sample has some 5,000, a hostile frame may have a billion.
+Temporary arrays of this size stay in the cache, and no numpy call holds Python's lock for long."""
 _CHUNK_SEGMENTS: Final = 1 << 16
 
 
 def outline_pixels(segments: Segments, grid: Grid) -> Iterator[Int64]:
     """
-    The pixels of the segments that the grid samples.
+    The pixels of the segments, as far as the grid samples them.
 
     Yields:
-        int64 (k,): indices into the flattened raster, ``row * grid.x.size + column``, with repeats. One array for a
-        real frame, more for a huge one.
+        int64 (k,): indices into the flattened raster, ``row * grid.x.size + column``, with repeats. A real frame gives
+        one array, a huge one several.
     """
     for at in range(0, segments.n_segments, _CHUNK_SEGMENTS):
         runs = _Runs(segments, slice(at, at + _CHUNK_SEGMENTS), grid)
@@ -61,7 +62,7 @@ def outline_pixels(segments: Segments, grid: Grid) -> Iterator[Int64]:
 
 class _Runs:
     """
-    Per segment: where its sampled steps lie and how a step becomes a pixel.
+    For each segment: its sampled steps, and the values that convert a step to a pixel.
     """
 
     def __init__(self, segments: Segments, part: slice, grid: Grid) -> None:
@@ -82,7 +83,7 @@ class _Runs:
             self.low = low
             self.count = self.extent + 1
         else:
-            axis = steep * (grid.x.native + 1)  # where the major axis's part of `first_place` begins
+            axis = steep * (grid.x.native + 1)  # the start of the major axis in `first_place`
             stop = low + self.extent + 1
             if not self.inside:
                 native = np.where(steep, grid.y.native, grid.x.native)
@@ -92,28 +93,28 @@ class _Runs:
         self.is_exact = segments.box.reach > FLOAT_COORDINATE or bool((self.extent > FLOAT_EXTENT).any())
 
     def pixels(self, part: slice, behind: Int64) -> Int64:
-        """Lay out the pixels of some of the segments; `behind` is the running sum of their counts."""
+        """The pixels of some of the segments; `behind` is the running sum of their counts."""
         count = self.count[part]
         step = np.arange(int(behind[-1]))
-        shift = self.low[part] - behind + count  # from the place in the flat layout to the raster's major coordinate
+        shift = self.low[part] - behind + count  # from the index in the flat array to the major raster coordinate
         return self._plain(part, count, step, shift) if self.is_plain else self._sampled(part, count, step, shift)
 
     def _slopes(self, part: slice) -> tuple[Float64, Float64]:
-        """m / M, signed along the major axis, and (M - 0.5) / (2 M); a segment without length takes no step at all."""
+        """m / M, with the sign of the major axis, and (M - 0.5) / (2 M). A segment without length has no step."""
         extent = np.maximum(self.extent[part], 1)
         slope = self.minor_extent[part] / extent
         slope *= self.major_sign[part]
         return slope, (extent - 0.5) / (extent + extent)
 
     def _plain(self, part: slice, count: Int64, step: Int64, shift: Int64) -> Int64:
-        """All inside and at native size: pixel indices are linear in the step and in q."""
+        """The pixels if all segments lie inside the window at native size: indices are linear in the step and in q."""
         steep, columns = self.steep[part], self.grid.x.size
         slope, offset = self._slopes(part)
         offset += slope * (shift - self.major_start[part])
         q = slope.repeat(count)
         q *= step
         q += offset.repeat(count)
-        pixels = q.astype(np.int64)  # q is never negative, so cutting off is the floor
+        pixels = q.astype(np.int64)  # q is never negative, so truncation is the floor
         major_stride, minor_stride = np.where(steep, columns, 1), np.where(steep, 1, columns)
         pixels *= (self.minor_sign[part] * minor_stride).repeat(count)
         pixels += (self.minor_start[part] * minor_stride + shift * major_stride).repeat(count)
@@ -122,7 +123,7 @@ class _Runs:
         return pixels
 
     def _sampled(self, part: slice, count: Int64, step: Int64, shift: Int64) -> Int64:
-        """The general layout: clipped, sampled, or both."""
+        """The pixels in the general case: clipped, sampled, or both."""
         grid, steep = self.grid, self.steep[part]
         place = shift.repeat(count)
         place += step
@@ -132,7 +133,7 @@ class _Runs:
         )
         minor *= self.minor_sign[part].repeat(count)
         minor += self.minor_start[part].repeat(count)
-        # The minor coordinate's part of `slot_pixel`: y of shallow segments, x of steep ones.
+        # The start of the minor axis in `slot_pixel`: y for shallow segments, x for steep ones.
         axis = np.where(steep, 0, grid.x.native).repeat(count)
         if not self.inside:
             edge = np.where(steep, grid.x.native, grid.y.native).repeat(count)
@@ -159,8 +160,8 @@ class _Runs:
         """
         q in unsigned 64-bit integers, for any int32 points.
 
-        (2 i m + M - 1) // (2 M) equals (i m + (M - 1) // 2) // M, because i m is an integer; with i <= M < 2^32 and
-        m <= M the numerator is below 2^64.
+        (2 i m + M - 1) // (2 M) equals (i m + (M - 1) // 2) // M, because i m is an integer. The numerator is below
+        2^64, because i <= M < 2^32 and m <= M.
         """
         extent = np.maximum(self.extent[part], 1).repeat(count).astype(np.uint64)
         i = (self.major_sign[part].repeat(count) * (coordinate - self.major_start[part].repeat(count))).astype(

@@ -1,5 +1,5 @@
 """
-Resolve: from the raster grid to the output, nearest-neighbour (docs/coverage.md, "Scaling").
+Resolve: scales the raster grid to the output by nearest neighbour (docs/coverage.md, "Scaling").
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ __all__ = ["resolve", "unpack"]
 
 Mask = npt.NDArray[np.uint8]
 _PART_BYTES: Final = 1 << 16
-"""Bytes unpacked at once: so few that glibc neither takes them from the system nor returns them to it, and changes no
-setting of its own when they are freed."""
+"""Bytes that are unpacked at a time. For blocks of this size, glibc neither takes memory from the system nor returns
+it, and freeing them changes none of its thresholds."""
 
 
 def unpack(words: npt.NDArray[np.uint64], columns: int) -> Mask:
     """
-    Bits to bytes.
+    Convert bits to bytes.
 
     Args:
         words: uint64 (rows, ceil(columns / 64)), the lowest bit leftmost.
-        columns: pixels in a row.
+        columns: the number of pixels in a row.
 
     Returns:
         uint8 (rows, columns), 0 or 255, C-contiguous, aligned.
@@ -45,7 +45,7 @@ def unpack(words: npt.NDArray[np.uint64], columns: int) -> Mask:
 
 def resolve(mask: Mask, output_size: tuple[int, int]) -> Mask:
     """
-    Repeat the raster's columns and rows up to the output size; does nothing where the raster has that size already.
+    Repeat the columns and rows of the raster up to the output size. A raster of that size is returned unchanged.
     """
     rows, columns = mask.shape
     width, height = output_size

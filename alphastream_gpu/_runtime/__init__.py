@@ -1,5 +1,5 @@
 """
-The runtime: threads, the event loop, locks, exit and forks. It knows no stream.
+Runtime: threads, the event loop, locks, exit and forks. It does not depend on streams.
 """
 
 __all__ = []

@@ -1,30 +1,32 @@
 """
-Calls: which threads are inside the library, and locks for code that may be interrupted.
+Calls: marks the threads that are inside the library, and has locks for code that may be interrupted.
 
 Strategy
 --------
-A signal handler and a finalizer (``__del__``, run by the garbage collector) interrupt a thread at any point, also in
-the middle of a call of this library. What they ask of the library then must not wait for a lock that the interrupted
-call holds: ours, or one inside ``concurrent.futures``. So each thread has a mark that says whether it is inside a call:
+A signal handler or a finalizer (``__del__``, run by the garbage collector) can interrupt a thread at any point, also in
+the middle of a call of this library. A call that the handler then makes must not wait for a lock that the interrupted
+call holds: a lock of the library, or one inside ``concurrent.futures``. So each thread has a mark, which is set while
+the thread is inside a call:
 
-* a call that waits or changes the play head is refused with :class:`NotReadyError` if the thread is inside already;
-* closing is handed over to a thread of its own, which may wait for the interrupted call;
-* what only reads, such as ``stats()``, goes on: its lock is re-entrant, and its data can be read at each point.
+* A call that waits or that moves the play head raises :class:`NotReadyError` if the mark of its thread is set.
+* Closing is handed over to another thread, which may wait for the interrupted call.
+* A call that only reads, such as ``stats()``, works: its lock is re-entrant, and its data can be read at any point.
 
-The library's own threads are inside all their lives. They run other people's code only in finalizers and in a
-:class:`Source`, where waiting for the library would be waiting for oneself.
+The marks of the library's own threads are always set. These threads run code of others only in finalizers and in a
+:class:`Source`, and there a call that waits for the library would wait for its own thread.
 
-The mark is a lock that no other thread ever takes. ``with`` on a lock of C's cannot be interrupted between taking it
-and noting that it must be released; a flag set in Python could stay behind after Ctrl-C.
+The mark is a lock that no other thread ever takes. A ``with`` statement on a lock that is implemented in C cannot be
+interrupted between taking the lock and registering its release. A flag that is set in Python could stay set after
+Ctrl-C.
 
-A thread that forks is inside, too: ``concurrent.futures`` and ``logging`` hold locks of theirs meanwhile, and a signal
-handler may run before they are released.
+The mark is also set while a thread forks: ``concurrent.futures`` and ``logging`` hold locks of their own during a fork,
+and a signal handler may run before they are released.
 """
 
 from __future__ import annotations
 
-import concurrent.futures.thread  # noqa: F401 - see the last line
-import logging  # noqa: F401 - likewise
+import concurrent.futures.thread  # noqa: F401 - see the last lines
+import logging  # noqa: F401 - see the last lines
 import os
 import threading
 import weakref
@@ -46,7 +48,7 @@ LIBRARYS_THREADS: Final = (
     "alphastream-raster",
     "alphastream-source",
 )
-"""What the names of the library's threads begin with."""
+"""Prefixes of the names of the library's threads."""
 
 
 class _Mark(threading.local):
@@ -60,16 +62,20 @@ _mark = _Mark()
 
 def may_not_wait() -> bool:
     """
-    Whether to wait for the library could be to wait for oneself: this thread is inside a call, or is the library's.
+    Whether a wait for the library could deadlock: this thread is inside a call, or it is a thread of the library.
 
-    Its threads are known by name, too. A thread may run finalizers before it marks itself, and until then the event
-    loop waits for it to start.
+    The library's threads are also recognized by their names. A starting thread may run finalizers before its mark is
+    set, while the event loop waits for the thread to start.
     """
     if _mark.lock.locked():
         return True
     own = threading.get_ident()
-    # Not current_thread(), which does not know threads that are just starting.
-    return any(thread.ident == own and thread.name.startswith(LIBRARYS_THREADS) for thread in threading.enumerate())
+    # enumerate() holds a lock of `threading`, which starting threads wait for. A finalizer that runs during that call
+    # would wait for such a thread, unless this thread is marked.
+    with _mark.lock:
+        # Not current_thread(), which does not find a thread that is just starting.
+        threads = threading.enumerate()
+    return any(thread.ident == own and thread.name.startswith(LIBRARYS_THREADS) for thread in threads)
 
 
 def entered(call: str) -> AbstractContextManager[object]:
@@ -77,19 +83,19 @@ def entered(call: str) -> AbstractContextManager[object]:
     Mark this thread as inside a call: ``with entered("get_frame"):``.
 
     Raises:
-        NotReadyError: it is inside another one.
+        NotReadyError: the thread is already inside a call.
     """
     lock = _mark.lock
     if lock.locked():
         raise NotReadyError(
             f"{call}: called within another call of this library on the same thread, by a signal handler, a finalizer"
-            " or a Source; ask later, or on another thread"
+            " or a Source; call it later, or on another thread"
         )
     return lock
 
 
 def marked() -> AbstractContextManager[object]:
-    """Likewise, for what may also run inside another call."""
+    """Mark this thread as inside a call, for functions that may also run inside another call."""
     lock = _mark.lock
     return nullcontext() if lock.locked() else lock
 
@@ -97,9 +103,9 @@ def marked() -> AbstractContextManager[object]:
 @contextmanager
 def held(lock: threading.RLock) -> Iterator[None]:
     """
-    Mark this thread, and hold a re-entrant lock; within another call, without waiting for the lock.
+    Mark this thread and hold a re-entrant lock. Inside another call, the lock is taken only if it is free.
 
-    There, what is read may be in the middle of a change, and what is counted may be lost.
+    Without the lock, the data that is read may be in the middle of a change, and an increment of a counter may be lost.
     """
     if not _mark.lock.locked():
         with _mark.lock, lock:
@@ -114,13 +120,13 @@ def held(lock: threading.RLock) -> Iterator[None]:
 
 
 def stay_inside() -> None:
-    """Mark this thread, one of the library's own, until it ends."""
+    """Mark this thread, a thread of the library, until it ends."""
     _mark.lock.acquire()
 
 
 class SafeLock:
     """
-    A lock that a signal handler may take while its thread holds it, and that is free in a forked child.
+    A re-entrant lock, which is free in a forked child. A signal handler can take it while its thread holds it.
     """
 
     def __init__(self) -> None:
@@ -150,12 +156,13 @@ def _after_fork() -> None:
 
 
 def _renew_after_fork() -> None:
-    """Another thread of the parent may have held them, and is not there to release them."""
+    """Replace the locks: another thread of the parent may have held them, and the child has no such thread."""
     for lock in list(_locks):
         lock._lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_after_fork)
-    # After the modules that hold locks meanwhile, so that this begins before they take them, and ends after.
+    # Registered after concurrent.futures and logging, which hold locks during a fork: the mark is set before they take
+    # their locks, and cleared after they release them.
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

@@ -1,8 +1,8 @@
 """
-Exit: streams that nobody closed, when the process ends or forks; and closing where nobody may wait.
+Exit: closes open streams when the process ends, disowns them in a forked child, and closes streams in the background.
 
-A stream's threads must end while threads can still run, so open streams are closed by ``atexit``. That takes a bounded
-time, whatever a source does. A forked child has the parent's streams but none of their threads; it leaves them alone.
+The threads of a stream must end while threads can still run, so ``atexit`` closes open streams. This takes a bounded
+time for any source. A forked child has the streams of its parent, but not their threads, so it does not close them.
 """
 
 from __future__ import annotations
@@ -18,27 +18,28 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final, Protocol
 
+from .calls import marked
 from .workers import no_thread
 
 __all__ = ["close_at_exit", "forget", "in_background"]
 
 _EXIT_SECONDS: Final = 2.0
-"""How long exit waits for streams to close, all of them together; as long as the C library's."""
+"""Seconds that exit waits for all streams together to close; the C library waits equally long."""
 
 _logger = logging.getLogger("alphastream_gpu")
 
 
 class Closable(Protocol):
-    """What is registered here."""
+    """The interface of objects that are registered here."""
 
     def _begin_close(self) -> Future[None] | None:
-        """Begin to close. Does not wait; None if that began already."""
+        """Begin to close, without waiting. None if closing began before."""
 
     def _end_close(self, closing: Future[None], deadline: float | None = None) -> None:
-        """Wait for that, until a deadline, and end all threads."""
+        """Wait until `closing` is done, or until a deadline, and end all threads."""
 
     def _disown(self) -> None:
-        """Do nothing more, also not when collected."""
+        """Do nothing any more, not even in the finalizer."""
 
 
 _open: weakref.WeakSet[Closable] = weakref.WeakSet()
@@ -47,24 +48,25 @@ _lock = threading.Lock()
 
 
 def close_at_exit(thing: Closable) -> None:
-    """Close `thing` at exit, if it is open then. Holds no reference to it."""
+    """Close `thing` at exit if it is still open. Keeps only a weak reference to it."""
     with _lock:
         if not _open:
-            # Again last among the handlers, so first to run: what others registered before may still be in use.
+            # Registered again as the last handler, so it runs first: handlers that were registered before may end
+            # things that the streams still use.
             atexit.unregister(_close_all)
             atexit.register(_close_all)
         _open.add(thing)
 
 
 def forget(thing: Closable) -> None:
-    """`thing` is closed."""
+    """Do not close `thing` at exit; it is closed."""
     with _lock:
         _open.discard(thing)
 
 
 def in_background(close: Callable[[], None]) -> None:
     """
-    Close something in a thread of its own, which exit waits for, within its time.
+    Call `close` in a new thread. Exit waits for that thread, at most until its deadline.
 
     Raises:
         NotReadyError: no thread could be started.
@@ -81,14 +83,15 @@ def in_background(close: Callable[[], None]) -> None:
 
     def start() -> None:
         try:
-            threading.Thread(target=run, name="alphastream-leftover", daemon=True).start()
-        except RuntimeError:  # no other can be had
+            with marked():  # these calls hold a lock of `threading` for a moment, as in may_not_wait()
+                threading.Thread(target=run, name="alphastream-leftover", daemon=True).start()
+        except RuntimeError:  # no other thread can be started
             run()
 
     _in_background.add(done)
     try:
-        # Thread.start() waits until the thread has started. That thread may run a finalizer first that waits for the
-        # event loop, and this may be the loop's thread. So another one waits.
+        # Thread.start() waits until the new thread has started. The new thread may first run a finalizer that waits for
+        # the event loop, and the current thread may be the loop's. So Thread.start() is called on another thread.
         _thread.start_new_thread(start, ())
     except RuntimeError as exc:
         _in_background.discard(done)
@@ -96,7 +99,7 @@ def in_background(close: Callable[[], None]) -> None:
 
 
 def _close_all() -> None:
-    """All begin before the first is waited for, and one that fails leaves no other open."""
+    """Close all streams: all begin to close before the first is waited for. A failure of one leaves no other open."""
     deadline = time.monotonic() + _EXIT_SECONDS
     errors: list[Exception] = []
     closings: list[tuple[Closable, Future[None]]] = []

@@ -1,16 +1,16 @@
 """
-The library's event loop: one background thread, there while any stream is open. A caller's own source has another one
-to itself.
+Loop: the library's event loop, on one background thread that runs while any stream is open. Each source that a caller
+wrote has another loop of its own.
 
-The first lease starts the thread, the last one ends it. Work is handed over by asyncio's thread-safe calls, which never
-wait for the loop: a caller that holds a lock would otherwise wait for a loop that waits for the lock. Nothing runs at
-import.
+The first lease starts the thread, and the last released lease ends it. Work is handed over by asyncio's thread-safe
+calls, which never wait for the loop. If they did, a caller that holds a lock could wait for a loop that waits for that
+lock. No thread starts at import.
 
-Work runs in an empty context (`contextvars`), not in a copy of the caller's. A caller on trio would otherwise bring
-sniffio's variable, "trio", into this loop, and httpcore would await trio's calls here.
+Work runs in an empty context (`contextvars`), not in a copy of the caller's context. A context from trio has sniffio's
+variable set to "trio", so httpcore would await trio's functions on this loop.
 
-anyio's portals were turned down: handing work over waits for the loop, and a portal that outlives its thread (in a
-forked child, at interpreter exit) waits for it for ever when it is collected.
+Rejected: anyio's portals. Handing work over to a portal waits for the loop. And a portal that outlives its thread (in a
+forked child, at interpreter exit) waits for the thread for ever when it is collected.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _logger = logging.getLogger("alphastream_gpu")
 
 
 class _LoopThread:
-    """A thread that runs an event loop until it is told to stop."""
+    """A thread that runs an event loop until stop() is called."""
 
     _error: OSError | None = None
-    """Why there is no loop."""
+    """Why the loop could not be made."""
 
     def __init__(self, name: str) -> None:
         started = threading.Event()
@@ -58,20 +58,20 @@ class _LoopThread:
     def _run(self, started: threading.Event) -> None:
         stay_inside()
         try:
-            with asyncio.Runner() as runner:  # which cancels what is left when it ends
+            with asyncio.Runner() as runner:  # which cancels the remaining tasks at its end
                 self.loop = runner.get_loop()
                 self.loop.set_default_executor(Unjoined())
                 self._stop = asyncio.Event()
                 started.set()
                 self._run_until_stopped()
-        except OSError as exc:  # a loop takes three file descriptors
+        except OSError as exc:  # a loop needs three file descriptors
             if started.is_set():
                 raise
             self._error = exc
             started.set()
         except RuntimeError:
-            # Python 3.12.0 and 3.12.1 start no thread any more when exit handlers run, and asyncio ends its executor's
-            # threads by one. They have ended by then, and the loop is closed all the same.
+            # Python 3.12.0 and 3.12.1 cannot start a thread in an exit handler, and asyncio needs one to join the
+            # threads of its executor. Here they have already ended, and asyncio closes the loop in spite of the error.
             if not (started.is_set() and (3, 12) <= sys.version_info < (3, 12, 2)):
                 raise
 
@@ -81,20 +81,21 @@ class _LoopThread:
             try:
                 self.loop.run_until_complete(stopped)
             except (SystemExit, KeyboardInterrupt):
-                # A task raised it, for which asyncio ends the loop. Only that task ends: the loop serves every stream.
+                # A task raised it, and asyncio stopped the loop. It is run again, because all streams use it; only the
+                # task has ended.
                 _logger.exception("a task on the library's event loop tried to end the process")
 
     async def _until_stopped(self) -> None:
         await self._stop.wait()
 
     def stop(self, deadline: float | None) -> None:
-        """End the loop and wait for the thread, until a deadline by `time.monotonic` if there is one."""
+        """End the loop and wait for the thread. The optional deadline is a time of `time.monotonic`."""
         self.loop.call_soon_threadsafe(self._stop.set)
         join([self._thread], deadline)
 
 
 class _Shared:
-    """A loop thread, there while it has leases, and their number."""
+    """A loop thread that runs while it has leases, and the number of its leases."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -106,14 +107,14 @@ class _Shared:
 
 _all: weakref.WeakSet[_Shared] = weakref.WeakSet()
 _shared = _Shared("alphastream-loop")
-"""The process's."""
+"""The loop that the streams of this process share."""
 _parents: list[_Shared] = []
-"""In a forked child, what was its parent's. Kept: an event loop that is collected would unregister its file descriptors
-with the system, also for the parent."""
+"""In a forked child: the loops of its parent. They are kept, because an event loop that is collected would unregister
+its file descriptors with the system, also for the parent."""
 
 
 def _forget_after_fork() -> None:
-    """The threads do not exist in a forked child; its first stream there starts another."""
+    """Forget the loops in a forked child, which does not have their threads. Its first stream starts a new loop."""
     global _shared  # noqa: PLW0603 - one per process is the point
     _parents.extend(_all)
     _all.clear()
@@ -126,7 +127,7 @@ if hasattr(os, "register_at_fork"):
 
 class LoopLease:
     """
-    A claim on the background loop; the last one released ends the thread.
+    A lease of the library's event loop. The release of the last lease ends the thread.
     """
 
     def __init__(self) -> None:
@@ -135,10 +136,10 @@ class LoopLease:
     @classmethod
     def of_own_loop(cls, name: str) -> LoopLease:
         """
-        The one claim on a loop of its own.
+        Make a lease of a new loop, which has no other lease.
 
         Args:
-            name: the thread's.
+            name: the name of the thread.
         """
         lease = cls.__new__(cls)
         lease._claim(_Shared(name))
@@ -154,19 +155,20 @@ class LoopLease:
             self._loop = shared.thread.loop
 
     def submit(self, function: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
-        """Run a coroutine function on the loop, from any thread. Cancelling the future cancels the coroutine."""
+        """Run a coroutine function on the loop; callable from any thread. Cancelling the future cancels the
+        coroutine."""
         return contextvars.Context().run(asyncio.run_coroutine_threadsafe, function(), self._loop)
 
     def call_soon(self, function: Callable[..., object], *args: object) -> None:
-        """Call a function on the loop, from any thread, soon."""
+        """Schedule a call of a function on the loop; callable from any thread."""
         self._loop.call_soon_threadsafe(function, *args, context=contextvars.Context())
 
     def release(self, deadline: float | None = None) -> None:
         """
-        Give the claim up; may be called again. Waits for the thread to end when it was the last claim.
+        Release the lease; may be called again. If it is the last lease, this waits until the thread has ended.
 
         Args:
-            deadline: by `time.monotonic`, when to give up waiting.
+            deadline: the time of `time.monotonic` at which waiting ends; None waits without limit.
         """
         thread = None
         with self._shared.lock:

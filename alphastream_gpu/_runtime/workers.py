@@ -1,5 +1,5 @@
 """
-Workers: the threads that do what takes long, and those that do what nothing can interrupt.
+Workers: thread pools for long computations, and threads for calls that may block for ever.
 """
 
 from __future__ import annotations
@@ -20,37 +20,38 @@ from typing import Any, Final, ParamSpec, TypeVar
 from .._exceptions import NotReadyError, contained_errors
 from .calls import stay_inside
 
-__all__ = ["Serial", "Unjoined", "Workers", "in_thread", "join", "no_thread"]
+__all__ = ["Serial", "Unjoined", "Workers", "in_thread", "join", "no_thread", "usable_processors"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _END_SECONDS: Final = 1.0
-"""For a thread that has ended for Python: it takes microseconds more, unless the machine is busy elsewhere."""
+"""Seconds to wait for the system to end a thread that has ended in Python. It takes microseconds on an idle machine."""
 
 
 class Workers(ThreadPoolExecutor):
     """
-    A pool of threads that says by an error of ours when the system has no thread for it.
+    A thread pool that raises :class:`NotReadyError` if the system cannot start a thread.
 
     Args:
-        n_workers: threads at most.
-        name: what their names begin with; without, what ``ThreadPoolExecutor`` thinks of.
+        n_workers: most threads.
+        name: the prefix of their names; that of ``ThreadPoolExecutor`` if empty.
     """
 
     _is_shut = False
 
     def __init__(self, n_workers: int, name: str = "") -> None:
         self._started: list[Thread] = []
-        # No method of the pool: its threads, which keep what they begin with, would keep the pool, if it is dropped.
+        # Not a bound method: worker threads hold a reference to their initializer, so it would keep a dropped pool
+        # alive.
         super().__init__(n_workers, name, initializer=partial(_note, self._started))
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """
-        As of every executor.
+        Submit a call, as with every executor.
 
         Raises:
-            NotReadyError: no thread could be started.
+            NotReadyError: no thread can be started.
             RuntimeError: the pool is shut down.
         """
         try:
@@ -61,32 +62,33 @@ class Workers(ThreadPoolExecutor):
             raise no_thread(exc) from exc
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """As of every executor; whoever waits, waits as :func:`join` does."""
+        """Shut down, as with every executor. Waiting is done by :func:`join`."""
         self._is_shut = True
         super().shutdown(wait=False, cancel_futures=cancel_futures)
         if wait:
             self.join()
 
     def join(self, deadline: float | None = None) -> None:
-        """Wait for the threads of a pool that was shut down, as :func:`join` does."""
+        """Wait for the threads of a pool that was shut down, by :func:`join`."""
         join({*self._threads, *self._started}, deadline)
 
 
 class Unjoined(ThreadPoolExecutor):
     """
-    Does each thing in a daemon thread of its own, which nobody waits for.
+    An executor that makes each call in a new daemon thread. No code waits for these threads.
 
-    It is the loop's executor, for what may hang in the system: looking a name up, opening a path on a file server that
-    is gone. A pool's threads would be waited for when the loop ends, and again when the process does. A
-    ``ThreadPoolExecutor`` because asyncio takes no other; of that it uses nothing.
+    It is the executor of the event loops, for calls that may hang in the system, such as a name lookup, or opening a
+    path on a file server that is gone. The threads of a pool would be joined when the loop ends, and again when the
+    process ends. The class inherits ``ThreadPoolExecutor`` because asyncio accepts no other; it uses nothing of that
+    class.
     """
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """
-        As of every executor.
+        Submit a call, as with every executor.
 
         Raises:
-            NotReadyError: no thread could be started.
+            NotReadyError: no thread can be started.
         """
         future: Future[T] = Future()
         thread = Thread(
@@ -99,18 +101,18 @@ class Unjoined(ThreadPoolExecutor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Nothing to wait for."""
+        """Do nothing: there is nothing to wait for."""
 
 
 class Serial:
     """
-    A daemon thread that makes one call after another, for who awaits the results on an event loop.
+    A daemon thread that makes one call after another. The results are awaited on an event loop.
 
-    For calls that usually take microseconds, but may hang in the system. The thread starts with the first call, and
-    ends with :meth:`end` or with this object. A forked child, which has no thread of its parent's, starts another.
+    For calls that usually take microseconds but may hang in the system. The first call starts the thread. :meth:`end`
+    or the end of this object ends it. A forked child, which does not have the thread of its parent, starts another one.
 
     Args:
-        name: the thread's.
+        name: the name of the thread.
     """
 
     def __init__(self, name: str) -> None:
@@ -120,15 +122,15 @@ class Serial:
 
     @property
     def is_running(self) -> bool:
-        """Whether there is a thread."""
+        """Whether the thread is running."""
         return self._thread is not None and self._thread.is_alive()
 
     def call(self, function: Callable[[], T]) -> asyncio.Future[T]:
         """
-        Make a call, after those before it. On an event loop, and always on the same one.
+        Make a call after the calls before it. Must be used on an event loop, and always on the same one.
 
         Raises:
-            NotReadyError: no thread could be started.
+            NotReadyError: no thread can be started.
         """
         if not self.is_running:
             self._start()
@@ -138,14 +140,14 @@ class Serial:
         return future
 
     def end(self) -> None:
-        """End the thread after the calls so far. Does not wait."""
+        """End the thread after the calls that were made before. Does not wait."""
         self._queue.put(None)
 
-    __del__ = end  # the queue's put may be interrupted by the collector, and called by it
+    __del__ = end  # SimpleQueue.put is re-entrant, so a finalizer may call it at any point
 
     def _start(self) -> None:
         self._queue = SimpleQueue()
-        # A function and the queue: the thread must not keep this object.
+        # The target is a function of the queue, so that the thread holds no reference to this object.
         thread = Thread(target=_serve, args=(self._queue,), name=self._name, daemon=True)
         try:
             thread.start()
@@ -167,9 +169,9 @@ def _serve(queue: SimpleQueue[_Call | None]) -> None:
                 result = function()
             except BaseException as exc:
                 error = exc
-        with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
+        with suppress(RuntimeError):  # the loop was closed, so no task waits for the result
             loop.call_soon_threadsafe(_settle, future, result, error)
-        del call, future, function, result, error  # else they would live until the next call
+        del call, future, function, result, error  # otherwise they would live until the next call
 
 
 def _settle(future: asyncio.Future[T], result: T, error: BaseException | None) -> None:
@@ -183,20 +185,20 @@ def _settle(future: asyncio.Future[T], result: T, error: BaseException | None) -
 
 async def in_thread(doing: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """
-    Call a synchronous callable of the caller's in a thread, so that it cannot block the event loop.
+    Call a synchronous callable of the caller in a thread, so that it cannot block the event loop.
 
-    On the library's loop this is a daemon thread of its own (:class:`Unjoined`): closing and exit do not wait for it.
+    On the library's loops this is a new daemon thread (:class:`Unjoined`): closing and exit do not wait for it.
 
     Args:
-        doing: what is being done, for messages: ``"the URL callable of 'person.asvp'"``.
+        doing: the operation, for messages, such as ``"the URL callable of 'person.asvp'"``.
         function: the callable.
-        args: its arguments.
-        kwargs: likewise.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
 
     Raises:
-        TransportError: it raised something that is no error of ours, also ``SystemExit`` or ``KeyboardInterrupt``. What
-            :func:`~alphastream_gpu._exceptions.mapped_errors` maps is mapped.
-        NotReadyError: no thread could be started.
+        TransportError: the callable raised an exception that is not an error of this package, including ``SystemExit``
+            and ``KeyboardInterrupt``. Exceptions in :data:`~alphastream_gpu._exceptions.ERROR_MAP` are mapped by it.
+        NotReadyError: no thread can be started.
     """
     call = partial(_contained, doing, partial(function, *args, **kwargs))
     return await asyncio.get_running_loop().run_in_executor(None, call)
@@ -225,18 +227,20 @@ def _carry_out(future: Future[Any], function: Callable[[], Any]) -> None:
 
 def join(threads: Iterable[Thread], deadline: float | None = None) -> None:
     """
-    Wait until threads have ended, also for the system.
+    Wait until threads have ended, also in the system.
 
-    ``Thread.join`` returns when Python has done with a thread. Libraries have not: when the thread's own data is freed,
-    OpenSSL frees what it keeps for it, and so does its exit handler. Where a process ended in that very moment, both
-    freed the same, and it aborted ("corrupted size vs. prev_size in fastbins"). From Python 3.13 on, ``Thread.join``
-    waits for the system's thread. Before, only Linux tells when a thread is gone; elsewhere this is ``Thread.join``.
+    ``Thread.join`` returns when a thread has ended in Python, but libraries may not be done with it: OpenSSL frees its
+    data of a thread when the system frees the thread's local storage. OpenSSL's exit handler frees that data, too. When
+    a process ended at that moment, both freed the same data, and the process aborted ("corrupted size vs. prev_size in
+    fastbins"). From Python 3.13 on, ``Thread.join`` waits for the thread of the system. In older versions, this
+    function waits for it on Linux, where the end of a thread is visible in ``/proc``; on other systems it only calls
+    ``Thread.join``.
 
-    Under gevent, what Python takes for threads are parts of one thread of the system, which goes on.
+    Under gevent, Python's threads are parts of one thread of the system, which does not end.
 
     Args:
-        threads: of Python's, started, and not the one that asks.
-        deadline: by `time.monotonic`, when to give up; None waits for Python's part without end.
+        threads: threads of Python that were started, without the current one.
+        deadline: the time of `time.monotonic` at which waiting ends; None waits for the end in Python without limit.
     """
     threads = list(threads)
     for thread in threads:
@@ -253,5 +257,12 @@ def join(threads: Iterable[Thread], deadline: float | None = None) -> None:
 
 
 def no_thread(cause: RuntimeError) -> NotReadyError:
-    """What to say when Python cannot start a thread."""
-    return NotReadyError(f"{cause}: the process has too many, or too little memory; end some and ask again")
+    """The error for a thread that Python cannot start."""
+    return NotReadyError(f"{cause}: too many threads or too little memory; end some threads and try again")
+
+
+def usable_processors() -> int:
+    """The number of processors that this process may use; fewer than the machine has in many containers."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

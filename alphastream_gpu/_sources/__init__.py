@@ -1,5 +1,5 @@
 """
-Byte sources: one interface, one implementation per kind of storage.
+Sources: the interface of byte sources, and an implementation for each kind of storage.
 """
 
 from .base import Source

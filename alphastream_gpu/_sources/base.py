@@ -1,5 +1,5 @@
 """
-The interface every byte source has.
+Base: Source, the interface of all byte sources.
 """
 
 from __future__ import annotations
@@ -16,69 +16,69 @@ __all__ = ["SilentServerError", "Source", "resource_name_of"]
 
 @shown_as_base
 class SilentServerError(FrameTimeoutError):
-    """The deadline passed, and until then the server did not answer at all."""
+    """The deadline passed, and the server had not sent any answer."""
 
 
 class Source(ABC):
     """
-    Bytes that can be read by range. Write your own for storage that this package does not know.
+    Bytes that can be read by range. Write a subclass for storage that this package does not support.
 
-    :meth:`read` and :meth:`aclose` run on an event loop that this source has to itself, several reads at once. One that
-    blocks keeps no other source waiting, but every read of this one. The properties are asked for on any thread, and
-    must answer at once. A stream closes its source, once.
+    :meth:`read` and :meth:`aclose` run on an event loop that no other source uses; several reads run at the same time.
+    A call that blocks delays all reads of this source, but no other source. The properties are read on any thread and
+    must not block. A stream closes its source once.
 
-    An implementation raises :class:`~alphastream_gpu.TransportError` for failures of the storage. ``OSError`` and
-    ``TimeoutError`` are mapped to our errors by the stream.
+    An implementation raises :class:`~alphastream_gpu.TransportError` for failures of the storage. The stream converts
+    ``OSError`` and ``TimeoutError`` to errors of this package.
     """
 
     on_attempt: Callable[[], object] | None = None
-    """Called after each attempt of a source that repeats failed requests, on the event loop, without arguments. Then
-    :attr:`last_failure` and :attr:`next_attempt_at` are new. It must neither block nor raise."""
+    """A callback without arguments. A source that repeats failed requests calls it after each attempt, on its event
+    loop, when :attr:`last_failure` and :attr:`next_attempt_at` are updated. It must neither block nor raise."""
 
     @property
     def last_failure(self) -> AlphaStreamError | None:
         """
-        Why the last attempt failed; None after one that succeeded, and before the first.
+        Why the last attempt failed; None after a successful attempt, and before the first one.
 
-        A source that repeats failed requests tells here how it goes while a read is still waiting. The error is a
-        record: it is not the one that the read raises in the end.
+        A source that repeats failed requests sets this while a read is still waiting. The error is only a report: the
+        read itself raises another one in the end.
         """
         return None
 
     @property
     def next_attempt_at(self) -> float | None:
         """
-        When the next attempt of a read begins, in seconds of ``time.monotonic``; the earliest where several reads wait.
-        None if no read waits for one. Like :attr:`last_failure`, asked for on any thread.
+        The time of the next attempt of a read, in seconds of ``time.monotonic``; the earliest one if several reads
+        wait. None if no read waits for an attempt. Like :attr:`last_failure`, this is read on any thread.
         """
         return None
 
     @property
     def reply_summary(self) -> str:
         """
-        What the server said about the first bytes, such as ``status 200, content type 'text/html'``; empty where there
-        is no server. For messages: no secrets.
+        A description of the server's reply with the first bytes, such as ``status 200, content type 'text/html'``.
+        Empty for a source without a server. Shown in messages, so it must not contain secrets.
         """
         return ""
 
     @property
     def _last_failure(self) -> str:
-        """:attr:`last_failure` as text, for whoever ends the wait for the next attempt."""
+        """:attr:`last_failure` as text, for the error of a read that is ended before its next attempt."""
         return str(self.last_failure or "")
 
     @property
     @abstractmethod
     def name(self) -> str:
         """
-        The last part of the path or of the URL's path, percent-decoded where it is a URL's.
+        The last part of the path, or of the percent-decoded path of the URL.
 
-        Part of an ASVR's key, and shown in messages: no secrets.
+        The key of an ASVR depends on it. It is shown in messages, so it must not contain secrets.
         """
 
     @property
     @abstractmethod
     def length(self) -> int | None:
-        """Length in bytes, or None as long as it is not known. May become known with the first read."""
+        """The length in bytes, or None while it is unknown. It may become known with the first read."""
 
     @abstractmethod
     async def read(self, span: ByteRange) -> bytes | memoryview:
@@ -86,27 +86,27 @@ class Source(ABC):
         Read a range.
 
         Args:
-            span: which bytes. It may reach beyond the end.
+            span: the range of bytes. It may reach beyond the end.
 
         Returns:
-            The bytes of `span` that exist: exactly ``len(span)`` of them, fewer only where the source ends. They
-            must stay valid and unchanged for as long as the caller holds them.
+            The bytes of `span` that exist: exactly ``len(span)`` bytes, or fewer only at the end of the source. They
+            must stay valid and unchanged while the caller holds them.
 
         Raises:
             TransportError: the storage failed.
-            FrameTimeoutError: it took too long.
+            FrameTimeoutError: the read took too long.
             ClosedError: the source is closed.
         """
 
     @property
     def requests(self) -> int:
-        """Requests made to a server so far, retries and redirects included; 0 where there is no server."""
+        """The number of requests so far, including retries and redirects; 0 for a source without a server."""
         return 0
 
     @property
     def bytes_received(self) -> int:
-        """Body bytes that came from a server so far, those of replies that broke off included."""
+        """Bytes of reply bodies received so far, including those of replies that broke off."""
         return 0
 
-    async def aclose(self) -> None:  # noqa: B027 - a source that holds nothing has nothing to close
-        """Release what the source holds. Called once, after the last read has ended."""
+    async def aclose(self) -> None:  # noqa: B027 - a source without resources has nothing to close
+        """Release the resources of the source. Called once, after the last read has ended."""

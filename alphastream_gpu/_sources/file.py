@@ -1,12 +1,12 @@
 """
-A source over a file on disk: mapped where that works, read with a buffer where it does not.
+FileSource: a file on disk, mapped into memory where that works, otherwise read with a buffer.
 
 Strategy
 --------
-A page of a mapping beyond the file's end kills the process with SIGBUS when touched. So every read asks the
-file system for the length first and refuses a file that has shrunk, and it copies at once instead of handing
-out views that would be touched later. That leaves a window of a microsecond between question and copy; whoever
-truncates files under a running player should replace them by rename instead, which is always safe.
+Reading a page of a mapping beyond the end of the file kills the process with SIGBUS. So every read first gets the
+length from the file system and refuses a file that has shrunk. It also copies the bytes at once, because a view would
+be read later. A window of a microsecond remains between the length and the copy. Programs that change a file while it
+is played should replace it by rename, which is always safe.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ from .ranges import ByteRange
 __all__ = ["FileSource"]
 
 _CLOSE_SECONDS: Final = 2.0
-"""How long closing waits for a read that hangs in the system."""
+"""Seconds that closing waits for a read that hangs in the system."""
 
 
 class FileSource(Source):
     """
-    A regular file.
+    A regular file as a source.
 
-    Its reads are made in a thread of the source's own: a disk or a file server that hangs keeps nobody else waiting.
+    Its reads are made in a thread that belongs to this source. So a disk or a file server that hangs does not delay
+    other sources.
 
     Args:
-        path: the file. Opened at once, read-only.
-        buffer: bytes of the buffered reads where the file cannot be mapped; default and range are those of
+        path: the path of the file, which is opened at once, read-only.
+        buffer: the size of the read buffer in bytes, for a file that cannot be mapped. Default and range are those of
             ``Config.file_buffer``.
 
     Raises:
@@ -65,7 +66,7 @@ class FileSource(Source):
 
     @property
     def is_mapped(self) -> bool:
-        """Whether reads come from a mapping; False for empty files and file systems without mmap."""
+        """Whether the file is mapped into memory; False for empty files and on file systems without mmap."""
         return self._opened is not None and self._opened.map is not None
 
     async def read(self, span: ByteRange) -> bytes:
@@ -81,14 +82,14 @@ class FileSource(Source):
         if not self._thread.is_running:
             opened.close()
             return
-        # After the read that the thread may be at, which would touch a mapping that is gone. If that read hangs, the
-        # thread closes the file when the system lets go of it.
+        # The thread closes the file after its current read, which must not use a mapping that is gone. If that read
+        # hangs, the thread closes the file when the read returns.
         closing = self._thread.call(opened.close)
         self._thread.end()
         await asyncio.wait({closing}, timeout=_CLOSE_SECONDS)
 
     def _close(self) -> None:
-        """:meth:`aclose` for who has no event loop, and has not read."""
+        """Like :meth:`aclose`, for code without an event loop, before the first read."""
         opened, self._opened = self._opened, None
         if opened is not None:
             opened.close()
@@ -99,11 +100,11 @@ class FileSource(Source):
 
 
 class _OpenFile:
-    """The file itself; one thread at a time."""
+    """The open file. Used by one thread at a time."""
 
     def __init__(self, path: str, buffer_bytes: int) -> None:
         self._path = path
-        # Checked before opening: to open a pipe would wait for its writer.
+        # Checked before opening, because opening a pipe would wait for a writer.
         _refuse_irregular(_mode_of(path), path)
         with mapped_errors(f"opening {path!r}"):
             self._file: BinaryIO = open(path, "rb", buffering=buffer_bytes)  # noqa: SIM115
@@ -141,9 +142,10 @@ class _OpenFile:
 
 
 def _mode_of(path: str) -> int:
-    """The mode of what is there. An error that nothing is there shows no more of the path than :func:`shown_path`."""
+    """The mode of a file. The error for a missing file shows only the part of the path that :func:`shown_path`
+    allows."""
     shown = shown_path(path)
-    hint = "" if shown == path else " (a path: a URL begins with http:// or https://)"
+    hint = "" if shown == path else " (taken as a path; a URL begins with http:// or https://)"
     with mapped_errors(f"opening {shown!r}{hint}"):
         try:
             return os.stat(path).st_mode
@@ -153,7 +155,7 @@ def _mode_of(path: str) -> int:
             error: OSError | ValueError = OSError(exc.errno, exc.strerror, shown)
         except UnicodeError:
             error = ValueError(f"source: expected a path, found one that the system cannot encode: {shown!r}")
-        raise error  # outside of the handlers, so that the path in full is not attached
+        raise error  # outside of the handlers: an attached exception would show the whole path
 
 
 def _refuse_irregular(mode: int, path: str) -> None:
@@ -167,7 +169,7 @@ def _refuse_irregular(mode: int, path: str) -> None:
 
 
 def _map(file: BinaryIO, length: int) -> mmap.mmap | None:
-    """Map the file, or None where that cannot be had: an empty file, a file system without mmap."""
+    """Map the file; None if that is impossible: for an empty file or a file system without mmap."""
     if length == 0:
         return None
     try:

@@ -1,8 +1,8 @@
 """
-GuestSource: a caller's own source, on an event loop of its own.
+GuestSource: runs a source that a caller wrote on an event loop of its own.
 
-The library's sources never block the event loop that all streams share. A caller's may, by a call that waits for a
-disk or a server. Then only what is read from that source waits.
+The sources of the library never block the event loop that all streams share. The source of a caller may block, for
+example in a call that waits for a disk or a server. On its own loop, it delays only its own reads.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ T = TypeVar("T")
 
 _LIBRARYS: Final = (FileSource, HttpSource, MemorySource)
 _guests: weakref.WeakValueDictionary[int, GuestSource] = weakref.WeakValueDictionary()
-"""By the identity of what they hold: a source that two streams read has one loop, to which its locks may belong."""
+"""By the identity of the caller's source. A source that two streams read has one loop, to which its locks may
+belong."""
 
 
 def on_own_loop(source: Source) -> Source:
-    """The source as streams read it: a caller's own as :class:`GuestSource`, the library's as they are."""
+    """Wrap a source of a caller in a :class:`GuestSource`; return a source of the library unchanged."""
     if any(type(source).read is ours.read and type(source).aclose is ours.aclose for ours in _LIBRARYS):
         return source
     return _guests.setdefault(id(source), GuestSource(source))
@@ -40,10 +41,10 @@ def on_own_loop(source: Source) -> Source:
 
 class GuestSource(Source):
     """
-    A caller's own source, whose `read` and `aclose` run on an event loop of its own.
+    A source that runs `read` and `aclose` of a caller's source on an event loop of its own.
 
-    The loop's thread starts with the first read, and ends when the source is closed. A read that is cancelled is given
-    up at once, whatever the source does; :meth:`aclose` waits until it has ended.
+    The thread of the loop starts with the first read and ends when the source is closed. A cancelled read ends at
+    once, even if the caller's source goes on; :meth:`aclose` waits until that read has ended.
 
     Args:
         inner: the caller's source.
@@ -52,6 +53,7 @@ class GuestSource(Source):
     def __init__(self, inner: Source) -> None:
         self._inner = inner
         self._lease: LoopLease | None = None
+        self._is_closed = False
         self._starting = threading.Lock()
         self._reads: set[asyncio.Task[Any]] = set()
 
@@ -84,15 +86,23 @@ class GuestSource(Source):
         return self._inner.bytes_received
 
     async def read(self, span: ByteRange) -> bytes | memoryview:
-        return await self._call(f"reading {span} of {self.name!r}", partial(self._inner.read, span))
+        try:
+            return await self._call(f"reading {span} of {self.name!r}", partial(self._inner.read, span))
+        finally:
+            if self._is_closed and not self._reads:  # by another stream; nobody closes this source again
+                await self._end()
 
     async def aclose(self) -> None:
         try:
             await self._call(f"closing {self.name!r}", self._after_the_reads)
         finally:
-            lease, self._lease = self._lease, None
-            if lease is not None:
-                await asyncio.to_thread(lease.release)  # which waits for the loop's thread
+            self._is_closed = True
+            await self._end()
+
+    async def _end(self) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            await asyncio.to_thread(lease.release)  # it waits for the thread of the loop
 
     async def _after_the_reads(self) -> None:
         me = asyncio.current_task()
@@ -100,12 +110,12 @@ class GuestSource(Source):
         await self._inner.aclose()
 
     async def _call(self, doing: str, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Await a method of the source on its loop; what it raises is raised here."""
+        """Await a method of the source on its loop. Its exceptions are raised here."""
         lease = self._lease
         if lease is None:
             lease = await asyncio.to_thread(self._start)
         result, error = await asyncio.wrap_future(lease.submit(partial(self._outcome, function)))
-        if isinstance(error, GeneratorExit):  # here it would say that this coroutine is being dropped
+        if isinstance(error, GeneratorExit):  # raised here, it would look as if this coroutine were dropped
             raise TransportError(f"{doing}: raised GeneratorExit") from error
         if error is not None:
             raise error
@@ -119,8 +129,8 @@ class GuestSource(Source):
 
     async def _outcome(self, function: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T | None, BaseException | None]:
         """
-        What comes of a call. An error is returned, not raised: asyncio would end a loop in which a task raises
-        ``SystemExit``.
+        The result or the exception of a call. An exception is returned, not raised, because asyncio ends a loop when
+        one of its tasks raises ``SystemExit``.
         """
         task = asyncio.current_task()
         assert task is not None

@@ -1,5 +1,5 @@
 """
-A source over bytes in memory.
+MemorySource: bytes in memory as a source.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ __all__ = ["MemorySource"]
 
 class MemorySource(Source):
     """
-    Bytes-like object as a source; reads are zero-copy slices of it.
+    A bytes-like object as a source. Reads are slices of it, without a copy.
 
     Args:
-        data: any C-contiguous object with the buffer protocol. Kept, not copied: do not change it while in use.
-        name: the resource name, which an ASVR's key depends on.
+        data: any C-contiguous object with the buffer protocol. It is not copied, so it must not change while in use.
+        name: the resource name, which the key of an ASVR depends on.
     """
 
     def __init__(self, data: bytes | bytearray | memoryview, *, name: str = "") -> None:

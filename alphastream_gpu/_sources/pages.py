@@ -1,5 +1,5 @@
 """
-What stands in place of a file when a server sends something else: a sign-in page, an error, a pointer. Pure.
+Pages: recognizes texts that servers send instead of a file: a sign-in page, an error, a Git LFS pointer. Pure.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ __all__ = ["page_in_place_of_a_file"]
 
 _LOOKED_AT: Final = 512
 _LEAST: Final = 16
-"""Characters that must be plain text: an encrypted file begins so once in ten million."""
+"""Characters that must be plain text. One in ten million encrypted files begins with so many."""
 _TEXT: Final = re.compile(rb"[\t\n\r -~]*")
 _KINDS: Final = (
     (re.compile(rb"<(!doctype\s+html|html|head|body|title|script|meta)\b", re.IGNORECASE), "an HTML page"),
     (re.compile(rb"<(\?xml|error|!--)", re.IGNORECASE), "an XML or HTML document"),
-    (re.compile(rb"version https://git-lfs\.github\.com/spec/"), "a pointer of Git LFS, in place of the file"),
+    (re.compile(rb"version https://git-lfs\.github\.com/spec/"), "a Git LFS pointer"),
     (re.compile(rb"[{\[]\s*[\"{\[]"), "a JSON text"),
 )
 
 
 def page_in_place_of_a_file(first: bytes | memoryview, reply_summary: str) -> str | None:
     """
-    What the first bytes are, if they are a text that servers send in place of a file.
+    Describe the first bytes of a source if they are a text that servers send instead of a file.
 
     Args:
-        first: the first bytes of what was read.
-        reply_summary: what the server said about them, :attr:`Source.reply_summary`; empty where there is no server.
+        first: the first bytes of the source.
+        reply_summary: :attr:`Source.reply_summary`; empty for a source without a server.
 
     Returns:
-        The end of a message that begins with what was expected; None for what may be a file.
+        The end of a message that begins with "expected ..."; None if the bytes may belong to a file.
     """
     begin = bytes(first[:_LOOKED_AT]).removeprefix(b"\xef\xbb\xbf").lstrip()
     if len(begin) < _LEAST or not _TEXT.fullmatch(begin[:_LEAST]):
@@ -41,6 +41,6 @@ def page_in_place_of_a_file(first: bytes | memoryview, reply_summary: str) -> st
     if not reply_summary:
         return f"found {kind}"
     return (
-        f"found {kind} ({reply_summary}): the server sent it in place of the file, as for a sign-in or an error; look"
-        " at the address in a browser"
+        f"found {kind} ({reply_summary}): the server sent it instead of the file, for example a sign-in or error page;"
+        " open the address in a browser"
     )

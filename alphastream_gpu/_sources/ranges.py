@@ -1,5 +1,5 @@
 """
-Byte ranges.
+ByteRange: a half-open range of bytes.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ class ByteRange:
     """A half-open range of bytes."""
 
     start: int
-    """First byte, inclusive."""
+    """The first byte of the range."""
     stop: int
-    """Last byte, exclusive."""
+    """The byte after the last byte of the range."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.start <= self.stop:

@@ -1,5 +1,5 @@
 """
-Which source a caller's argument means. The only place that knows the list.
+Select: makes the source for a caller's argument. Only this module has the list of all kinds of sources.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from .memory import MemorySource
 __all__ = ["SourceLike", "as_source", "is_http", "open_source", "with_http"]
 
 SourceLike: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | Source | UrlLike"
-"""A path, a URL, a callable that gives a URL, a bytes-like object, or a :class:`Source`."""
+"""A path, a URL, a callable that returns a URL, a bytes-like object, or a :class:`Source`."""
 
 
 def as_source(source: SourceLike, config: Config) -> Source:
     """
-    The source that an argument means.
+    Make the source for an argument.
 
     Raises:
         TransportError: the file cannot be opened.
-        TypeError: none of the accepted kinds.
-        ValueError: a URL that is malformed or of an unknown scheme.
+        TypeError: the argument has an unsupported type.
+        ValueError: the URL is malformed or has an unknown scheme.
     """
     if isinstance(source, Source):
         return source
@@ -41,11 +41,11 @@ def as_source(source: SourceLike, config: Config) -> Source:
     if isinstance(source, (str, os.PathLike)):
         return _from_text(os.fsdecode(source), config)
     try:
-        # Anything with the buffer protocol: bytes, mmap, array, ndarray.
+        # Any object with the buffer protocol: bytes, mmap, array, ndarray.
         return MemorySource(source)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(
-            "source: expected a path, a URL, a callable that gives one, a contiguous bytes-like object or a Source,"
+            "source: expected a path, a URL, a callable that returns a URL, a contiguous bytes-like object or a Source,"
             f" found {type(source).__name__}"
         ) from None
 
@@ -54,29 +54,30 @@ def with_http(
     source: SourceLike, config: Config, *, headers: Mapping[str, str] | None, client: ClientLike | None
 ) -> SourceLike:
     """
-    The argument, as a source with headers and a client of the caller's, if there are any.
+    Make an HTTP source of an argument if the caller gave headers or a client; return the argument if not.
 
     Args:
-        source: what the caller wants opened.
-        config: options.
-        headers: for the URL's own origin; secrets, so they are no option of Config, which is shown and compared.
-        client: to use instead of one of the library's.
+        source: the caller's argument.
+        config: the options.
+        headers: headers for the URL's own origin. They are secrets and Config is shown and compared, so they are not
+            options of Config.
+        client: the client to use; None for a client of the library.
 
     Raises:
-        ValueError: `source` is no URL and no callable that gives one, or a header cannot be sent.
-        TypeError: a header or `client` is of another kind.
+        ValueError: `source` is neither a URL nor a callable that returns one, or a header cannot be sent.
+        TypeError: a header or `client` has an unsupported type.
     """
     if headers is None and client is None:
         return source
     if not is_http(source):
-        raise ValueError("headers, client: these are for http: and https: URLs, and for callables that give one")
+        raise ValueError("headers, client: only for http: and https: URLs, and for callables that return one")
     return _http(source, config, headers=headers, client=client)
 
 
 async def open_source(source: SourceLike, config: Config) -> Source:
     """
-    :func:`as_source` in a thread, since a path may hang in the system. Whoever is cancelled meanwhile leaves nothing
-    open: what the thread opens then, it closes. A source of the caller's own is read on a loop of its own.
+    Call :func:`as_source` in a thread, because opening a path may hang in the system. If the caller is cancelled
+    meanwhile, the source is closed as soon as it is open. A source that the caller wrote gets an event loop of its own.
 
     Errors as of :func:`as_source`.
     """
@@ -93,7 +94,7 @@ async def open_source(source: SourceLike, config: Config) -> Source:
 
 
 class _Opening:
-    """A source that a thread opens for somebody who may give up before it is there."""
+    """A source that a thread opens for a task that may be cancelled before the source is open."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -101,24 +102,24 @@ class _Opening:
         self._opened: Source | None = None
 
     def open(self, source: SourceLike, config: Config) -> Source:
-        """For the thread."""
+        """Open the source. Runs in the thread."""
         opened = as_source(source, config)
         with self._lock:
             self._opened = opened
             is_awaited = self._is_awaited
-        if not is_awaited and isinstance(opened, FileSource):  # the others hold nothing before they are read
+        if not is_awaited and isinstance(opened, FileSource):  # other sources have no resources before the first read
             opened._close()
         return opened
 
     def give_up(self) -> Source | None:
-        """The source if it is open already; if not, the thread will close it."""
+        """Give up. Returns the source if it is already open; otherwise the thread closes it later."""
         with self._lock:
             self._is_awaited = False
             return self._opened
 
 
 def is_http(source: SourceLike) -> TypeGuard[UrlLike]:
-    """Whether this is a URL for HttpSource, or a callable that gives one."""
+    """Whether an argument is a URL for HttpSource, or a callable that returns one."""
     if isinstance(source, str):
         return scheme_of(source) in ("http", "https")
     return callable(source) and not isinstance(source, (type, Source, os.PathLike))
@@ -139,13 +140,13 @@ def _from_text(text: str, config: Config) -> Source:
 
 
 def _path_of_file_url(url: str) -> str:
-    from urllib.request import url2pathname  # it knows drive letters; and loads http.client, so not at import
+    from urllib.request import url2pathname  # handles drive letters; not imported above, because it loads http.client
 
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
-    except ValueError:  # whose text may quote all that stands before the path
-        host = "a malformed one"
+    except ValueError:  # its message may quote everything before the path
+        host = "(malformed)"
     if host not in ("", "localhost"):
         raise ValueError(f"file URL: expected no host or localhost, found {host!r}")
     return url2pathname(parts.path)

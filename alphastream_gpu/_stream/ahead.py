@@ -14,7 +14,7 @@ from typing import Final, Generic, TypeVar
 
 from .._geometry.frame import FrameGeometry
 
-__all__ = ["MadeAhead"]
+__all__ = ["GivenUp", "MadeAhead"]
 
 Variant = TypeVar("Variant", bound=Hashable)
 Product = TypeVar("Product")
@@ -23,10 +23,15 @@ _KEPT_BEHIND: Final = 2
 """Frames kept behind the head: a player that shows a frame twice, or looks one back, gets it at once."""
 
 
+class GivenUp(Exception):  # noqa: N818 - no error: it never leaves this folder
+    """A product that is made ahead is given up, because somebody waits for another. It is made later."""
+
+
 class MadeAhead(Generic[Variant, Product]):
     """
     Args:
-        make: makes the product of a geometry in a variant; on any thread, several at once.
+        make: makes the product of a geometry in a variant; on any thread, several at once. It may raise
+            :class:`GivenUp` while :attr:`is_paused`.
         n_ahead: frames made ahead; 0 turns it off.
         n_workers: threads that this uses at a time.
         pool: the threads; owned by the stream, and shut down before this is thrown away.
@@ -97,6 +102,11 @@ class MadeAhead(Generic[Variant, Product]):
             if self._wanted:
                 self._hire()
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether somebody waits for what is made now."""
+        return self._pauses > 0
+
     def pause(self) -> None:
         """Begin nothing more until :meth:`resume`, called as often: somebody waits for what is made now."""
         with self._lock:
@@ -141,7 +151,9 @@ class MadeAhead(Generic[Variant, Product]):
                 index, geometry = task
                 self._making.add(index)
             try:
-                product = self.make(geometry, variant)
+                product: Product | None = self.make(geometry, variant)
+            except GivenUp:
+                product = None
             except BaseException:
                 # Not tried again ahead. Whoever asks for this frame makes it himself, and is told.
                 with self._lock:
@@ -151,7 +163,7 @@ class MadeAhead(Generic[Variant, Product]):
                 raise
             with self._lock:
                 self._making.discard(index)
-                if variant == self._variant and index in self._wanted:
+                if product is not None and variant == self._variant and index in self._wanted:
                     self._made[index] = product
                     self.n_made += 1
 

@@ -19,9 +19,9 @@ import numpy.typing as npt
 from .._config import Config
 from .._exceptions import ClosedError, DecodeError, FrameTimeoutError, mapped_errors, shown_as_base
 from .._geometry.frame import FrameGeometry
-from .._raster import rasterize
-from .._runtime.workers import Workers
-from .ahead import MadeAhead
+from .._raster.coverage import mask_steps, rasterize
+from .._runtime.workers import Workers, usable_processors
+from .ahead import GivenUp, MadeAhead
 from .session import Session
 
 __all__ = ["Products", "TimeBoxEndedError"]
@@ -64,10 +64,12 @@ class Products:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        n_workers, n_ahead = config.raster_workers, config.ready_frames
+        # One processor is left for what somebody waits for: a product that is begun ahead is not interrupted.
+        n_workers = min(config.raster_workers, max(1, usable_processors() - 1))
+        n_ahead = config.ready_frames
         self._ahead_pool = Workers(n_workers, "alphastream-raster")
-        self._asked_pool = Workers(n_workers, "alphastream-asked")
-        self._masks = MadeAhead(partial(_mask_of, config.native_size), n_ahead, n_workers, self._ahead_pool)
+        self._asked_pool = Workers(config.raster_workers, "alphastream-asked")
+        self._masks = MadeAhead(self._mask_ahead, n_ahead, n_workers, self._ahead_pool)
         self._strips = MadeAhead(_strip_of, n_ahead, n_workers, self._ahead_pool)
         self._lock = threading.RLock()
         self._slow: OrderedDict[Hashable, Future[object]] = OrderedDict()
@@ -97,7 +99,8 @@ class Products:
             ClosedError: the stream was closed.
         """
         variant = (session.serial, size)
-        return self._get(self._masks, session, index, geometry, variant, size[0] * size[1], deadline)
+        make = partial(_mask_of, self._config.native_size)
+        return self._get(self._masks, make, session, index, geometry, variant, size[0] * size[1], deadline)
 
     def strip(self, session: Session, index: int, geometry: FrameGeometry, deadline: float) -> Strip:
         """
@@ -107,7 +110,8 @@ class Products:
             DecodeError: the frame's outlines cross too often.
         """
         try:
-            return self._get(self._strips, session, index, geometry, (session.serial, "cover"), 0, deadline)
+            variant: tuple[int, Literal["cover"]] = (session.serial, "cover")
+            return self._get(self._strips, _strip_of, session, index, geometry, variant, 0, deadline)
         except DecodeError as exc:
             raise DecodeError(f"frame {index}: {exc}", frame_index=index) from exc
 
@@ -150,6 +154,7 @@ class Products:
     def _get(
         self,
         products: MadeAhead[Variant, T],
+        make: Callable[[FrameGeometry, Variant], T],
         session: Session,
         index: int,
         geometry: FrameGeometry,
@@ -162,10 +167,21 @@ class Products:
         with nullcontext() if product is not None else self._others_wait():
             self.aim(session, index, variant[1] if products is self._masks else None)  # type: ignore[index]
             if product is None:
-                make = partial(products.make, geometry, variant)
-                product = self._in_time(index, (index, variant), geometry, deadline, n_pixels, make)
+                work = partial(make, geometry, variant)
+                product = self._in_time(index, (index, variant), geometry, deadline, n_pixels, work)
                 products.keep(index, variant, product)
         return product
+
+    def _mask_ahead(self, geometry: FrameGeometry, variant: tuple[int, tuple[int, int]]) -> Mask:
+        """A mask that nobody has asked for yet, given up between two steps if somebody waits for another."""
+        steps = mask_steps(geometry, variant[1], self._config.native_size)
+        while not self._masks.is_paused:
+            try:
+                next(steps)
+            except StopIteration as end:
+                mask: Mask = end.value
+                return mask
+        raise GivenUp
 
     @contextmanager
     def _others_wait(self) -> Iterator[None]:

@@ -31,6 +31,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -72,6 +73,8 @@ _MAX_URGENT: Final = 64
 """Frames that wait for a slot; of more, the one that was asked for first is forgotten."""
 _PLAN_FRAMES: Final = 512
 """Frames that one step of planning looks at: a millisecond."""
+_PLAN_PAUSE: Final = 0.001
+"""Seconds between two steps."""
 _BATCH_FRAMES: Final = 256
 _BATCH_BYTES: Final = 1024 * 1024
 """`frames` reads and decodes this much at a time: enough to make the crossing between threads cheap, little enough that
@@ -85,6 +88,7 @@ _SLOW_READ_SECONDS: Final = 0.004
 once."""
 
 
+_logger = logging.getLogger("alphastream_gpu")
 _serials: Final = itertools.count()
 
 
@@ -279,6 +283,7 @@ class Session:
         """The player is at this frame: move the head and see to prefetching. The lock is held."""
         is_lost = index not in self._cache and index not in self._pending
         if self.head.move(index):
+            _logger.debug("jump to frame %d", index)
             self._frontier = None
             self._plan_soon(jumped=True)
         elif is_lost or self._frontier is None:
@@ -480,8 +485,9 @@ class Session:
             for span in plan:
                 self._begin(span, [self._pending.setdefault(i, Pending()) for i in range(span.first, span.stop)])
             if self._is_filling and len(plan) < n_free:
+                # Not at once: a caller that waits for the lock would not get it between two steps.
                 self._is_planning = True
-                asyncio.get_running_loop().call_soon(self._plan)  # the lease's would wake the loop: a system call
+                asyncio.get_running_loop().call_later(_PLAN_PAUSE, self._plan)
 
     def _begin(self, span: FrameSpan, pending: list[Pending], *, is_urgent: bool = False) -> None:
         """Start to read a span. The lock is held."""
@@ -504,6 +510,7 @@ class Session:
                     if task.exception() is not None or task.result():
                         self._pause = min(_LONGEST_PAUSE, 2 * self._pause or _FIRST_PAUSE)
                         self._paused_until = time.monotonic() + self._pause
+                        _logger.debug("a read ahead failed; the next begins in %g s", self._pause)
                         self._frontier = None
                     else:
                         self._pause = 0.0
@@ -550,6 +557,7 @@ class Session:
             self._withdraw_fetch(task)
             task.cancel()
             self._counters["abandoned"] += 1
+            _logger.debug("1 read abandoned: a frame that was asked for needs its slot")
         elif self._retry is None:
             soonest = min((began_at for _, began_at, _ in idle), default=now) + patience
             wait = max(soonest - now, 0.001)
@@ -678,6 +686,8 @@ class Session:
             for task in stale:
                 self._withdraw_fetch(task)
             self._counters["abandoned"] += len(stale)
+        if stale:
+            _logger.debug("%d reads abandoned: play is at frame %d", len(stale), self.head.at)
         for task in stale:
             task.cancel()
 

@@ -5,6 +5,7 @@ AlphaStream: one opened stream, as callers see it. A thin face; the work is done
 from __future__ import annotations
 
 import asyncio
+import logging
 import operator
 import threading
 import time
@@ -16,7 +17,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,11 @@ __all__ = ["AlphaStream"]
 
 T = TypeVar("T")
 
+_STALL_SECONDS: Final = 0.25
+"""How long calls must find no frame until that is logged as a stall. Each seek over a network finds none for some
+pictures."""
+_logger = logging.getLogger("alphastream_gpu")
+
 
 class AlphaStream:
     """
@@ -58,9 +64,19 @@ class AlphaStream:
     Made by :func:`alphastream_gpu.open` or :func:`alphastream_gpu.open_async`; a context manager with ``with`` and with
     ``async with``. All methods may be called from any thread, several at once.
 
-    Two ways to get a frame. In *real time*, :meth:`get_frame` and :meth:`get_geometry` answer within the time box
-    (12 ms) or give None, and what lies ahead is fetched, decoded and rasterized meanwhile. *Offline*, :meth:`frame` and
-    :meth:`frames` wait as long as it takes and raise.
+    There are two ways to get a frame. Calls in *real time* return within the time box (``Config.get_frame_timebox``,
+    12 ms), and move the play head: what lies ahead of it is fetched, decoded and rasterized meanwhile. *Offline* calls
+    wait for as long as it takes.
+
+    ======================================  ======================  =====================  =============================
+    call                                    returns                 waits                  if the frame is missing
+    ======================================  ======================  =====================  =============================
+    :meth:`get_frame`                       a mask                  for the time box       None; see :meth:`last_error`
+    :meth:`get_geometry`                    a FrameGeometry         for the time box       None; see :meth:`last_error`
+    :meth:`get_triangle_strip_vertices`     a triangle strip        for the time box       raises
+    :meth:`read_frame`, :meth:`read_frames` FrameGeometry objects   blocks the thread      raises
+    :meth:`frame`, :meth:`frames`           FrameGeometry objects   is awaited             raises
+    ======================================  ======================  =====================  =============================
 
     Args:
         config: options; the defaults of :class:`Config` otherwise.
@@ -83,6 +99,9 @@ class AlphaStream:
         self._has_renderers = False
         """Whether frames are for a MaskRenderer, so that what it needs of them is computed where they are decoded."""
         self._counters = new_counters()
+        self._stalled_since: float | None = None
+        """When the first of the real-time calls that found no frame was made, up to now without one that did."""
+        self._has_told_stall = False
         self._pending: set[Future[Any]] = set()
         self._closers: set[asyncio.Future[None]] = set()
         self._loading: set[asyncio.Task[Any]] = set()
@@ -544,9 +563,26 @@ class AlphaStream:
         )
 
     def _fail(self, error: AlphaStreamError, index: int) -> None:
+        if isinstance(error, FrameTimeoutError | TransportError):
+            self._stalled(error, index)
         with held(self._lock):
             self._counters["timeouts" if isinstance(error, TimeBoxEndedError) else "failed"] += 1
             self._own.error = LastError(ErrorCode(error.code), str(error), index)
+
+    def _stalled(self, error: AlphaStreamError, index: int) -> None:
+        """A real-time call found no frame. That is logged once, if there was none for some pictures."""
+        now, since = time.monotonic(), self._stalled_since
+        if since is None:
+            self._stalled_since, self._has_told_stall = now, False
+        elif not self._has_told_stall and now - since > _STALL_SECONDS:
+            self._has_told_stall = True
+            _logger.info("stalled at frame %d for %.2f s: %s", index, now - since, error)
+
+    def _recovered(self, index: int) -> None:
+        since, self._stalled_since = self._stalled_since, None
+        if self._has_told_stall and since is not None:
+            self._has_told_stall = False
+            _logger.info("recovered at frame %d after %.2f s", index, time.monotonic() - since)
 
     def _begin_close(self) -> Future[None] | None:
         """Refuse new calls, end the waiting ones, begin to close the source; None when somebody else already closes."""
@@ -672,6 +708,7 @@ class AlphaStream:
                     previous.retire(session)
                     previous.add_counts(self._counters)
                 session.fps = self._fps  # it may have been changed meanwhile
+                self._stalled_since = None
                 self._metadata = replace(describe(reader, config), fps=self._fps)
         except BaseException as exc:
             present = self._session
@@ -684,6 +721,7 @@ class AlphaStream:
                 ) from exc
             raise
         self._products.forget()
+        _logger.info("opened %r: %s, %d frames", opened.name, self.metadata.container, session.n_frames)
         if previous is not None:
             # Shielded: whoever gives up waiting for the new source must not leave the old one open.
             closing = asyncio.ensure_future(previous.aclose())
@@ -740,5 +778,7 @@ class _Answer:
         self._mark.__exit__(None, None, None)
         if exc is None:
             self._stream._own.error = None
+            if self._stream._stalled_since is not None:
+                self._stream._recovered(self._index)
         elif isinstance(exc, AlphaStreamError) and not isinstance(exc, ClosedError):
             self._stream._fail(exc, self._index)

@@ -1,5 +1,5 @@
 """
-Writing: files that are whole or not there, and streams converted block by block.
+Writing: writes ASVP and ASVR files atomically, and converts streams block by block.
 """
 
 __all__ = []

@@ -1,5 +1,5 @@
 """
-Convert: every block of one stream into a writer, compressed bytes kept.
+Convert: copies every block of a stream to a writer, without compressing it again.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ _BATCH_BYTES: Final = 1024 * 1024
 
 async def convert_blocks(reader: StreamReader, writer: AsvpWriter | AsvrWriter) -> AsyncIterator[int]:
     """
-    Copy all blocks, each decoded once to make sure of it.
+    Copy all blocks. Each block is decoded once to check it.
+
+    The caller closes the writer, or aborts it after an error.
 
     Yields:
-        The number of frames copied so far, after every batch; closing the writer is the caller's.
+        The number of frames copied so far, after every batch.
 
     Raises:
-        DecodeError, TransportError: the input is bad; the caller aborts the writer.
+        DecodeError: a frame is malformed.
+        TransportError: the input cannot be read, or the writer failed.
     """
     n_frames = len(reader.index)
     start = 0
@@ -32,7 +35,7 @@ async def convert_blocks(reader: StreamReader, writer: AsvpWriter | AsvrWriter) 
         span = reader.batch(start, n_frames, max_bytes=_BATCH_BYTES, max_frames=_BATCH_FRAMES)
         for index, stored in enumerate(await reader.read_blocks(span), start):
             block = reader.decrypt_block(index, stored)
-            reader.decode_block(index, block)  # refuses a bad frame, by its number
+            reader.decode_block(index, block)  # raises for a malformed frame, with its index
             writer.add_block(block, check=False)
         start = span.stop
         yield start

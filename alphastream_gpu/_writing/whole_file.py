@@ -1,5 +1,5 @@
 """
-Whole files: a file that appears under its name complete, or not at all.
+Whole file: writes a file that appears under its name when it is complete, or not at all.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ __all__ = ["whole_file"]
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """
-    Open a new file that takes the place of `path` when the block ends, after it was synced to the disk.
+    Open a new file. When the ``with`` block ends, the file is synced to the disk and replaces `path`.
 
-    After an exception, also from the block, there is under `path` what was there before; only if the last step, the
-    sync of the folder, fails, it is the new file. The file is made beside `path`, because a rename works within one
+    After an exception, including one from the block, `path` is unchanged. Only if the last step, the sync of the
+    folder, fails, the new file is in place. The new file is created beside `path`, because a rename works only within a
     file system.
 
     Args:
-        path: of a regular file, or of one that does not exist yet. A link is replaced, not followed.
+        path: the path of a regular file, which need not exist. A symbolic link is replaced, not followed.
 
     Raises:
-        OSError: the file cannot be made, written, synced or renamed.
+        OSError: the file cannot be created, written, synced or renamed.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        # Not mkstemp: its mode 0600 would stick to the finished file; "x" honours the caller's umask.
+        # Not mkstemp: the finished file would keep its mode 0600. Mode "x" applies the caller's umask.
         with open(temporary, "xb") as file:
             yield file
             file.flush()
@@ -45,7 +45,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable. Windows cannot open folders, and needs no such step."""
+    """Sync a folder, which makes the rename durable. Windows cannot open folders and needs no such step."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -1,9 +1,9 @@
 """
-Writers: frames in, an ASVP or ASVR file out, whole or not at all.
+Writer: writes frames to an ASVP or ASVR file, which appears complete or not at all.
 
-The sizes table stands before the blocks but is known only after them. So blocks are spooled to an unnamed
-temporary file beside the target, and ``close`` assembles a second, named one, which it syncs and renames over
-the target. Nothing ever stands under the target's name but a complete file.
+The sizes table stands before the blocks, but the sizes are known only after the last block. So blocks are spooled to an
+unnamed temporary file beside the target. ``close`` assembles a second temporary file, syncs it, and renames it to the
+target. The target is always a complete file.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _COPY_BYTES: Final = 1024 * 1024
 
 class _Writer(ABC):
     """
-    What both containers share: spooling, assembling, renaming. Safe to use from several threads; frames are stored in
-    the order in which their calls come.
+    Base of the writers: spools, assembles and renames. Safe to use from several threads. Frames are stored in the order
+    of the calls.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
         if not self._path.name:
-            raise ValueError(f"path: expected a file's name, found {os.fspath(path)!r}")
+            raise ValueError(f"path: expected the path of a file, found {os.fspath(path)!r}")
         if self._path.is_dir():
             raise TransportError(f"creating {str(self._path)!r}: it is a directory")
         self._sizes = array("Q")
@@ -56,7 +56,7 @@ class _Writer(ABC):
 
     @property
     def frame_count(self) -> int:
-        """Frames added so far."""
+        """The number of frames added so far."""
         return len(self._sizes)
 
     def add_frame(self, frame: FrameGeometry | bytes | bytearray | memoryview) -> None:
@@ -64,14 +64,14 @@ class _Writer(ABC):
         Append a frame.
 
         Args:
-            frame: its geometry, or its inflated payload, which is checked first.
+            frame: the geometry of the frame, or its inflated payload, which is checked first.
 
         Raises:
             DecodeError: the payload breaks the format.
             ValueError: the format cannot hold this geometry.
-            TransportError: the disk failed.
+            TransportError: writing to the disk failed.
             ClosedError: the writer is closed.
-            TypeError: neither geometry nor bytes; also an array, whose bytes are no payload.
+            TypeError: `frame` is neither geometry nor bytes. An array is refused, because its bytes are not a payload.
         """
         if isinstance(frame, FrameGeometry):
             payload = frame.to_payload()
@@ -86,15 +86,15 @@ class _Writer(ABC):
 
     def add_block(self, block: bytes | memoryview, *, check: bool = True) -> None:
         """
-        Append a frame as another file stores it (decrypted): its compressed bytes are kept as they are.
+        Append a frame as another file stores it, after decryption. The compressed bytes are not changed.
 
         Args:
-            block: length field and zlib stream.
-            check: decode it first; a caller that just did may skip that.
+            block: the length field and the zlib stream.
+            check: decode the block first. A caller that has just decoded it can pass False.
 
         Raises:
             DecodeError: the block breaks the format.
-            TransportError: the disk failed.
+            TransportError: writing to the disk failed.
             ClosedError: the writer is closed.
         """
         if check:
@@ -103,11 +103,11 @@ class _Writer(ABC):
 
     def close(self) -> None:
         """
-        Write header and table, sync, and put the file in place. May be called again.
+        Write the header and the sizes table, sync, and rename the file to the target. May be called again.
 
         Raises:
-            TransportError: the disk failed, now or in an earlier `add_frame`; under the target's name is no file, the
-                one that stood there before, or, if only the last sync failed, the whole new one.
+            TransportError: writing to the disk failed, now or in an earlier `add_frame`. The target is unchanged,
+                unless only the last sync failed; then it is the complete new file.
         """
         with self._lock:
             spool, self._spool = self._spool, None
@@ -116,7 +116,7 @@ class _Writer(ABC):
             try:
                 if self._failure is not None:
                     raise TransportError(
-                        f"{str(self._path)!r}: not written, since a frame could not be: {self._failure}"
+                        f"{str(self._path)!r}: not written, because adding a frame failed: {self._failure}"
                     )
                 with mapped_errors(f"writing {str(self._path)!r}"):
                     spool.seek(0)
@@ -128,7 +128,7 @@ class _Writer(ABC):
                 _discard(spool)
 
     def abort(self) -> None:
-        """Throw away what was added; the target is not touched. May be called again, and after :meth:`close`."""
+        """Discard all frames; the target is not changed. May be called again, and after :meth:`close`."""
         with self._lock:
             spool, self._spool = self._spool, None
         if spool is not None:
@@ -152,34 +152,35 @@ class _Writer(ABC):
     def _append(self, block: bytes) -> None:
         with self._lock:
             if self._spool is None:
-                raise ClosedError(f"{str(self._path)!r}: the writer is closed; frames come before close()")
+                raise ClosedError(f"{str(self._path)!r}: the writer is closed; add frames before close()")
             try:
                 with mapped_errors(f"writing {str(self._path)!r}"):
                     self._spool.write(self._stored(self.frame_count, block))
             except AlphaStreamError as exc:
-                # Part of the block may be in the spool, so nothing that is written from it could be right any more.
+                # Part of the block may be in the spool, so a file that is written from it would be wrong.
                 self._failure = str(exc)
                 raise
             self._sizes.append(len(block))
 
     @abstractmethod
     def _stored(self, index: int, block: bytes) -> bytes:
-        """The block as it stands in the file; of the same length."""
+        """Convert a block to its form in the file, which has the same length."""
 
     @abstractmethod
     def _head(self, table: bytes) -> bytes:
-        """Header and table as they stand in the file."""
+        """Make the header and the table in their form in the file."""
 
 
 class AsvpWriter(_Writer):
     """
-    Write a plain ASVP. A context manager: an exception inside leaves no file.
+    Write a plain ASVP. A context manager: after an exception in its block, no file is written.
 
     Args:
-        path: the target; it appears, or is replaced, when :meth:`close` returns.
+        path: the target. The file is in place when :meth:`close` returns.
 
     Raises:
-        TransportError: the folder cannot be written to.
+        ValueError: `path` does not end with a file name.
+        TransportError: `path` is a directory, or the folder cannot be written to.
     """
 
     def _stored(self, index: int, block: bytes) -> bytes:
@@ -191,16 +192,16 @@ class AsvpWriter(_Writer):
 
 class AsvrWriter(_Writer):
     """
-    Write an encrypted ASVR. A context manager: an exception inside leaves no file.
+    Write an encrypted ASVR. A context manager: after an exception in its block, no file is written.
 
     Args:
-        path: the target; it appears, or is replaced, when :meth:`close` returns.
-        key: the caller's key. Without a `resource_name` of its own, the target's file name is part of it, so a renamed
-            file no longer opens unless the reader is told the old name.
+        path: the target. The file is in place when :meth:`close` returns.
+        key: the caller's key. If it has no `resource_name`, the encryption depends on the file name of the target. A
+            reader of a renamed file then needs a key with the old name.
 
     Raises:
-        TransportError: the folder cannot be written to.
-        ValueError: the resource name is not ASCII.
+        ValueError: `path` does not end with a file name, or the resource name is not ASCII.
+        TransportError: `path` is a directory, or the folder cannot be written to.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, key: AsvrKey) -> None:
@@ -215,7 +216,7 @@ class AsvrWriter(_Writer):
 
 
 def _payload_of(frame: object) -> bytes:
-    """The bytes of a payload. An array is refused: it holds points or a mask, whose bytes are none."""
+    """Convert a payload to bytes. An array is refused: it holds points or a mask, not a payload."""
     try:
         if not isinstance(frame, np.ndarray):
             return bytes(memoryview(frame))  # type: ignore[arg-type]
@@ -225,6 +226,6 @@ def _payload_of(frame: object) -> bytes:
 
 
 def _discard(spool: IO[bytes]) -> None:
-    """Close the spool, whose content is of no use any more; a full disk may refuse even that."""
+    """Close the spool, whose content is not needed any more. Closing may fail on a full disk."""
     with contextlib.suppress(OSError):
         spool.close()

@@ -1,7 +1,8 @@
-// Bits: the compute stages' working memory, one bit a pixel, 32 pixels a word, the leftmost pixel lowest.
+// Bits: the working memory of the compute stages, with one bit per pixel. A word holds 32 pixels, the leftmost pixel in
+// the lowest bit.
 //
-// First the masks of the frames, then for each frame plane 0, which collects outline and crossing pixels, and the
-// parity planes 1 .. n_planes. Planes are zero before `cross` and after `fill`.
+// First come the masks of all frames. Then come the planes of each frame: plane 0, which collects outline and crossing
+// pixels, and the parity planes 1 .. n_planes. Planes are zero before `cross` and after `fill`.
 
 layout(std430, binding = 1) restrict buffer Bits {
     uint bits[];

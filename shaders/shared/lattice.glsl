@@ -1,10 +1,13 @@
 // Lattice: where a lattice point lies in clip space.
 //
-// The grid's pixels are the native ones, or every 1 / grid_scale-th of them. A pixel's centre is at +0.5, so a lattice
-// point is drawn at its coordinate * grid_scale + 0.5, and every pixel centre is a lattice point. Scales and spans are
-// powers of two and the viewport is `viewport_origin .. viewport_origin + viewport_span`, so each step below is exact
-// in float32, and so is the driver's way back to window coordinates. GLSL promises that for products, but not for
-// quotients: hence `inverse_span`.
+// The grid has all native pixels, or every 1 / grid_scale-th of them. A pixel's centre is at +0.5. So a lattice point
+// is
+// drawn at its coordinate * grid_scale + 0.5, and every pixel centre is a lattice point. Scales and spans are powers of
+// two, and the viewport is `viewport_origin .. viewport_origin + viewport_span`. So each step below is exact in
+// float32,
+// and so is the driver's conversion to window coordinates. GLSL guarantees exactness for products but not for
+// quotients:
+// hence `inverse_span`.
 
 uniform vec2 grid_scale;
 uniform vec2 viewport_origin;

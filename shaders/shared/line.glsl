@@ -1,7 +1,9 @@
-// Line: the pixels and crossings of a directed segment a -> b, one after the other, in integers (docs/coverage.md,
-// "Lines" and "Crossing pixels"). Extents are at most 65535, so that every product fits unsigned 32 bits.
+// Line: computes the pixels and crossings of a directed segment a -> b, one by one, in integers (docs/coverage.md,
+// "Lines"
+// and "Crossing pixels"). Extents are at most 65535, so that every product fits unsigned 32 bits.
 
-// Where along the major axis a segment's pixels lie inside the window: steps first .. last, none if last < first.
+// The steps along the major axis at which a segment's pixels lie inside the window: first .. last, none if last <
+// first.
 struct Steps {
     bool is_steep;
     int first;
@@ -20,8 +22,8 @@ Steps steps_inside(ivec2 a, ivec2 b, ivec2 window) {
     return Steps(is_steep, max(first, 0), min(last, major));
 }
 
-// The pixel of a step: Bresenham's line, ties toward a. q = (2 i m + M - 1) / (2 M) is (i m + (M - 1) / 2) / M, i m
-// being an integer.
+// The pixel of a step: Bresenham's line, ties toward a. Because i m is an integer, q = (2 i m + M - 1) / (2 M) equals
+// (i m + (M - 1) / 2) / M.
 ivec2 line_pixel(ivec2 a, ivec2 b, bool is_steep, int i) {
     ivec2 extent = abs(b - a);
     ivec2 sense = sign(b - a);
@@ -31,7 +33,7 @@ ivec2 line_pixel(ivec2 a, ivec2 b, bool is_steep, int i) {
     return a + sense * (is_steep ? ivec2(q, i) : ivec2(i, q));
 }
 
-// The column where a segment from top down to bottom crosses a row, rounded to the nearest, a half to the even one.
+// The column where a segment from top down to bottom crosses a row, rounded to the nearest column, a half to the even.
 int crossing(ivec2 top, ivec2 bottom, int row) {
     uint height = uint(bottom.y - top.y);
     uint shift = uint(row - top.y) * uint(abs(bottom.x - top.x));

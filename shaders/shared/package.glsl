@@ -1,6 +1,6 @@
-// Package: the frames as they were uploaded, word by word (_gl/packing.py, which gives the PACKAGE_ defines).
+// Package: the uploaded frames, word by word. _gl/packing.py describes the layout and provides the PACKAGE_ defines.
 //
-// The compute stages have it as a storage buffer, the drawing stages of OpenGL 3.3 as a buffer texture.
+// The compute stages read it from a storage buffer, the drawing stages of OpenGL 3.3 from a buffer texture.
 
 #ifdef COMPUTE
 layout(std430, binding = 0) readonly restrict buffer Package {
@@ -12,7 +12,7 @@ uniform isamplerBuffer words;
 #define WORD(place) texelFetch(words, place).r
 #endif
 
-// A channel of three points and more has an interior; with two it is a line, with fewer it is nothing.
+// A channel with three or more points has an interior. With two points it is a line, with fewer it is empty.
 struct Channel {
     int start;
     int n_points;
@@ -27,7 +27,7 @@ Channel channel_at(int index) {
     return Channel(start, WORD(PACKAGE_CHANNELS_AT + index + 1) - start, plane, word >> PACKAGE_FRAME_SHIFT);
 }
 
-// The channel that a point belongs to: the last one that does not start after it. (Empty channels start where the next
+// The channel of a point: the last channel that does not start after the point. (An empty channel starts where the next
 // one does.)
 Channel channel_of(int point) {
     int low = 0;
@@ -48,7 +48,7 @@ ivec2 point_at(int point) {
     return ivec2(WORD(place), WORD(place + 1));
 }
 
-// The end of the segment that starts at a point; whether there is one.
+// Computes the end of the segment that starts at a point. Returns whether there is such a segment.
 bool segment_end(int point, Channel channel, out ivec2 end) {
     int next = point + 1;
     bool is_last = next == channel.start + channel.n_points;

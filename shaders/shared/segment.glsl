@@ -1,11 +1,14 @@
-// Segment: which pixels belong to a directed segment a -> b, decided in integers (docs/coverage.md, "Lines" and
-// "Crossing pixels"). The renderer draws only frames whose coordinates lie within +-2^14 (mesh.py, MAX_VIEWPORT), so
-// every product below fits 32 bits.
+// Segment: decides in integers which pixels belong to a directed segment a -> b (docs/coverage.md, "Lines" and
+// "Crossing
+// pixels"). The renderer draws only frames whose coordinates lie within +-2^14 (mesh.py, MAX_VIEWPORT), so every
+// product
+// below fits 32 bits.
 
-// Whether `pixel` is one of the segment's own: Bresenham's line, ties toward a.
+// Whether `pixel` is a pixel of the segment's line: Bresenham's line, ties toward a.
 //
-// Step i along the major axis lies q = (2 i m + M - 1) / (2 M) steps across it, rounded down. i m being an integer,
-// that is (i m + (M - 1) / 2) / M, and "the quotient is v" needs no division.
+// Step i along the major axis is q = (2 i m + M - 1) / (2 M) steps across it, rounded down. Because i m is an integer,
+// q
+// equals (i m + (M - 1) / 2) / M. Testing whether q is v needs no division.
 bool is_on_line(ivec2 pixel, ivec2 a, ivec2 b) {
     ivec2 delta = b - a;
     ivec2 extent = abs(delta);
@@ -22,8 +25,8 @@ bool is_on_line(ivec2 pixel, ivec2 a, ivec2 b) {
     return i >= 0 && i <= extent.x && v * major <= numerator && numerator < (v + 1) * major;
 }
 
-// Whether `pixel` is where the segment crosses its row exactly half-way between two pixels and the half goes to it, the
-// even one. Every other crossing pixel is an outline or interior pixel already.
+// Whether the segment crosses the row of `pixel` exactly half-way between two pixels, and `pixel` is the even one of
+// them, to which the half belongs. Every other crossing pixel is already an outline or interior pixel.
 bool is_halfway_crossing(ivec2 pixel, ivec2 a, ivec2 b) {
     ivec2 top = a.y < b.y ? a : b;
     ivec2 bottom = a.y < b.y ? b : a;

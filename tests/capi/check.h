@@ -1,4 +1,4 @@
-/* What the test programs share: checks that say where they failed, the expected hashes, SHA-256, the time. */
+/* Shared code of the test programs: checks that print where they failed, the expected hashes, SHA-256, the time. */
 
 #ifndef CHECK_H
 #define CHECK_H
@@ -28,7 +28,7 @@ static inline double seconds(void)
 static char hashes[4096][65];
 static unsigned int n_hashes;
 
-/* A file with a line for each frame. */
+/* Read a file with one line per frame. */
 static inline void read_hashes(const char *path)
 {
     FILE *file = fopen(path, "r");
@@ -38,7 +38,7 @@ static inline void read_hashes(const char *path)
     fclose(file);
 }
 
-/* For qsort. */
+/* Comparison function for qsort. */
 static inline int compare_doubles(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;

@@ -1,13 +1,14 @@
-/* Links libalphastream: every function, every error, lifetimes, and the masks' hashes. Also compiled as C++.
+/* A program that links libalphastream. It tests every function, every error, lifetimes, and the masks' hashes. It is
+ * also compiled as C++.
  *
  *     linked SAMPLE HASHES [URL [SCENE VERSION]]
  *
- * HASHES: one line of SHA-256 for each frame at native size. URL: the same stream elsewhere, for the same checks. */
+ * HASHES: one SHA-256 per line for each frame at native size. URL: another copy of the stream, for the same checks. */
 
 #include "alphastream.h"
 #include "check.h"
 
-/* As players do: ask until there is an answer. */
+/* Ask until there is an answer, as players do. */
 static const unsigned char *wait_for_frame(void *handle, unsigned long long index)
 {
     for (double end = seconds() + 20; seconds() < end;) {
@@ -86,12 +87,12 @@ static void check_bad_arguments(void *handle, const char *sample, const char *no
     CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_TRANSPORT);
     CHECK(!open_stream(handle, "ftp://example.org/a.asvp", 0, NULL));
     CHECK(CV_get_last_error_code(handle) != ALPHASTREAM_NONE);
-    CHECK(!open_stream(handle, no_stream, 0, NULL)); /* a file, but no stream */
+    CHECK(!open_stream(handle, no_stream, 0, NULL)); /* a file that is not a stream */
     CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_DECODE);
     check_nothing_loaded(handle);
 }
 
-/* Options are refused one by one, and what was set stays. */
+/* Invalid options are refused, and do not change the other options. */
 static void check_options(void *handle, const char *sample)
 {
     CHECK(!CV_set_option(NULL, "cache_frames", "1"));
@@ -124,7 +125,7 @@ static void check_stream(void *handle, const char *url, unsigned int scene, cons
         CHECK((uintptr_t)frame % 64 == 0);
         CHECK(strcmp(sha256(frame, 2048u * 1024u, text), hashes[i]) == 0);
     }
-    /* The pointer lives until the next CV_get_frame: other calls in between do it no harm. */
+    /* The pointer is valid until the next CV_get_frame. Other calls in between do not change that. */
     const unsigned char *kept = wait_for_frame(handle, 7);
     float *vertices = NULL, *others = NULL;
     size_t count = 0, n_others = 0;
@@ -134,7 +135,7 @@ static void check_stream(void *handle, const char *url, unsigned int scene, cons
     float first[2] = {vertices[0], vertices[1]};
     CHECK(first[0] >= 0 && first[0] < 2048 && first[1] >= 0 && first[1] < 1024);
     CHECK(wait_for_frame(handle, 8));
-    CHECK(vertices[0] == first[0] && vertices[1] == first[1]); /* strips live on by themselves */
+    CHECK(vertices[0] == first[0] && vertices[1] == first[1]); /* a mask does not invalidate a strip */
     kept = wait_for_frame(handle, 7);
     while (!CV_get_triangle_strip_vertices(handle, 9, &others, &n_others))
         CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_TIMEOUT);
@@ -151,7 +152,7 @@ static void check_stream(void *handle, const char *url, unsigned int scene, cons
     }
     CHECK(!CV_get_triangle_strip_vertices(handle, n_hashes, &vertices, &count));
     CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_NOT_FOUND);
-    CHECK(wait_for_frame(handle, 0)); /* and on */
+    CHECK(wait_for_frame(handle, 0)); /* playing continues */
 }
 
 int main(int argc, char **argv)
@@ -160,7 +161,7 @@ int main(int argc, char **argv)
     read_hashes(argv[2]);
     CHECK(n_hashes > 1);
     check_no_handle(NULL);
-    check_no_handle((void *)(uintptr_t)0x10000); /* before there is any */
+    check_no_handle((void *)(uintptr_t)0x10000); /* before the first handle exists */
 
     void *handle = CV_create();
     CHECK(handle);
@@ -172,7 +173,7 @@ int main(int argc, char **argv)
     check_bad_arguments(handle, argv[1], argv[2]);
     check_options(handle, argv[1]);
     check_stream(handle, argv[1], 0, NULL);
-    check_bad_arguments(handle, argv[1], argv[2]); /* also after a good one */
+    check_bad_arguments(handle, argv[1], argv[2]); /* also after a successful CV_init */
     if (argc > 3)
         check_stream(handle, argv[3], argc > 4 ? (unsigned int)atoi(argv[4]) : 0, argc > 5 ? argv[5] : "1.5.0");
     check_stream(handle, argv[1], 85342, "1.5.0"); /* CV_init twice */
@@ -180,7 +181,7 @@ int main(int argc, char **argv)
     CV_destroy(handle);
     check_no_handle(handle);
 
-    /* 32 at once, each with errors of its own; a destroyed one's number is not given again. */
+    /* 32 handles at once, each with its own errors. The number of a destroyed handle is not reused. */
     void *many[32];
     char text[65];
     for (int i = 0; i < 32; i++) {
@@ -196,7 +197,7 @@ int main(int argc, char **argv)
         CHECK(CV_get_last_error_code(many[i]) == ALPHASTREAM_NONE);
         CHECK(strcmp(sha256(wait_for_frame(many[i], (unsigned)i), 2048u * 1024u, text), hashes[i]) == 0);
     }
-    for (int i = 0; i < 31; i++) /* the last one stays open: the process ends all the same */
+    for (int i = 0; i < 31; i++) /* the last one stays open: the process still ends */
         CV_destroy(many[i]);
     puts("ok");
     return 0;

@@ -1,8 +1,9 @@
-/* Loads libalphastream with dlopen and dlsym alone, as plug-ins do, with types of its own; then does what its first argument says.
+/* A program that loads libalphastream with only dlopen and dlsym, as plug-ins do, and declares its own types. The first
+ * argument selects the test.
  *
  *     loaded MODE LIBRARY STREAM HASHES [COUNT]
  *
- * HASHES: one line of SHA-256 for each frame at 256 x 128. */
+ * HASHES: one SHA-256 per line for each frame at 256 x 128. */
 
 #include "check.h"
 
@@ -86,7 +87,7 @@ static void check_frame(void *handle, unsigned int index)
     CHECK(strcmp(sha256(wait_for_frame(handle, index), SIZE, text), hashes[index]) == 0);
 }
 
-/* All frames, and the library's answers about itself. */
+/* Play all frames, and check the library's name and version. */
 static void play(const char *url)
 {
     void *handle = open_stream(url, 10);
@@ -118,7 +119,7 @@ static void *call_much(void *argument)
     return NULL;
 }
 
-/* Eight threads that Python knows nothing of, four handles, 20,000 calls. */
+/* Eight threads that Python did not start, four handles, 20,000 calls. */
 static void use_threads(const char *url)
 {
     pthread_t threads[8];
@@ -142,7 +143,7 @@ static long resident_kib(void)
     return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
-/* Many frames, strips and handles; memory is the same in the second half. */
+/* Many frames, strips and handles. Memory use does not grow in the second half. */
 static void soak(const char *url, unsigned int count)
 {
     long before = 0;
@@ -169,7 +170,7 @@ static void soak(const char *url, unsigned int count)
     cv.destroy(handle);
 }
 
-/* A child of fork() has no use of the library, and ends; the parent goes on. */
+/* In a child of fork(), every function fails, and the child can exit. The parent continues. */
 static void fork_child(const char *url)
 {
     void *handle = open_stream(url, 10);
@@ -183,7 +184,7 @@ static void fork_child(const char *url)
         CHECK(cv.create() == NULL);
         CHECK(!cv.init(handle, url, 0, WIDTH, HEIGHT, NULL, 0, 0, 0, 0, 0, 0));
         cv.destroy(handle);
-        exit(0); /* handlers and all */
+        exit(0); /* runs the exit handlers */
     }
     int status = -1;
     CHECK(waitpid(child, &status, 0) == child);
@@ -191,7 +192,7 @@ static void fork_child(const char *url)
     check_frame(handle, 5);
 }
 
-/* Streams in the middle of fetching, nobody destroys them, other threads are inside of calls. */
+/* The process ends with streams that are fetching and not destroyed, and with threads inside calls. */
 static void *call_for_ever(void *handle)
 {
     for (unsigned int i = 0;; i++)
@@ -209,7 +210,8 @@ static void leave(const char *url)
     check_frame(open_stream(url, 10), 1);
 }
 
-/* A file from anywhere: an answer for every call. One line: whether it opened, frames, the codes seen. */
+/* An arbitrary file: every call returns a result. Prints one line: whether the file opened, the last error code, the
+ * number of frames, the number of good frames, the OR of all mask bytes. */
 static void survive(const char *url)
 {
     void *handle = cv.create();
@@ -238,7 +240,8 @@ static void survive(const char *url)
     cv.destroy(handle);
 }
 
-/* Signals are for the host: one that it waits for comes to it, though the library's threads were there before it was blocked. */
+/* Signals go to the host: it receives a signal that it waits for, although the library's threads were started before
+ * the host blocked the signal. */
 static void take_signals(const char *url)
 {
     void *handle = open_stream(url, 10);
@@ -253,13 +256,13 @@ static void take_signals(const char *url)
         CHECK(sigwait(&awaited, &taken) == 0 && taken == SIGUSR1);
         check_frame(handle, (unsigned)i % n_hashes);
     }
-    CHECK(pthread_sigmask(SIG_SETMASK, NULL, &now) == 0); /* as the host left it */
+    CHECK(pthread_sigmask(SIG_SETMASK, NULL, &now) == 0); /* as the host set it */
     CHECK(sigismember(&now, SIGUSR1) && !sigismember(&now, SIGTERM) && !sigismember(&now, SIGPIPE));
     cv.destroy(handle);
 }
 
-/* Microseconds, medians: a frame that is ready (and its 95th percentile), one that is not; at 2048 x 1024. Then seconds: CV_create,
- * CV_init, the first frame. */
+/* Prints times at 2048 x 1024. In microseconds: median and 95th percentile of a frame that is ready, and the median of
+ * one that is not. In seconds: CV_create, CV_init, the first frame. */
 static void measure(const char *url)
 {
     static double ready[2000], missed[1000];
@@ -280,7 +283,7 @@ static void measure(const char *url)
     handle = cv.create();
     CHECK(handle && cv.init(handle, url, 0, 2048, 1024, NULL, 0, 0, 512, 120, 10000, 10000));
     unsigned int n_frames = cv.get_total_frames(handle);
-    for (unsigned int i = 0; i < 1000; i++) { /* nothing is made ahead, and nothing kept */
+    for (unsigned int i = 0; i < 1000; i++) { /* no mask is made ahead or kept */
         double before = seconds();
         wait_for_frame(handle, i * 7 % n_frames);
         missed[i] = seconds() - before;
@@ -309,7 +312,7 @@ static void *play_on(void *handle)
     return NULL;
 }
 
-/* Milliseconds of a call: median, 99th percentile, longest, while another thread plays the other stream. */
+/* Prints the milliseconds of a call: median, 99th percentile, longest, while another thread plays another stream. */
 static void measure_longest(const char *url, const char *other)
 {
     enum { CALLS = 2000 };

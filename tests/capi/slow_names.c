@@ -1,4 +1,4 @@
-/* LD_PRELOADed: a name lookup that takes a minute, as one does when the name server is gone. */
+/* For LD_PRELOAD: a name lookup that takes a minute, as without a name server. */
 
 #include <netdb.h>
 #include <unistd.h>

@@ -1,6 +1,5 @@
 """
-libalphastream, as players use it: from C, from C++, through dlopen, from .NET; with threads, forks, and files made to
-hurt.
+libalphastream as players use it: from C, from C++, through dlopen, from .NET; with threads, forks, and hostile files.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import pytest
 import test_container
 import test_hostile
 from badserver import Request, Server, close_when_idle, never
-from hosts import lacking, need
+from hosts import need, skip_or_fail
 from PIL import Image
 from support import (
     NATIVE,
@@ -48,7 +47,7 @@ SMALL = (256, 128)
 
 @pytest.fixture(scope="session")
 def capi(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the library, built as a user builds it."""
+    """The folder with the library, built with the user's command."""
     need("cc", "apt-get install gcc libc6-dev")
     folder = tmp_path_factory.mktemp("capi")
     done = subprocess.run(
@@ -58,7 +57,7 @@ def capi(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     if done.returncode == 3 and "compiling" not in done.stderr:
-        lacking(done.stderr.strip())
+        skip_or_fail(done.stderr.strip())
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout.split() == [
@@ -69,7 +68,7 @@ def capi(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def hashes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Files of the masks' hashes at native size, from the golden ones, and at 256 x 128."""
+    """Files of the masks' hashes: at native size, from the golden hashes, and at 256 x 128."""
     folder = tmp_path_factory.mktemp("hashes")
     native, small = folder / "native", folder / "small"
     native.write_text("\n".join(frame["sha256"] for frame in golden_frames()))
@@ -78,7 +77,7 @@ def hashes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def compile_c(capi: Path, source: Path, *options: str, compiler: str = "gcc") -> Path:
-    """Compile a program into the library's folder, linked to it."""
+    """Compile a program into the library's folder, and link it to the library."""
     need(compiler, f"apt-get install {compiler}")
     program = capi / f"{source.stem}-{abs(hash((compiler, options))):x}"
     link = ["-L", str(capi), "-lalphastream", f"-Wl,-rpath,{capi}", "-pthread", "-ldl"]
@@ -90,7 +89,7 @@ def compile_c(capi: Path, source: Path, *options: str, compiler: str = "gcc") ->
 
 
 def run(*command: str | Path, timeout: float = 240, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a program in an empty environment and far from everything: nothing may help the library to its
+    """Run a program with an empty environment in another folder, so that nothing helps the library to find its
     interpreter."""
     return subprocess.run(
         [str(part) for part in command],
@@ -110,12 +109,12 @@ def assert_ok(done: subprocess.CompletedProcess[str]) -> None:
 
 @pytest.fixture(scope="session")
 def loaded(capi: Path) -> Path:
-    """The program that uses dlopen and dlsym alone."""
+    """The program that uses only dlopen and dlsym."""
     return compile_c(capi, SOURCES / "loaded.c", *C11)
 
 
 def test_header_cdef_shim_and_library_agree(capi: Path) -> None:
-    """The data file, what is made of it, and what the linker exports, each read by itself."""
+    """Compares the data file, the texts that are generated from it, and the linker's exports."""
     need("nm", "apt-get install binutils")
     names = [function.name for function in functions()]
     assert len(names) == len(set(names)) == 12
@@ -129,8 +128,8 @@ def test_header_cdef_shim_and_library_agree(capi: Path) -> None:
     assert (capi / "alphastream.h").read_text() == header()
 
 
-def test_the_signatures_are_the_contracts() -> None:
-    """Written out once more, as players have compiled them in."""
+def test_the_signatures_are_unchanged() -> None:
+    """The signatures that players are compiled with, in full."""
     contract = """
         void* CV_create(void);
         void CV_destroy(void* handle);
@@ -157,11 +156,12 @@ def test_the_signatures_are_the_contracts() -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("compiler", "options"), [("gcc", C11), ("g++", ["-x", "c++"])])
 def test_a_program_that_links(
     capi: Path, hashes: tuple[Path, Path], compiler: str, options: list[str], tmp_path: Path, passphrase: bytes
 ) -> None:
-    """Every function, every error, lifetimes, all hashes; then the same stream as an ASVR over HTTP."""
+    """Every function, every error, lifetimes, all hashes. Then the same stream as an ASVR over HTTP."""
     program = compile_c(capi, SOURCES / "linked.c", *options, compiler=compiler)
     key = AsvrKey(passphrase, scene_id=85342, version="1.5.0")
     with AsvrWriter(tmp_path / "person.asvr", key=key) as writer:
@@ -200,7 +200,7 @@ def test_wrong_and_missing_passphrases(
 
 
 def test_out_count_is_the_number_of_floats(capi: Path, tmp_path: Path) -> None:
-    """Two a vertex, as hosts of the original library read it. A triangle has three vertices, so six floats."""
+    """Two per vertex, as in the original library. A triangle has three vertices, and therefore six floats."""
     (tmp_path / "floats.c").write_text(
         """
         #include "alphastream.h"
@@ -231,9 +231,10 @@ def test_out_count_is_the_number_of_floats(capi: Path, tmp_path: Path) -> None:
     assert sorted(zip(found[::2], found[1::2], strict=True)) == [("0", "0"), ("0", "70"), ("90", "0")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["play", "threads", "fork", "signals", "leave"])
 def test_a_program_that_loads(capi: Path, loaded: Path, hashes: tuple[Path, Path], mode: str) -> None:
-    """threads: eight, four handles, 20,000 calls, all hashes right. leave: nobody destroys anything."""
+    """threads: eight threads, four handles, 20,000 calls, all hashes correct. leave: no handle is destroyed."""
     assert_ok(run(loaded, mode, capi / LIBRARY, SAMPLE, hashes[1]))
 
 
@@ -245,7 +246,7 @@ def test_a_file_url(capi: Path, loaded: Path, hashes: tuple[Path, Path], tmp_pat
 
 @pytest.fixture(scope="session")
 def long_stream(hashes: tuple[Path, Path]) -> tuple[bytes, Path]:
-    """The sample sixteen times over, longer than the first read, and a file of its masks' hashes at 256 x 128."""
+    """The sample repeated sixteen times, longer than the first read, and a file of its masks' hashes at 256 x 128."""
     small = hashes[1].with_name("long")
     small.write_text("\n".join([hashes[1].read_text()] * 16))
     return asvp_of([block_of(geometry.to_payload()) for geometry in sample_geometries()] * 16), small
@@ -253,20 +254,22 @@ def long_stream(hashes: tuple[Path, Path]) -> tuple[bytes, Path]:
 
 @pytest.fixture(scope="session")
 def waiting(capi: Path) -> Path:
-    """The program about what waits."""
+    """The program that tests waiting calls."""
     return compile_c(capi, SOURCES / "waiting.c", *C11)
 
 
-def test_a_server_that_says_nothing(waiting: Path, hashes: tuple[Path, Path]) -> None:
-    """CV_init ends in time, and at once with CV_destroy; another CV_init waits within its own time; so does exit."""
+@pytest.mark.slow
+def test_a_server_that_does_not_respond(waiting: Path, hashes: tuple[Path, Path]) -> None:
+    """CV_init ends in time, and at once after CV_destroy. Another CV_init waits within its own time. So does exit."""
     with Server(b"", lambda request: never) as server:
         assert_ok(run(waiting, "silent", server.url(), hashes[1], timeout=60))
         assert_ok(run(waiting, "leave", server.url(), hashes[1], timeout=30))
         assert_ok(run(waiting, "cancelled", server.url(), hashes[1], timeout=30))
 
 
-def test_a_name_server_that_says_nothing(capi: Path, waiting: Path, hashes: tuple[Path, Path]) -> None:
-    """A lookup cannot be interrupted; nobody waits for it."""
+@pytest.mark.slow
+def test_a_name_server_that_does_not_respond(capi: Path, waiting: Path, hashes: tuple[Path, Path]) -> None:
+    """A name lookup cannot be interrupted. No call waits for it."""
     slow = capi / "slow_names.so"
     subprocess.run(["gcc", "-shared", "-fPIC", SOURCES / "slow_names.c", "-o", slow], check=True)
     for mode in ("silent", "leave"):
@@ -275,24 +278,26 @@ def test_a_name_server_that_says_nothing(capi: Path, waiting: Path, hashes: tupl
 
 
 def after_the_start(request: Request) -> bool:
-    """Whether a request is for frames, not for header and table."""
+    """Return whether a request is for frames, not for header and table."""
     return request.range[0] > 0
 
 
-def test_frames_that_do_not_come(waiting: Path, long_stream: tuple[bytes, Path]) -> None:
-    """TIMEOUT after the time box, and after data_timeout_ms again: both mean to ask again. CV_init does not wait for
-    them beyond its time."""
+@pytest.mark.slow
+def test_frames_that_do_not_arrive(waiting: Path, long_stream: tuple[bytes, Path]) -> None:
+    """TIMEOUT after the time box, and again after data_timeout_ms: in both cases the host asks again. CV_init waits for
+    the frames only within its time."""
     with Server(long_stream[0], lambda request: never if after_the_start(request) else None) as server:
         assert_ok(run(waiting, "stuck", server.url(), long_stream[1]))
 
 
-def test_frames_that_are_there_when_cv_init_returns(waiting: Path, long_stream: tuple[bytes, Path]) -> None:
+def test_frames_that_are_ready_when_cv_init_returns(waiting: Path, long_stream: tuple[bytes, Path]) -> None:
     with Server(long_stream[0], latency=0.2) as server:
         assert_ok(run(waiting, "prefetched", server.url(), long_stream[1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["together", "race", "own_errors"])
-def test_threads_in_each_others_way(waiting: Path, long_stream: tuple[bytes, Path], mode: str, tmp_path: Path) -> None:
+def test_competing_threads(waiting: Path, long_stream: tuple[bytes, Path], mode: str, tmp_path: Path) -> None:
     path = tmp_path / "long.asvp"
     path.write_bytes(long_stream[0])
     assert_ok(run(waiting, mode, path, long_stream[1]))
@@ -300,25 +305,28 @@ def test_threads_in_each_others_way(waiting: Path, long_stream: tuple[bytes, Pat
         assert_ok(run(waiting, mode, server.url(), long_stream[1]))
 
 
-def test_a_server_that_hangs_up(capi: Path, loaded: Path, long_stream: tuple[bytes, Path]) -> None:
-    """Writing to a connection that is gone raises SIGPIPE, which would end the process."""
+@pytest.mark.slow
+def test_a_server_that_closes_connections(capi: Path, loaded: Path, long_stream: tuple[bytes, Path]) -> None:
+    """A write to a closed connection raises SIGPIPE, which would end the process."""
     with Server(long_stream[0], lambda request: close_when_idle) as server:
         assert_ok(run(loaded, "play", capi / LIBRARY, server.url(), long_stream[1]))
         assert len(server.requests) > 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["play", "fork", "signals", "leave"])
 def test_a_program_that_loads_over_http(capi: Path, loaded: Path, hashes: tuple[Path, Path], mode: str) -> None:
     with Server(SAMPLE.read_bytes(), latency=0.01) as server:
         assert_ok(run(loaded, mode, capi / LIBRARY, server.url(), hashes[1]))
 
 
+@pytest.mark.slow
 def test_ten_thousand_frames_under_the_address_sanitizer(capi: Path, hashes: tuple[Path, Path]) -> None:
     """
-    The host's side instrumented, and every allocation of the process: reads of what was freed are found, and memory is
-    flat.
+    The host's code and every allocation of the process are instrumented. Reads of freed memory are found, and memory
+    use stays constant.
 
-    Leaks are not looked for: Python keeps what it has until the process ends.
+    Leaks are not checked, because Python keeps its memory until the process ends.
     """
     program = compile_c(capi, SOURCES / "loaded.c", *C11, "-fsanitize=address", "-g")
     done = run(
@@ -328,8 +336,8 @@ def test_ten_thousand_frames_under_the_address_sanitizer(capi: Path, hashes: tup
     assert_ok(done)
 
 
-def test_the_sanitizer_would_see_a_read_after_the_next_call(capi: Path, tmp_path: Path) -> None:
-    """The comparison above can fail: break the rule of lifetimes."""
+def test_the_sanitizer_finds_a_read_after_the_next_call(capi: Path, tmp_path: Path) -> None:
+    """The check above can fail: this program breaks the lifetime rule."""
     (tmp_path / "late.c").write_text(
         """
         #include "alphastream.h"
@@ -354,13 +362,13 @@ def test_the_sanitizer_would_see_a_read_after_the_next_call(capi: Path, tmp_path
 
 
 def hostile_files(folder: Path) -> list[Path]:
-    """What the Python tests are given: cut, flipped, lying, inflating; one file each."""
+    """The files of the Python tests: truncated, with flipped bits, with wrong sizes, with too large frames."""
     data = [test_hostile.FILE[:length] for length in range(len(test_hostile.FILE))]
     for bit in range(0, 8 * len(test_hostile.FILE), 3):
         flipped = bytearray(test_hostile.FILE)
         flipped[bit // 8] ^= 1 << bit % 8
         data.append(bytes(flipped))
-    for test in (test_container.test_malformed_containers, test_container.test_lying_tables):
+    for test in (test_container.test_malformed_containers, test_container.test_malformed_tables):
         data += [case for case, _ in cases_of(test)]
     data += [
         asvp_of([block_of(SQUARE), block, block_of(SQUARE)])
@@ -384,13 +392,13 @@ def hostile_files(folder: Path) -> list[Path]:
 
 
 def cases_of(test: Any) -> list[tuple[bytes, str]]:
-    """The cases that a test is parametrized with."""
+    """The cases of a parametrized test."""
     return list(test.pytestmark[0].args[1])
 
 
+@pytest.mark.slow
 def test_hostile_files(capi: Path, loaded: Path, hashes: tuple[Path, Path], tmp_path: Path) -> None:
-    """A code and a text for each call, in one process, and never a crash; frames that are given have mask bytes
-    only."""
+    """Each call returns a code and a text, in one process, without a crash. Returned frames have only mask bytes."""
     paths = hostile_files(tmp_path)
     done = run(
         loaded, "survive", capi / LIBRARY, SAMPLE, hashes[1], *paths, tmp_path / "none", tmp_path, "/dev/null", SAMPLE
@@ -404,8 +412,9 @@ def test_hostile_files(capi: Path, loaded: Path, hashes: tuple[Path, Path], tmp_
     assert codes == {int(ErrorCode.NONE), int(ErrorCode.DECODE), int(ErrorCode.TRANSPORT)}
 
 
+@pytest.mark.slow
 def test_dotnet(capi: Path, tmp_path: Path) -> None:
-    """The guide's C# program on Mono: the sample's hashes, strips, and an error."""
+    """The guide's C# program on Mono: the hashes of the sample, strips, and an error."""
     mcs = need("mcs", "apt-get install mono-mcs")
     mono = need("mono", "apt-get install mono-runtime")
     program = tmp_path / "Player.exe"
@@ -429,7 +438,7 @@ def test_dotnet(capi: Path, tmp_path: Path) -> None:
 
 
 def test_the_guides_c_program(capi: Path, tmp_path: Path) -> None:
-    """And the picture that it writes."""
+    """Its output and its picture."""
     program = compile_c(capi, ROOT / "examples" / "native" / "player.c", *C11)
     done = run(program, SAMPLE, "60", tmp_path / "mask.pgm")
     assert (done.returncode, done.stderr) == (0, "")
@@ -448,19 +457,20 @@ def test_the_guides_c_program(capi: Path, tmp_path: Path) -> None:
 
 
 def _shell_words(text: bytes) -> list[bytes]:
-    """As a shell takes text apart. shlex refuses pkg-config's way to write letters beyond ASCII: a backslash a byte."""
+    """Split text like a shell. shlex rejects pkg-config's form of non-ASCII letters: a backslash per byte."""
     return [re.sub(rb"\\(.)", rb"\1", word, flags=re.DOTALL) for word in re.findall(rb"(?:\\.|[^\\\s])+", text)]
 
 
 @pytest.fixture(params=["usual", "Müller's box"])
 def placed(capi: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """The library in a folder with such a name; what names the folder is made for it."""
+    """The library in a folder of that name, with the files that contain the folder's name."""
     folder = tmp_path / request.param
     shutil.copytree(capi, folder)
     (folder / "alphastream.pc").write_text(_pkg_config(folder, __version__))
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", ["pkg-config", "cmake"])
 def test_build_systems_find_it(placed: Path, tmp_path: Path, tool: str) -> None:
     need(tool, f"apt-get install {tool}")
@@ -492,7 +502,7 @@ def test_build_systems_find_it(placed: Path, tmp_path: Path, tool: str) -> None:
 
 @pytest.fixture
 def copied(capi: Path, tmp_path: Path) -> Path:
-    """A library built for an environment that can be damaged: links to this one's packages."""
+    """A library for an environment that can be damaged: it has links to this environment's packages."""
     environment = tmp_path / "env"
     site = environment / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
     site.mkdir(parents=True)
@@ -515,11 +525,10 @@ def copied(capi: Path, tmp_path: Path) -> Path:
     return environment
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["none", "chatter", "package", "requirement", "interpreter", "code"])
-def test_an_environment_that_is_gone(
-    copied: Path, capi: Path, loaded: Path, hashes: tuple[Path, Path], damage: str
-) -> None:
-    """CV_create gives null after one line that says what is missing."""
+def test_a_damaged_environment(copied: Path, capi: Path, loaded: Path, hashes: tuple[Path, Path], damage: str) -> None:
+    """CV_create returns null after one line that names what is missing."""
     site = next(copied.glob("lib/python*/site-packages"))
     expected = ""
     if damage == "chatter":
@@ -528,7 +537,7 @@ def test_an_environment_that_is_gone(
     elif damage == "package":
         (site / "numpy").unlink()
         expected = f"missing: {site}/numpy/__init__.py"
-    elif damage == "requirement":  # which httpx imports when it connects
+    elif damage == "requirement":  # httpx imports it when it connects
         (site / "h11").unlink()
         expected = f"missing: {site}/h11/__init__.py"
     elif damage == "interpreter":
@@ -550,7 +559,7 @@ def test_an_environment_that_is_gone(
 
 
 def test_no_file_descriptors(capi: Path, loaded: Path, hashes: tuple[Path, Path]) -> None:
-    """One line, not the traceback of an interpreter that cannot read its own code."""
+    """One line is printed, not the traceback of an interpreter that cannot read its code."""
     limited = 'ulimit -n 5; exec "$@"'
     done = run("/bin/sh", "-c", limited, "sh", loaded, "play", capi / LIBRARY, SAMPLE, hashes[1])
     said, check = done.stderr.splitlines()
@@ -559,8 +568,8 @@ def test_no_file_descriptors(capi: Path, loaded: Path, hashes: tuple[Path, Path]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the library is built on Linux alone")
-def test_what_building_needs_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Where this Python can be embedded; else that is what is said first."""
+def test_missing_build_requirements_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """If this Python can be embedded. Otherwise that error comes first."""
     for variables, message in (
         ({"CC": "/nowhere/cc"}, "no C compiler; on Debian or Ubuntu: apt-get install gcc libc6-dev"),
         ({"CC": "false"}, "compiling libalphastream.so failed"),
@@ -576,7 +585,7 @@ def test_what_building_needs_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path:
         assert done.stderr.count("\n") == 1
         assert not (tmp_path / "out" / LIBRARY).exists()
         if re.search("has no shared library|Python.h is missing", done.stderr):
-            lacking(done.stderr.strip())
+            skip_or_fail(done.stderr.strip())
         if variables["CC"] == "false":
             need("cc", "apt-get install gcc libc6-dev")
         assert done.stderr.startswith(f"alphastream: {message}")

@@ -1,5 +1,5 @@
 """
-The functions behind the C library, called in-process: what they say of each other.
+The functions behind the C library, called in this process, and how they affect each other.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from alphastream_gpu._capi.handles import Handles
 
 @pytest.mark.parametrize("bad", ["null", "empty", "not UTF-8", "missing"])
 def test_a_failed_init_ends_the_stream_before_it(tmp_path_factory: pytest.TempPathFactory, bad: str) -> None:
-    """Whatever it failed for: the header says that nothing is loaded then."""
+    """For any reason of the failure. The header documents that nothing is loaded then."""
     folder = tmp_path_factory.mktemp("streams")
     path = folder / "good.asvp"
     path.write_bytes(asvp_of([block_of(SQUARE)]))
@@ -43,8 +43,8 @@ def test_a_failed_init_ends_the_stream_before_it(tmp_path_factory: pytest.TempPa
         entry.exit()
 
 
-def test_the_last_stream_ends_also_where_no_thread_can_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is left to a thread of its own; without one, the caller waits for it."""
+def test_the_last_stream_ends_also_without_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own thread closes it. If no thread can be started, the caller closes it and waits."""
     path = tmp_path / "good.asvp"
     path.write_bytes(asvp_of([block_of(SQUARE)]))
     start = threading.Thread.start
@@ -70,8 +70,8 @@ def test_the_last_stream_ends_also_where_no_thread_can_be_had(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("name", ["MainThread", "alphastream-loop"])
-def test_exit_waits_for_what_is_closing_already(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """But neither for the thread that asks, nor for one that another has not started yet."""
+def test_exit_waits_for_streams_that_are_being_closed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not wait for the calling thread, or for a thread that is just being started."""
     gate = threading.Event()
     closing = threading.Thread(target=gate.wait, name="alphastream-leaving")
     closing.start()

@@ -1,5 +1,5 @@
 """
-What a handle of libalphastream stands for, without the library around it: options, keys, and words that a C host knows.
+The player behind a handle of libalphastream, without the library: options, keys, and messages for C hosts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ VARIABLE = "ALPHASTREAM_PASSPHRASE"
 
 
 def init(player: Player, url: str | Path, environ: dict[str, str] | None = None, **given: Any) -> bool:
-    """CV_init with usual numbers."""
+    """CV_init with typical numbers."""
     options = {
         "scene_id": 7,
         "size": (64, 32),
@@ -59,8 +59,8 @@ def asvr(tmp_path: Path, passphrase: bytes) -> Path:
     return path
 
 
-def test_the_first_bytes_tell_what_is_encrypted(player: Player, asvr: Path, passphrase: bytes) -> None:
-    """Not the name."""
+def test_the_first_bytes_determine_the_format(player: Player, asvr: Path, passphrase: bytes) -> None:
+    """The file's name does not."""
     environ = {VARIABLE: passphrase.hex()}
     assert init(player, asvr, environ)
     unnamed = asvr.rename(asvr.with_name("person"))
@@ -82,14 +82,14 @@ def test_a_passphrase_that_is_missing_or_malformed(player: Player, asvr: Path, p
     assert not init(player, asvr, {VARIABLE: passphrase.hex()[1:]})
     assert outcome(player) == (
         ErrorCode.INVALID,
-        "ALPHASTREAM_PASSPHRASE: expected 64 hex digits, found 63 characters that are not",
+        "ALPHASTREAM_PASSPHRASE: expected 64 hex digits, found another text of 63 characters",
     )
     assert not init(player, asvr, {VARIABLE: passphrase.hex()}, version=None)
     assert outcome(player)[0] is ErrorCode.INVALID
     assert "CV_init's version is null" in outcome(player)[1]
 
 
-def test_what_is_neither_plain_nor_opened(player: Player, asvr: Path) -> None:
+def test_a_stream_that_is_neither_plain_nor_decrypted(player: Player, asvr: Path) -> None:
     note = asvr.with_name("note.asvp")
     note.write_text("a note, and no stream")
     for path in (note, asvr.rename(asvr.with_name("stream"))):
@@ -118,11 +118,11 @@ def test_a_wrong_key_names_what_a_host_can_set(player: Player, asvr: Path, passp
     assert "=" not in text
     renamed = asvr.rename(asvr.with_name("Maß.asvr"))
     assert not init(player, renamed, {VARIABLE: passphrase.hex()})
-    assert outcome(player)[1].endswith('give the name the file was encrypted under as CV_set_option "resource_name"')
+    assert outcome(player)[1].endswith('encrypted under as CV_set_option "resource_name"')
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
-def test_advice_is_for_hosts(player: Player, tmp_path: Path) -> None:
+def test_messages_advise_c_hosts(player: Player, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert not init(player, tmp_path / "pipe")
     assert outcome(player)[1].endswith("so write what the pipe holds to a file first")
@@ -139,12 +139,12 @@ def test_advice_is_for_hosts(player: Player, tmp_path: Path) -> None:
 
 
 def test_the_passphrase_as_an_option(player: Player, asvr: Path, passphrase: bytes) -> None:
-    """It wins over the variable, whatever that holds, and is never shown."""
+    """It overrides the variable, whatever its value, and is never shown."""
     for wrong in (passphrase.hex()[:-1], "", "zz" * 32):
         assert not player.set_option("passphrase", wrong)
         code, text = outcome(player)
         assert code is ErrorCode.INVALID
-        assert text == f"passphrase: expected 64 hex digits, found {len(wrong)} characters that are not"
+        assert text == f"passphrase: expected 64 hex digits, found another text of {len(wrong)} characters"
     assert player.set_option("passphrase", passphrase.hex().upper())
     assert outcome(player)[0] is ErrorCode.NONE
     assert init(player, asvr, {VARIABLE: "malformed"})
@@ -173,7 +173,7 @@ def test_the_passphrase_as_an_option(player: Player, asvr: Path, passphrase: byt
         ("http_header", ": secret", "found 8 other characters"),
     ],
 )
-def test_options_that_are_refused(player: Player, name: str, value: str, message: str) -> None:
+def test_invalid_options(player: Player, name: str, value: str, message: str) -> None:
     assert not player.set_option(name, value)
     code, text = outcome(player)
     assert code is ErrorCode.INVALID
@@ -190,11 +190,11 @@ def test_every_option_of_config_by_its_name(player: Player) -> None:
     assert init(player, SAMPLE)
     stream = player._stream
     assert stream is not None
-    config = replace(stream.config, init_timeout=10)  # which was what was left of it
+    config = replace(stream.config, init_timeout=10)  # it was the time left
     assert config == Config(native_size=(4096, 2048), fps="60000/1001", http2=True, processing="both")  # type: ignore[arg-type]
 
 
-def test_options_wait_for_the_next_cv_init_and_stay(player: Player) -> None:
+def test_options_apply_to_later_cv_inits(player: Player) -> None:
     assert init(player, SAMPLE, cache_frames=40, ready_frames=3)
     assert player.set_option("cache_frames", "20")
     for expected in (40, 20, 20):
@@ -206,7 +206,7 @@ def test_options_wait_for_the_next_cv_init_and_stay(player: Player) -> None:
 
 
 def test_a_time_box_of_zero_never_waits(player: Player, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor is a mask made on the host's thread. What was asked for comes all the same."""
+    """No mask is made on the host's thread either. The frame still arrives later."""
     threads = []
 
     def watched(*given: Any, **options: Any) -> Any:

@@ -1,8 +1,9 @@
-/* What waits, and what does not: a server that says nothing, frames that do not come, threads that destroy what others use.
+/* Tests which calls wait: a server that does not respond, frames that do not arrive, threads that destroy handles which
+ * other threads use.
  *
  *     waiting MODE STREAM HASHES
  *
- * HASHES: one line of SHA-256 for each frame at 256 x 128. */
+ * HASHES: one SHA-256 per line for each frame at 256 x 128. */
 
 #include "alphastream.h"
 #include "check.h"
@@ -49,7 +50,7 @@ static void pause_ms(long ms)
     nanosleep(&time, NULL);
 }
 
-/* The server says nothing. Every wait below would take a minute if its end were not where it is said to be. */
+/* The server does not respond. Every wait below would take a minute if it did not end at the documented time. */
 static void silent(void)
 {
     double begin = seconds();
@@ -62,7 +63,7 @@ static void silent(void)
     CHECK(pthread_create(&thread, NULL, initialize, handle) == 0);
     pause_ms(200);
     CHECK(!CV_get_frame(handle, 0) && CV_get_last_error_code(handle) == ALPHASTREAM_NOT_READY);
-    CHECK(!init(handle, 0, 0, 300, 60000)); /* the other one is going on */
+    CHECK(!init(handle, 0, 0, 300, 60000)); /* the other CV_init is in progress */
     CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_TIMEOUT);
     CHECK(strstr(CV_get_last_error_text(handle), "another CV_init"));
     CV_destroy(handle);
@@ -79,7 +80,8 @@ static void leave(void)
     pause_ms(300);
 }
 
-/* Header and table come, frames do not. A call takes the time box and no more: the median, in the middle of whatever else the machine does. */
+/* Header and table arrive, frames do not. A call takes only the time box. The median is checked, because the machine
+ * may be busy. */
 static void stuck(void)
 {
     double times[25], begin = seconds();
@@ -99,10 +101,10 @@ static void stuck(void)
     }
     CHECK(seconds() - begin > 0.9);
     begin = seconds();
-    CHECK(init(handle, 1800, 10, 500, 60000)); /* what was to be there first does not come: it is played all the same */
+    CHECK(init(handle, 1800, 10, 500, 60000)); /* the first frames do not arrive, but the stream is played */
     CHECK(seconds() - begin < 30);
 
-    /* CV_destroy ends it there, too. */
+    /* CV_destroy also ends CV_init while it waits for frames. */
     pthread_t thread;
     void *result = handle;
     CHECK(pthread_create(&thread, NULL, prefetch, handle) == 0);
@@ -114,7 +116,7 @@ static void stuck(void)
     CHECK(CV_get_last_error_code(handle) == ALPHASTREAM_INVALID);
 }
 
-/* A thread that is cancelled in CV_init leaves nothing locked. */
+/* A thread that is cancelled in CV_init leaves no lock held. */
 static void cancelled(void)
 {
     pthread_t thread;
@@ -142,7 +144,7 @@ static void *ask_and_compare(void *argument)
     return NULL;
 }
 
-/* Four threads on one handle, some asking for frames that are none: each is told of its own calls. */
+/* Four threads use one handle and sometimes ask for frames that do not exist. Each gets the errors of its own calls. */
 static void own_errors(void)
 {
     pthread_t threads[4];
@@ -155,14 +157,14 @@ static void own_errors(void)
     CV_destroy(shared);
 }
 
-/* After CV_init these frames are there, though the server takes longer than the time box. */
+/* After CV_init these frames are available, although the server takes longer than the time box. */
 static void prefetched(void)
 {
     void *handle = CV_create();
     CHECK(init(handle, 1000, 30, 10000, 10000));
     for (unsigned int i = 1000; i < 1030; i++)
         check_mask(CV_get_frame(handle, i), i);
-    CHECK(!CV_get_frame(handle, 300) && CV_get_last_error_code(handle) == ALPHASTREAM_TIMEOUT); /* to show that it does */
+    CHECK(!CV_get_frame(handle, 300) && CV_get_last_error_code(handle) == ALPHASTREAM_TIMEOUT); /* shows that it does */
     CV_destroy(handle);
 }
 
@@ -172,7 +174,7 @@ static void *keep(void *argument)
 {
     unsigned int index = (unsigned int)(uintptr_t)argument;
     pthread_barrier_wait(&barrier);
-    void *own = CV_create(); /* for all threads at once the first call */
+    void *own = CV_create(); /* the first call, on all threads at once */
     CHECK(own);
     const void *mask = NULL;
     float *strip = NULL, copy[2];
@@ -188,7 +190,7 @@ static void *keep(void *argument)
     }
     memcpy(copy, strip + count - 2, sizeof copy);
     pthread_barrier_wait(&barrier);
-    check_mask(mask, index); /* all others have called meanwhile */
+    check_mask(mask, index); /* all other threads have called meanwhile */
     CHECK(memcmp(copy, strip + count - 2, sizeof copy) == 0);
     pthread_barrier_wait(&barrier);
     if (own != shared)
@@ -196,7 +198,7 @@ static void *keep(void *argument)
     return NULL;
 }
 
-/* Forty threads: the first CV_create of all at once; then on one handle, each keeping its own last mask and strip. */
+/* Forty threads make their first CV_create at once. Then all use one handle, and each keeps its last mask and strip. */
 static void together(void)
 {
     pthread_t threads[MANY];
@@ -241,7 +243,7 @@ static void *disturb(void *argument)
     return NULL;
 }
 
-/* Six threads that create, open, ask and destroy, the same handles, in any order. */
+/* Six threads create, open, ask and destroy the same handles in any order. */
 static void race(void)
 {
     pthread_t threads[6];

@@ -1,5 +1,5 @@
 """
-The command line: what it prints, where, and with which exit code.
+The command line: its output, the stream that it goes to, and the exit codes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from alphastream_gpu._pipes import input_of
 
 
 def run(*arguments: object, env: dict[str, str] | None = None) -> click.testing.Result:
-    """In this process; an escaping exception is a failure."""
+    """Run a command in this process. An uncaught exception fails the test."""
     done = click.testing.CliRunner().invoke(_cli.cli, [str(argument) for argument in arguments], env=env)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
@@ -57,7 +57,7 @@ def test_info() -> None:
         (216_300, "60", "1 h 0 min 5.0 s"),
     ],
 )
-def test_a_duration_that_people_read(tmp_path: Path, n_frames: int, fps: str, shown: str) -> None:
+def test_a_readable_duration(tmp_path: Path, n_frames: int, fps: str, shown: str) -> None:
     path = tmp_path / "long.asvp"
     path.write_bytes(asvp_of([block_of(SQUARE)] * n_frames))
     line = next(line for line in run("info", path, "--fps", fps).stdout.splitlines() if "duration" in line)
@@ -101,21 +101,22 @@ def test_headers_reach_the_server(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
-        (("Secret",), "number 1 is none"),
-        (("A: 1", ": secret"), "number 2 is none"),
-        (("A: secret\r\nHost: other",), "number 1 is none"),
+        (("Secret",), "header 1:"),
+        (("A: 1", ": secret"), "header 2:"),
+        (("A: secret\r\nHost: other",), "header 1:"),
         (("A: 1",), "--header is for http: and https: URLs"),
     ],
 )
-def test_headers_that_cannot_be_sent(given: tuple[str, ...], told: str) -> None:
+def test_headers_that_cannot_be_sent(given: tuple[str, ...], message: str) -> None:
     done = run("info", SAMPLE, *(word for text in given for word in ("--header", text)))
     assert done.exit_code == 2
-    assert told in " ".join(done.stderr.split())
+    assert message in " ".join(done.stderr.split())
     assert "ecret" not in done.stderr
 
 
+@pytest.mark.slow
 def test_over_http(ctx: moderngl.Context, tmp_path: Path) -> None:
     with Server(SAMPLE.read_bytes()) as server:
         url = server.url("/person_sbs.asvp?sig=hidden")
@@ -154,6 +155,7 @@ def test_render_without_gl(tmp_path: Path) -> None:
     assert run("verify", SAMPLE).exit_code == 3
 
 
+@pytest.mark.slow
 def test_verify(ctx: moderngl.Context) -> None:
     done = run("verify", SAMPLE)
     ctx.__enter__()
@@ -163,7 +165,7 @@ def test_verify(ctx: moderngl.Context) -> None:
 
 
 def test_verify_by_one_method(ctx: moderngl.Context) -> None:
-    """Never by an upload, which would compare the CPU with itself."""
+    """verify never uses the upload, which would compare the CPU with itself."""
     done = run("verify", SAMPLE, "--method", "triangles")
     assert done.exit_code == 0
     assert "bit for bit, by triangles (" in done.stdout
@@ -171,11 +173,11 @@ def test_verify_by_one_method(ctx: moderngl.Context) -> None:
     ctx.__enter__()
 
 
-def test_verify_without_the_method(ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_without_compute_shaders(ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compute, "missing", lambda gl: "compute shaders need OpenGL 4.3, found 3.3")
     done = run("verify", SAMPLE)
     assert done.exit_code == 0
-    assert done.stderr.startswith("alphastream: without compute: compute shaders need OpenGL 4.3, found 3.3\n")
+    assert done.stderr.startswith("alphastream: skipping compute: compute shaders need OpenGL 4.3, found 3.3\n")
     assert "bit for bit, by triangles (" in done.stdout
     done = run("verify", SAMPLE, "--method", "compute")
     assert (done.exit_code, done.stderr) == (3, "alphastream: compute shaders need OpenGL 4.3, found 3.3\n")
@@ -186,7 +188,7 @@ def test_verify_on_a_driver_that_fails_the_self_check(ctx: moderngl.Context, mon
     monkeypatch.setattr(choice, "count_wrong_pixels", lambda render: 3)
     done = run("verify", SAMPLE)
     assert done.exit_code == 1
-    assert "gets the self-check wrong by compute and triangles" in done.stderr
+    assert "self-check failed for compute and triangles" in done.stderr
     ctx.__enter__()
 
 
@@ -223,17 +225,17 @@ def test_convert_there_and_back(tmp_path: Path, passphrase: bytes) -> None:
     assert json.loads(done.stdout)["container"] == "ASVR"
     done = run("info", tmp_path / "a.asvr", "--scene-id", 8, env=env)
     assert done.exit_code == 3
-    assert done.stderr.startswith("alphastream: sizes table: does not open with this key")
+    assert done.stderr.startswith("alphastream: sizes table: cannot be decrypted with this key")
     assert passphrase.hex() not in done.stderr
-    for text, message in (("", "none is built in"), ("abc", "ALPHASTREAM_PASSPHRASE: expected 64 hex digits")):
+    for text, message in (("", "set ALPHASTREAM_PASSPHRASE"), ("abc", "ALPHASTREAM_PASSPHRASE: expected 64")):
         done = run("info", tmp_path / "a.asvr", "--scene-id", 7, env={"ALPHASTREAM_PASSPHRASE": text})
         assert done.exit_code == 2
         assert done.stderr.startswith("alphastream: ")
         assert message in done.stderr
 
 
-def test_the_first_bytes_tell_what_is_encrypted(tmp_path: Path, passphrase: bytes) -> None:
-    """Not the names."""
+def test_the_first_bytes_determine_the_format(tmp_path: Path, passphrase: bytes) -> None:
+    """The file names do not."""
     env = {"ALPHASTREAM_PASSPHRASE": passphrase.hex()}
     assert run("convert", SAMPLE, tmp_path / "a.asvr", "--scene-id", 7, env=env).exit_code == 0
     unnamed = (tmp_path / "a.asvr").rename(tmp_path / "a")
@@ -248,7 +250,7 @@ def test_the_first_bytes_tell_what_is_encrypted(tmp_path: Path, passphrase: byte
 
 
 def test_messages_name_options(tmp_path: Path, passphrase: bytes) -> None:
-    """Not parameters of Python."""
+    """Messages do not name Python parameters."""
     env = {"ALPHASTREAM_PASSPHRASE": passphrase.hex()}
     path = tmp_path / "a.asvr"
     assert run("convert", SAMPLE, path, "--scene-id", 7, env=env).exit_code == 0
@@ -272,9 +274,9 @@ def test_messages_name_options(tmp_path: Path, passphrase: bytes) -> None:
         " (64 hex digits), or not an alpha stream\n"
     )
     done = run("info", (tmp_path / "a").rename(tmp_path / "maß.asvr"), "--scene-id", 7, env=env)
-    assert done.stderr.endswith("give the name the file was encrypted under as --resource-name\n")
+    assert done.stderr.endswith("encrypted under as --resource-name\n")
     done = run("convert", SAMPLE, tmp_path / "maß2.asvr", "--scene-id", 7, env=env)
-    assert done.stderr.endswith("give the name the file was encrypted under as --target-name\n")
+    assert done.stderr.endswith("encrypted under as --target-name\n")
 
 
 def test_convert_under_another_name(tmp_path: Path, passphrase: bytes) -> None:
@@ -286,7 +288,7 @@ def test_convert_under_another_name(tmp_path: Path, passphrase: bytes) -> None:
         assert stream.metadata.frame_count == 120
 
 
-def test_a_failed_conversion_leaves_nothing(tmp_path: Path) -> None:
+def test_a_failed_conversion_leaves_no_file(tmp_path: Path) -> None:
     (tmp_path / "bad.asvp").write_bytes(asvp_of([block_of(SQUARE), b"junk"]))
     done = run("convert", tmp_path / "bad.asvp", tmp_path / "out.asvp")
     assert done.exit_code == 3
@@ -318,7 +320,7 @@ def test_a_failed_conversion_leaves_nothing(tmp_path: Path) -> None:
         (["nonsense"], 2, "No such command"),
     ],
 )
-def test_mistakes(arguments: list[object], code: int, message: str) -> None:
+def test_invalid_usage(arguments: list[object], code: int, message: str) -> None:
     done = run(*arguments)
     assert done.exit_code == code
     assert message in done.stderr
@@ -332,8 +334,8 @@ def test_the_module_and_its_version() -> None:
     assert alphastream_gpu.__version__ in done.stdout
 
 
-def test_without_its_packages_the_cli_says_how_to_get_them() -> None:
-    """By their own names: what is on no index yet cannot be installed by the package's."""
+def test_without_its_packages_the_cli_names_the_command_to_install_them() -> None:
+    """The command has the packages' own names: alphastream-gpu is on no index yet."""
     script = "import sys; sys.modules['click'] = None; from alphastream_gpu.__main__ import main; main()"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 1
@@ -353,23 +355,24 @@ def run_process(*arguments: object, **streams: Any) -> subprocess.CompletedProce
     return subprocess.run(command, text=True, check=False, **{"stderr": subprocess.PIPE, **streams})
 
 
+@pytest.mark.slow
 @needs_full
 @pytest.mark.parametrize("command", [["info", SAMPLE], ["info", SAMPLE, "--json"], ["--help"], ["doctor"]])
-def test_standard_output_that_is_full(command: list[object]) -> None:
+def test_a_full_standard_output(command: list[object]) -> None:
     with open(FULL, "w") as full:
         done = run_process(*command, stdout=full)
     assert (done.returncode, done.stderr) == (3, "alphastream: cannot write: No space left on device\n")
 
 
 @needs_full
-def test_standard_error_that_is_full() -> None:
+def test_a_full_standard_error() -> None:
     with open(FULL, "w") as full:
         assert run_process("info", "none.asvp", stdout=subprocess.PIPE, stderr=full).returncode == 3
         assert run_process("info", SAMPLE, stdout=subprocess.PIPE, stderr=full).returncode == 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its pipes fail otherwise")
-def test_a_reader_that_has_seen_enough() -> None:
+def test_a_closed_pipe_on_standard_output() -> None:
     ours, theirs = os.pipe()
     os.close(ours)
     with open(theirs, "w") as broken:
@@ -377,7 +380,7 @@ def test_a_reader_that_has_seen_enough() -> None:
     assert (done.returncode, done.stderr) == (3, "")
 
 
-def test_standard_output_that_is_closed() -> None:
+def test_a_closed_standard_output() -> None:
     script = f"exec {shlex.quote(sys.executable)} -m alphastream_gpu info {shlex.quote(str(SAMPLE))} >&-"
     done = subprocess.run(["/bin/sh", "-c", script], stderr=subprocess.PIPE, text=True, check=False)
     assert "Traceback" not in done.stderr
@@ -385,7 +388,7 @@ def test_standard_output_that_is_closed() -> None:
 
 
 def test_a_picture_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stood there stays; nothing is left beside it."""
+    """The previous file stays, and no other file is left."""
 
     def fail(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -404,7 +407,7 @@ def test_a_picture_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @needs_full
 def test_a_picture_to_a_device() -> None:
-    """It is written to, not replaced."""
+    """A device is written to, not replaced."""
     done = run("render", SAMPLE, "--frame", 0, "--backend", "cpu", "-o", FULL)
     assert (done.exit_code, done.stderr) == (3, "alphastream: writing '/dev/full': No space left on device\n")
     assert FULL.is_char_device()
@@ -430,10 +433,11 @@ def piped(*arguments: object, content: bytes = b"", **variables: str) -> subproc
 
 
 def blocks_of(stream: bytes) -> bytes:
-    """Header and table may be compressed in another way."""
+    """The blocks of a stream. Header and table may be compressed differently."""
     return stream[16 + int.from_bytes(stream[12:16], "little") :]
 
 
+@pytest.mark.slow
 def test_standard_input(ctx: moderngl.Context, tmp_path: Path) -> None:
     sample = SAMPLE.read_bytes()
     done = piped("info", "-", "--json", content=sample)
@@ -457,6 +461,7 @@ def test_standard_output(tmp_path: Path) -> None:
     assert re.search(rb"^standard output: 120 frames, [\d,]+ bytes\n\Z", done.stderr, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_an_encrypted_stream_through_pipes(passphrase: bytes) -> None:
     variables = {"ALPHASTREAM_PASSPHRASE": passphrase.hex()}
     encrypted = piped("convert", SAMPLE, "-", "--target-name", "a.asvr", "--scene-id", 7, **variables)
@@ -469,27 +474,28 @@ def test_an_encrypted_stream_through_pipes(passphrase: bytes) -> None:
     assert blocks_of(done.stdout) == blocks_of(SAMPLE.read_bytes())
 
 
-def test_a_pipe_gets_nothing_of_a_conversion_that_fails() -> None:
+def test_a_failed_conversion_writes_nothing_to_a_pipe() -> None:
     done = piped("convert", "-", "-", content=asvp_of([block_of(SQUARE), b"junk"]))
     assert (done.returncode, done.stdout) == (3, b"")
     assert b"frame 1" in done.stderr
 
 
-def test_standard_input_that_is_no_stream() -> None:
+@pytest.mark.slow
+def test_standard_input_without_a_stream() -> None:
     for content, message in ((b"", b"expected 16 bytes, found 0"), (b"x" * 99, b"not an alpha stream")):
         done = piped("info", "-", content=content)
         assert (done.returncode, done.stderr.count(b"\n")) == (3, 1)
         assert message in done.stderr
     script = f"exec {shlex.quote(sys.executable)} -m alphastream_gpu info - <"
-    for stdin, expected in (("&-", "it is closed"), ("/dev/null", "found 0")):
+    for stdin, expected in (("&-", "standard input: closed"), ("/dev/null", "found 0")):
         shell = ["/bin/sh", "-c", f"{script}{stdin}"]
         ended = subprocess.run(shell, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
         assert (ended.returncode, ended.stderr.count("\n")) == (3, 1), ended.stderr
         assert expected in ended.stderr
 
 
-def test_standard_input_is_bounded() -> None:
-    message = "at most 5 bytes, found more; save it to a file"
+def test_standard_input_is_limited() -> None:
+    message = "at most 5 bytes, found more"
     with (
         mock.patch("sys.stdin", TextIOWrapper(BytesIO(b"123456"))),
         pytest.raises(alphastream_gpu.TransportError, match=message),
@@ -499,6 +505,7 @@ def test_standard_input_is_bounded() -> None:
         assert input_of("-", 5).is_standard
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="its pipes fail otherwise")
 @pytest.mark.parametrize(
     "command",
@@ -510,8 +517,8 @@ def test_standard_input_is_bounded() -> None:
         ["info", SAMPLE, "--json"],
     ],
 )
-def test_a_reader_that_has_gone(command: list[object]) -> None:
-    """Silently: it has seen enough."""
+def test_a_command_whose_reader_is_gone(command: list[object]) -> None:
+    """The command ends silently if the reader of its output is gone."""
     ours, theirs = os.pipe()
     os.close(ours)
     with open(theirs, "wb") as broken:
@@ -524,14 +531,14 @@ def test_a_reader_that_has_gone(command: list[object]) -> None:
 
 @needs_full
 @pytest.mark.parametrize("command", [["convert", SAMPLE, "-"], ["render", SAMPLE, "--frame", 3, "-o", "-"]])
-def test_bytes_to_a_full_standard_output(command: list[object]) -> None:
+def test_binary_output_to_a_full_standard_output(command: list[object]) -> None:
     with open(FULL, "wb") as full:
         done = run_process(*command, *(["--backend", "cpu"] if "-o" in command else []), stdout=full)
     assert done.returncode == 3
     assert done.stderr.endswith("alphastream: cannot write: No space left on device\n")
 
 
-def test_files_with_odd_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_whose_names_start_with_a_dash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("-", "--odd.asvp"):
         Path(name).write_bytes(SAMPLE.read_bytes())
@@ -547,4 +554,5 @@ def test_a_named_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     done = run("info", tmp_path / "pipe")
     assert done.exit_code == 3
-    assert done.stderr.endswith("so redirect the pipe to standard input, and name that: -\n")
+    assert "found a pipe" in done.stderr
+    assert "redirect the pipe to standard input" in done.stderr

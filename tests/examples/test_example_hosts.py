@@ -18,7 +18,7 @@ import hosting
 import moderngl
 import numpy as np
 import pytest
-from hosts import lacking
+from hosts import skip_or_fail
 from PIL import Image
 from screen import Program, Screen, open_screen, started
 from support import ROOT, SAMPLE, asvp_of, block_of, golden_frames, sha256
@@ -114,9 +114,9 @@ def run(program: str | Path, *arguments: object, environment: dict[str, str]) ->
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == ""
     if done.returncode == 1 and "; run: pip install" in done.stderr:
-        lacking(done.stderr.strip())
+        skip_or_fail(done.stderr.strip())
     if 'Could not load the Qt platform plugin "xcb"' in done.stderr:
-        lacking(f"Qt's platform plugin xcb lacks libraries: apt-get install {XCB_PACKAGES}")
+        skip_or_fail(f"Qt's platform plugin xcb lacks libraries: apt-get install {XCB_PACKAGES}")
     # Qt says so of the offscreen platform; what it does not support there is to show the widget.
     return done.returncode, done.stderr.replace("QOpenGLWidget is not supported on this platform.\n", "")
 
@@ -125,6 +125,7 @@ def load(path: Path) -> Picture:
     return np.asarray(Image.open(path).convert("RGB"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize(("frame", "size"), [(60, (1024, 512)), (7, (403, 301))])
 def test_the_picture(
@@ -174,6 +175,7 @@ def test_the_comparison_can_fail(geometries: list[FrameGeometry]) -> None:
             check_picture(wrong, exact, is_labelled=is_labelled)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", IN_WINDOWS)
 def test_the_window(screen: Screen, geometries: list[FrameGeometry], tmp_path: Path, host: str) -> None:
     """A stream of one frame, so that it is known what the screen must show, at two sizes; then one that plays."""
@@ -201,6 +203,7 @@ def test_the_window(screen: Screen, geometries: list[FrameGeometry], tmp_path: P
         assert window.wait() == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_no_display(screen: Screen, tmp_path: Path, program: str) -> None:
     environment = {name: value for name, value in screen.environment.items() if name != "DISPLAY"}
@@ -219,6 +222,7 @@ def test_qt_without_opengl_and_without_windows(screen: Screen, tmp_path: Path) -
     assert (code, err) == (3, "qt_app.py: Qt's platform 'offscreen' has no OpenGL here\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_picture_that_cannot_be_written(screen: Screen, tmp_path: Path, program: str) -> None:
     code, err = run(program, "--size", "64x32", "--output", tmp_path, environment=screen.environment)
@@ -308,6 +312,7 @@ def test_a_frame_that_is_late_and_the_end() -> None:
 # Hosts' contexts.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interface", ["GLX", "EGL"])
 @pytest.mark.parametrize("profile", ["CORE", "COMPAT"])
 def test_contexts_of_hosts(screen: Screen, interface: str, profile: str) -> None:
@@ -317,6 +322,7 @@ def test_contexts_of_hosts(screen: Screen, interface: str, profile: str) -> None
     assert run(script, interface, profile, environment=environment) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", [host for host in HOSTS if host.startswith("Qt")])
 def test_masks_amid_the_work_of_qpainter(screen: Screen, host: str) -> None:
     """With masks drawn between its calls, QPainter draws what it draws without."""

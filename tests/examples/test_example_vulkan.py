@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import oracle
 import pytest
-from hosts import lacking
+from hosts import skip_or_fail
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from PIL import Image
@@ -39,7 +39,7 @@ def example() -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except SystemExit as exc:  # its word on a missing wgpu
-        lacking(str(exc))
+        skip_or_fail(str(exc))
     return module
 
 
@@ -81,7 +81,7 @@ def vulkan(example: ModuleType) -> Iterator[Vulkan]:
     try:
         made = Vulkan(example)
     except example.VulkanUnavailableError as exc:
-        lacking(str(exc))
+        skip_or_fail(str(exc))
     yield made
     made.device.destroy()
 
@@ -98,6 +98,7 @@ def run_example(*arguments: str | Path, **environment: str) -> subprocess.Comple
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("vulkan")
 def test_the_example_runs_and_draws_what_it_says(tmp_path: Path, geometries: list[FrameGeometry]) -> None:
     output = tmp_path / "new" / "vulkan.png"
@@ -166,11 +167,13 @@ def test_masks_come_back_as_they_went(vulkan: Vulkan, geometries: list[FrameGeom
             assert (vulkan.there_and_back(mask) == mask).all()
 
 
+@pytest.mark.slow
 def test_cover_strips_of_every_sample_frame(vulkan: Vulkan, geometries: list[FrameGeometry]) -> None:
     assert len(geometries) == 120
     assert [vulkan.off_outline(geometry, geometry.triangle_strip(), NATIVE) for geometry in geometries] == [0] * 120
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=150)
 @given(channels=frames())
 def test_cover_strips_of_random_frames(vulkan: Vulkan, channels: Any) -> None:

@@ -1,5 +1,5 @@
 """
-ASVR: the key, the keystream, and what never shows.
+ASVR: the key, the keystream, and secrets that must never be shown.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from alphastream_gpu._format.cipher import StreamCipher, cipher_for
 
 
 def _keystream_xor(key: bytes, key_id: int, data: bytes) -> bytes:
-    """ChaCha20 with counter 0 and the suffix of docs/format.md, in the 16-byte form of `cryptography`."""
+    """ChaCha20 with counter 0 and the nonce of docs/format.md, in the 16-byte form of `cryptography`."""
     nonce = bytes(12) + struct.pack("<I", key_id)
     return Cipher(ChaCha20(key, nonce), mode=None).encryptor().update(data)
 
 
 def _asvr_by_hand(passphrase: bytes, scene_id: int, version: str, name: str, blocks: list[bytes]) -> bytes:
-    """Written from docs/format.md with the standard library's scrypt."""
+    """Make an ASVR by the definition in docs/format.md, with the standard library's scrypt."""
     salt = struct.pack("<I", scene_id) + version.encode() + name.encode()
     key = hashlib.scrypt(passphrase, salt=salt, n=16384, r=8, p=1, maxmem=1 << 26, dklen=32)
     table = zlib.compress(b"".join(struct.pack("<Q", len(block)) for block in blocks))
@@ -61,7 +61,7 @@ def test_a_file_by_hand(passphrase: bytes, tmp_path: Path) -> None:
     assert _first(path, AsvrKey(passphrase, scene_id=85342)) == FrameGeometry.from_payload(SQUARE)
 
 
-def test_a_wrong_key_lists_the_four_things(passphrase: bytes, tmp_path: Path) -> None:
+def test_the_error_for_a_wrong_key_lists_its_four_parts(passphrase: bytes, tmp_path: Path) -> None:
     path = tmp_path / "right.asvr"
     path.write_bytes(_asvr_by_hand(passphrase, 5, "1.5.0", "right.asvr", [block_of(SQUARE)]))
     other = bytes(32) if passphrase != bytes(32) else bytes([1]) * 32
@@ -81,7 +81,7 @@ def test_a_wrong_key_lists_the_four_things(passphrase: bytes, tmp_path: Path) ->
 
 
 def test_a_plain_file_with_a_key(passphrase: bytes) -> None:
-    """The first bytes decide: it needs no key, and one that is given does no harm."""
+    """The first bytes show that the file is plain. A key is not needed, and a given key has no effect."""
     key = AsvrKey(passphrase, scene_id=1, resource_name="x")
     with alphastream_gpu.open(asvp_of([block_of(SQUARE)]), key=key) as stream:
         assert stream.metadata.container == "ASVP"
@@ -90,7 +90,7 @@ def test_a_plain_file_with_a_key(passphrase: bytes) -> None:
     assert not isinstance(caught.value, KeyMismatchError)
 
 
-def test_no_key_and_no_plain_file(passphrase: bytes) -> None:
+def test_an_encrypted_file_without_a_key(passphrase: bytes) -> None:
     encrypted = _asvr_by_hand(passphrase, 5, "1.5.0", "a.asvr", [block_of(SQUARE)])
     for content in (encrypted, b"<!DOCTYPE html><html></html>"):
         with pytest.raises(DecodeError, match="either an encrypted ASVR, which needs key=.* or not an alpha stream"):
@@ -99,7 +99,7 @@ def test_no_key_and_no_plain_file(passphrase: bytes) -> None:
         alphastream_gpu.open(encrypted, key=passphrase)  # type: ignore[arg-type]
 
 
-def test_secrets_never_show(passphrase: bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_secrets_are_never_shown(passphrase: bytes, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     key = AsvrKey(passphrase, scene_id=5, resource_name="a.asvr")
     cipher = cipher_for(key, "ignored")
@@ -148,7 +148,7 @@ def test_the_environment_variable(passphrase: bytes) -> None:
     environ = {"ALPHASTREAM_PASSPHRASE": f" {passphrase.hex()}\n"}
     key = AsvrKey.from_environment(scene_id=9, environ=environ)
     assert key._passphrase == passphrase
-    with pytest.raises(PassphraseError, match="none is built in"):
+    with pytest.raises(PassphraseError, match="set ALPHASTREAM_PASSPHRASE to"):
         AsvrKey.from_environment(scene_id=9, environ={})
     for text in ("abc", "zz" * 32, passphrase.hex()[:-2], passphrase.hex() + "00"):
         with pytest.raises(PassphraseError, match="expected 64 hex digits") as caught:

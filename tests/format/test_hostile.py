@@ -1,6 +1,6 @@
 """
-Files made to hurt: cut anywhere, flipped anywhere, lying, inflating. A typed error or the identical frame, in bounded
-memory.
+Hostile files: truncated at any byte, changed in any bit, with wrong sizes, or with zlib bombs. The result must be a
+typed error or the identical frame, in bounded memory.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ def _frames(data: bytes, key: AsvrKey | None = None) -> list[FrameGeometry]:
 
 
 def test_truncation_at_every_byte() -> None:
-    """The table tells where the last block ends, so a file that is cut anywhere is refused at once."""
+    """The sizes table has the end of the last block, so a file that is truncated anywhere is refused at once."""
     for length in range(len(FILE)):
         with pytest.raises(DecodeError, match=r"header|table"):
             _frames(FILE[:length])
 
 
 class _Unbounded(alphastream_gpu.MemorySource):
-    """A source that does not know its length, as a server may not."""
+    """A source that does not know its length, which a server may not send."""
 
     @property
     def length(self) -> None:  # type: ignore[override]
@@ -76,7 +76,7 @@ def test_truncation_where_the_length_is_unknown(cut: int) -> None:
 
 
 def test_every_single_bit_flip_in_a_block() -> None:
-    """zlib's checksum sees what its stream does not; the length field is checked against it."""
+    """zlib's checksum detects changes of the data, and the length field is compared with the inflated length."""
     original = inflate_block(BLOCKS[0], max_frame_bytes=1 << 20)
     for bit in range(8 * len(BLOCKS[0])):
         flipped = bytearray(BLOCKS[0])
@@ -112,7 +112,8 @@ def test_every_single_bit_flip_in_a_payload_parses_or_is_refused() -> None:
         assert geometry.to_payload() == bytes(flipped)
 
 
-def test_an_asvr_cut_or_flipped(tmp_path: Path, passphrase: bytes) -> None:
+@pytest.mark.slow
+def test_an_asvr_truncated_or_with_a_changed_bit(tmp_path: Path, passphrase: bytes) -> None:
     key = AsvrKey(passphrase, scene_id=7, resource_name="x.asvr")
     with AsvrWriter(tmp_path / "x.asvr", key=key) as writer:
         for block in BLOCKS:
@@ -131,7 +132,7 @@ def test_an_asvr_cut_or_flipped(tmp_path: Path, passphrase: bytes) -> None:
             continue
 
 
-def test_one_bad_frame_spares_the_others(tmp_path: Path) -> None:
+def test_one_malformed_frame_does_not_affect_the_others(tmp_path: Path) -> None:
     data = asvp_of([BLOCKS[0], b"\xff" * 30, BLOCKS[1]])
 
     async def read() -> None:
@@ -152,7 +153,7 @@ def test_one_bad_frame_spares_the_others(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files are not sparse by default on Windows: 8 GiB of disk")
 def test_a_block_too_long_for_its_payload_is_never_read(tmp_path: Path) -> None:
-    """A sparse file: 8 GiB by its table, a few KB on disk."""
+    """A sparse file, with 8 GiB in its sizes table and a few KB on disk."""
     table = zlib.compress(struct.pack("<2Q", len(BLOCKS[0]), 8 << 30))
     path = tmp_path / "sparse.asvp"
     path.write_bytes(b"ASVPPLN1" + struct.pack("<II", 2, len(table)) + table + BLOCKS[0])
@@ -191,7 +192,7 @@ def test_a_batch_of_large_frames_is_decoded_a_few_at_a_time() -> None:
     asyncio.run(read())
 
 
-def test_a_cut_asvr_is_not_blamed_on_its_key(tmp_path: Path, passphrase: bytes) -> None:
+def test_a_truncated_asvr_is_not_a_key_mismatch(tmp_path: Path, passphrase: bytes) -> None:
     key = AsvrKey(passphrase, scene_id=7)
     with AsvrWriter(tmp_path / "x.asvr", key=key) as writer:
         for block in BLOCKS:
@@ -206,7 +207,7 @@ def test_a_cut_asvr_is_not_blamed_on_its_key(tmp_path: Path, passphrase: bytes) 
     assert not isinstance(caught.value, KeyMismatchError)
 
 
-def test_a_writer_refuses_what_a_reader_would(tmp_path: Path) -> None:
+def test_a_writer_refuses_malformed_frames(tmp_path: Path) -> None:
     with AsvpWriter(tmp_path / "x.asvp") as writer:
         with pytest.raises(DecodeError):
             writer.add_frame(b"\1\0\0\0")
@@ -227,10 +228,11 @@ ATTACKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps a process within a limit of address space")
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_memory_stays_bounded(attack: str) -> None:
-    """A child process that may take 256 MB more than what the interpreter has by then must still raise the typed
+    """A child process may take only 256 MB more than the interpreter already has. It must still raise the typed
     error."""
     script = f"""
         import resource, struct, sys, zlib
@@ -242,7 +244,7 @@ def test_memory_stays_bounded(attack: str) -> None:
         NEAR = zlib.compress(struct.pack('<4Q', *[(1 << 64) - 2] * 4))
         data = {ATTACKS[attack]}
         async def read():
-            async with await alphastream_gpu.open_async({str(SAMPLE)!r}) as stream:  # everything imported and warm
+            async with await alphastream_gpu.open_async({str(SAMPLE)!r}) as stream:  # imports all modules
                 await stream.frame(0)
             pages = int(open('/proc/self/statm').read().split()[0])
             limit = pages * resource.getpagesize() + (256 << 20)
@@ -261,10 +263,10 @@ def test_memory_stays_bounded(attack: str) -> None:
     assert done.returncode == 0
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads its peak of memory where only Linux tells it")
-def test_the_largest_frame_of_many_points_stays_bounded() -> None:
-    """A valid frame at the payload limit: eight million points, decoded and rasterized in a few hundred bytes a
-    point."""
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of its memory from /proc")
+def test_memory_stays_bounded_for_millions_of_points() -> None:
+    """A valid frame of two million points is decoded and rasterized in a few hundred bytes for each point."""
     script = f"""
         import re, struct, sys
         from pathlib import Path
@@ -276,7 +278,7 @@ def test_the_largest_frame_of_many_points_stays_bounded() -> None:
         payload = struct.pack('<IIHH', 1, 4 + deltas.size, 900, 500) + deltas.tobytes()
         geometry = alphastream_gpu.FrameGeometry.from_payload(payload)
         mask = alphastream_gpu.rasterize(geometry)
-        # Not getrusage: what it says at first is the peak of the process that this one was forked from.
+        # Not getrusage: its first value is the peak of the parent process.
         peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
         print(len(geometry.points), int(mask.astype(bool).sum()), peak)
     """

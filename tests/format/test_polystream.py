@@ -1,5 +1,5 @@
 """
-Polystream and geometry: payload to points and back.
+Polystream and FrameGeometry: conversion of payloads to points and back.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def test_more_pairs_than_prepared(n: int) -> None:
 
 
 def test_coordinates_leave_the_16_bit_range() -> None:
-    """Never wrapped: below 0, where x would borrow from y if the packing were careless, and above 65,535."""
+    """Coordinates never wrap, neither above 65,535 nor below 0, where a wrong packing would let x borrow from y."""
     payload = payload_of([((0, 0), [(-128, 127), (-128, -128), (127, -128)]), ((65535, 65535), [(127, 127)] * 3)])
     geometry = FrameGeometry.from_payload(payload)
     assert geometry.points.min() == -256
@@ -48,7 +48,7 @@ def test_coordinates_leave_the_16_bit_range() -> None:
     assert channels_of(geometry) == oracle.decode(payload)
 
 
-def test_what_a_geometry_promises() -> None:
+def test_properties_of_a_geometry() -> None:
     geometry = FrameGeometry.from_payload(SQUARE)
     assert geometry.points.dtype == np.int32
     assert geometry.points.shape == (4, 2)
@@ -59,7 +59,7 @@ def test_what_a_geometry_promises() -> None:
     n_bytes = 4 * 8 + 2 * 4 + 4 * 4 + 4  # points, offsets, a box and a plane
     assert geometry.nbytes == n_bytes
     assert geometry.planes is not None
-    assert geometry.nbytes == n_bytes  # known or not: a cache counts once
+    assert geometry.nbytes == n_bytes  # the same before and after the planes are computed
     for array in (geometry.points, geometry.channel_offsets):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
@@ -125,7 +125,7 @@ def test_geometry_from_points_goes_through_a_payload(channels: list[list[tuple[i
         ([[(200, 0), (71, 0)]], r"point 1 is \(-129, 0\)"),
     ],
 )
-def test_what_the_format_cannot_hold(channels: list[list[tuple[int, int]]], message: str) -> None:
+def test_points_that_the_format_cannot_hold(channels: list[list[tuple[int, int]]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         geometry_of(channels).to_payload()
 
@@ -135,9 +135,9 @@ def test_what_the_format_cannot_hold(channels: list[list[tuple[int, int]]], mess
     [
         ([1, 2, 3], None, r"shape \(n, 2\)"),
         ([[1, 2, 3]], None, r"shape \(n, 2\)"),
-        ([[1, 2]], [0, 2], r"rise from 0 to 1, found 0\.\.2"),
-        ([[1, 2]], [1, 1], r"rise from 0 to 1, found 1\.\.1"),
-        ([[1, 2], [3, 4]], [0, 2, 1, 2], "fall in between"),
+        ([[1, 2]], [0, 2], r"from 0 to 1, found 0\.\.2"),
+        ([[1, 2]], [1, 1], r"from 0 to 1, found 1\.\.1"),
+        ([[1, 2], [3, 4]], [0, 2, 1, 2], "decrease in between"),
         ([[1, 2]], [], "channel_offsets"),
         ([[1 << 31, 0]], None, "fit int32"),
     ],
@@ -152,7 +152,7 @@ def test_points_must_be_integers() -> None:
         FrameGeometry([[1.5, 2.0]])
 
 
-def test_points_are_copied_for_good() -> None:
+def test_points_are_copied_and_stay_read_only() -> None:
     points = np.array([[1, 2], [3, 4], [5, 9]], np.int32)
     points.setflags(write=False)
     geometry = FrameGeometry(points)

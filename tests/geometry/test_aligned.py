@@ -1,5 +1,5 @@
 """
-The memory of masks: aligned, used again, bounded, and none of malloc's business.
+The memory of masks: aligned, reused, bounded, and not from malloc.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MEGABYTE = 1 << 20
 
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> _Memory:
-    """What the package lends from, empty, for the test alone."""
+    """An empty memory for the test, which the package uses instead of its own."""
     memory = _Memory()
     monkeypatch.setattr(_aligned, "_memory", memory)
     return memory
@@ -55,13 +55,13 @@ def test_memory_comes_back_when_the_last_view_is_gone(memory: _Memory, view: Cal
     assert memory.n_kept == MEGABYTE
 
 
-def test_memory_is_used_again(memory: _Memory) -> None:
+def test_memory_is_reused(memory: _Memory) -> None:
     first = aligned_empty((MEGABYTE,))
     address = first.ctypes.data
     del first
     assert memory.n_kept == MEGABYTE
     assert not memory._lent
-    second = aligned_empty((MEGABYTE - 1000,))  # rounded up to the same
+    second = aligned_empty((MEGABYTE - 1000,))  # rounded up to the same size
     assert second.ctypes.data == address
     assert memory.n_kept == 0
     other = aligned_empty((MEGABYTE // 2,))
@@ -69,7 +69,7 @@ def test_memory_is_used_again(memory: _Memory) -> None:
     assert len(memory._lent) == 2
 
 
-def test_what_is_kept_is_bounded_and_the_oldest_goes() -> None:
+def test_kept_memory_is_bounded_and_the_oldest_is_dropped() -> None:
     memory = _Memory(max_kept=4 * MEGABYTE)
     lent = [memory.lend(MEGABYTE) for _ in range(6)]
     addresses = [array.ctypes.data for array in lent]
@@ -84,7 +84,7 @@ def test_what_is_kept_is_bounded_and_the_oldest_goes() -> None:
     assert memory.n_kept == 0
 
 
-def test_whoever_does_not_get_the_lock_goes_without(memory: _Memory) -> None:
+def test_nothing_is_kept_or_reused_while_the_lock_is_taken(memory: _Memory) -> None:
     array = aligned_empty((MEGABYTE,))
     with memory._lock:
         other = aligned_empty((MEGABYTE,))  # does not wait
@@ -94,7 +94,7 @@ def test_whoever_does_not_get_the_lock_goes_without(memory: _Memory) -> None:
     assert memory.n_kept == MEGABYTE
 
 
-def test_masks_are_made_in_the_memory_of_dropped_ones(memory: _Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_masks_reuse_the_memory_of_dropped_masks(memory: _Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     n_new: list[int] = []
     from_system = _aligned._from_system
     monkeypatch.setattr(_aligned, "_from_system", lambda n_bytes: n_new.append(n_bytes) or from_system(n_bytes))
@@ -113,8 +113,8 @@ def test_masks_are_made_in_the_memory_of_dropped_ones(memory: _Memory, monkeypat
         assert memory.n_kept == kept
 
 
-def test_masks_that_live_are_never_drawn_into(memory: _Memory) -> None:
-    """By many threads, with the collector at work."""
+def test_the_memory_of_a_mask_in_use_is_never_reused(memory: _Memory) -> None:
+    """With several threads, and with the garbage collector running."""
     geometries = sample_geometries()[:16]
     expected = [rasterize(geometry, (256, 256)).copy() for geometry in geometries]
     wrong: list[int] = []
@@ -140,9 +140,9 @@ def test_masks_that_live_are_never_drawn_into(memory: _Memory) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_child_neither_shares_nor_waits(memory: _Memory) -> None:
+def test_a_forked_child_neither_shares_memory_nor_waits(memory: _Memory) -> None:
     array = aligned_zeros((MEGABYTE,))
-    with memory._lock:  # as another thread of the parent may
+    with memory._lock:  # as if another thread of the parent held it
         child = os.fork()
         if child == 0:
             code = 1
@@ -159,10 +159,10 @@ def test_a_child_neither_shares_nor_waits(memory: _Memory) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it reads /proc")
-def test_mallocs_settings_stay_as_they_are() -> None:
+def test_the_settings_of_malloc_do_not_change() -> None:
     """
-    glibc returns a block that is larger than any freed before to the system at once. That still holds for blocks of
-    1.5 MB after the import and after many masks, which are larger.
+    glibc returns a freed block to the system at once if it is larger than all blocks that were freed before. This still
+    holds for a block of 1.5 MB after the import and after many masks, which are larger.
     """
     script = f"""
 import asyncio, ctypes, sys
@@ -193,9 +193,9 @@ assert returned()
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere page faults are counted otherwise")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="page faults are counted differently")
 def test_a_mask_costs_no_page_faults() -> None:
-    """In a process of its own, whose malloc gives every large block back to the system."""
+    """In a new process, whose malloc returns every large block to the system."""
     script = f"""
 import asyncio, resource
 import alphastream_gpu
@@ -218,5 +218,5 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / len(geomet
         check=True,
         env=os.environ | {"GLIBC_TUNABLES": tunables},
     )
-    # There were 1,184. What is left is the top of the heap, which differs from run to run.
+    # Without reuse there were 1,184. The remaining page faults are at the top of the heap and differ between runs.
     assert float(done.stdout) < 256

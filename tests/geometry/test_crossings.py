@@ -1,5 +1,5 @@
 """
-What a cover strip may cost: outlines that cross too often are refused before they are cut.
+The bounds on cover strips: outlines that cross too often are refused before they are cut.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Edge = tuple[Point, Point]
 
 
 def _n_crossings(geometry: FrameGeometry, is_shifted: bool = True) -> int:
-    """Of edges, as they are cut or as they are; and two visits of a place count as one."""
+    """Count the crossings of edges, with shifted or unshifted points. Two visits of a point count as one crossing."""
     place = _shifted if is_shifted else _unshifted
     total = 0
     for channel in channels_of(geometry):
@@ -46,7 +46,7 @@ def _unshifted(point: tuple[int, int]) -> Point:
 
 
 def _cross(one: Edge, other: Edge) -> bool:
-    """Or touch, or lie on each other."""
+    """Whether two edges cross, touch, or lie on each other."""
     if set(one) == set(other):
         return True
     if set(one) & set(other):
@@ -59,7 +59,7 @@ def _cross(one: Edge, other: Edge) -> bool:
 
 
 def _are_apart(a: Point, b: Point, *others: Point) -> bool:
-    """Whether two points lie on different sides of the line from a to b, or on it."""
+    """Whether two points lie on different sides of the line from a to b. A point on the line counts."""
     left, right = ((b[0] - a[0]) * (y - a[1]) - (b[1] - a[1]) * (x - a[0]) for x, y in others)
     return left * right <= 0
 
@@ -74,7 +74,8 @@ def _is_refused(geometry: FrameGeometry) -> bool:
 
 @given(channels=frames(max_channels=3, max_points=16))
 def test_crossings_are_counted_exactly(channels: Any) -> None:
-    """As many as there are are allowed, one less is not; whatever of it is compared at a time."""
+    """A limit equal to the number of crossings accepts a frame, and a limit of one less refuses it, for any size of the
+    parts."""
     geometry = geometry_of(channels)
     n_crossings = _n_crossings(geometry)
     for part in (1, 7, 1 << 18):
@@ -89,7 +90,7 @@ def test_crossings_are_counted_exactly(channels: Any) -> None:
 
 @given(channels=frames(low=0, high=4, max_channels=2, max_points=10))
 def test_edges_that_touch_count_as_crossing(channels: Any) -> None:
-    """An end on another edge, edges on each other: shifts seldom leave any, but there are places where they do."""
+    """An end on another edge, or edges on each other. Shifts remove most of these cases, but not all."""
     geometry = geometry_of(channels)
     n_crossings = _n_crossings(geometry, is_shifted=False)
     check = partial(
@@ -104,8 +105,8 @@ def test_edges_that_touch_count_as_crossing(channels: Any) -> None:
                 check()
 
 
-def test_points_are_shifted_to_where_clipper_rounds_to() -> None:
-    """So edges that it sees on each other are seen so here."""
+def test_points_are_shifted_to_coordinates_that_clipper_does_not_round() -> None:
+    """So Clipper2 and the count agree on which edges lie on each other."""
     import manifold3d
 
     shifted = _strips._shifted(np.random.default_rng(1).integers(0, 2048, (300, 2), np.int32), 0)
@@ -115,7 +116,7 @@ def test_points_are_shifted_to_where_clipper_rounds_to() -> None:
 
 
 def _row(n: int) -> list[tuple[int, int]]:
-    """Back and forth, ever shorter, on a row whose points are all shifted up by the same."""
+    """A line back and forth on a row, with ever shorter edges between points that are all shifted equally in y."""
     row = np.stack([np.arange(1 << 21), np.full(1 << 21, 2**31 - 1)], axis=1)
     shifts = (_strips._shifted(row.astype(np.int32), 0) - row)[:, 1]
     places = row[shifts == np.median(shifts), 0][:n].tolist()
@@ -124,14 +125,15 @@ def _row(n: int) -> list[tuple[int, int]]:
 
 
 def _star(n: int) -> list[tuple[int, int]]:
-    """An odd number of points on an ellipse, each joined to the two opposite: no star crosses itself more often."""
+    """A star of an odd number of points on an ellipse, each joined to the two opposite ones. No star of as many points
+    has more crossings."""
     turns = 2 * np.pi * np.arange(n) * (n // 2) / n
     points = np.stack([1024 + 1000 * np.cos(turns), 512 + 500 * np.sin(turns)], axis=1)
     return [(int(x), int(y)) for x, y in np.rint(points)]
 
 
 HUB = [[point for k in range(400) for point in ((k, 0), (200, 100), (400 - k, 200))]]
-"""Four hundred lines through one place, where Clipper2 has to find their order again."""
+"""Four hundred lines through one point, where Clipper2 has to order them again."""
 FEW, MANY = "cross at most 65536 times", "expected at most 33554432 pairs of edges in all channels, found 33"
 
 TOO_MUCH = {
@@ -150,7 +152,7 @@ TOO_MUCH = {
 
 
 @pytest.mark.parametrize("kind", TOO_MUCH)
-def test_what_is_too_much_is_refused_before_it_is_cut(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_over_a_limit_are_refused_before_they_are_cut(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def cut(ring: np.ndarray) -> np.ndarray:
         raise AssertionError("cut")
 
@@ -163,8 +165,8 @@ def test_what_is_too_much_is_refused_before_it_is_cut(kind: str, monkeypatch: py
     assert len(geometry.triangle_strip("parity"))
 
 
-def test_what_is_much_is_cut() -> None:
-    """Thousands of points in a channel, tens of thousands in a frame, and tens of thousands of crossings."""
+def test_large_frames_within_the_limits_are_cut() -> None:
+    """Thousands of points in a channel, tens of thousands of points in a frame, and tens of thousands of crossings."""
     turns = np.linspace(0, 2 * np.pi, 8192, endpoint=False)
     wave = 400 + 20 * np.sin(300 * turns)
     smooth = np.rint(np.stack([1024 + 2 * wave * np.cos(turns), 512 + wave * np.sin(turns)], axis=1)).astype(int)
@@ -174,7 +176,7 @@ def test_what_is_much_is_cut() -> None:
 
 
 def test_only_small_frames_are_cut_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Others may cross too often when they are shifted otherwise. Here is one that does."""
+    """A larger frame may have too many crossings with another shift. This frame has."""
     row = np.arange(2000)
     shifts = _strips._shifted(np.stack([row, np.zeros_like(row)], axis=1).astype(np.int32), 0)[:, 1]
     geometry = FrameGeometry(np.stack([row[np.argsort(shifts)], np.zeros_like(row)], axis=1))
@@ -193,7 +195,7 @@ def test_only_small_frames_are_cut_again(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def _strip(stream: AlphaStream, index: int) -> np.ndarray:
-    """In however many time boxes a busy machine takes."""
+    """Get a strip in as many time boxes as a busy machine needs."""
     while True:
         try:
             return stream.get_triangle_strip_vertices(index)
@@ -205,8 +207,9 @@ def _has_mask(stream: AlphaStream, index: int) -> bool:
     return stream.get_frame(index) is not None
 
 
-def test_a_frame_of_a_stream_whose_strip_is_refused() -> None:
-    """It has its mask; the error says which it is; the others have their strips, made ahead or not."""
+def test_a_stream_with_frames_whose_strip_is_refused() -> None:
+    """These frames still have masks, and the error has the index of the frame. The other frames have strips, whether
+    they are made ahead or not."""
     tangle = FrameGeometry(np.random.default_rng(6).integers(0, 127, (1000, 2)))
     good = geometry_of([[(0, 0), (60, 0), (60, 60), (0, 60)]])
     blocks = [block_of(geometry.to_payload()) for geometry in (tangle, good, tangle, good)]

@@ -1,5 +1,5 @@
 """
-Planes and boxes: overlapping channels never share a plane, and others are not kept apart for nothing.
+Planes and boxes: overlapping channels are in different planes, and other channels share planes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _planes(channels: Any) -> list[int] | None:
 @example(channels=[])
 @example(channels=[[], [(3, 4)], [], [], [(-5, 6), (7, -8)], []])
 def test_boxes(channels: Any) -> None:
-    """Of each channel and of all points; what is computed first asks for the other."""
+    """The box of each channel and the bounds of all points, in both orders of computing them."""
     expected = []
     for channel in channels:
         xs, ys = [x for x, _ in channel], [y for _, y in channel]
@@ -53,7 +53,7 @@ def test_boxes_at_the_ends_of_int32() -> None:
     assert geometry.planes.tolist() == [0, 0]
 
 
-def test_what_a_geometry_knows_of_its_channels() -> None:
+def test_properties_of_the_channels_of_a_geometry() -> None:
     geometry = geometry_of([[(0, 0), (9, 0), (0, 9)], [(1, 1), (5, 1), (1, 5)], [(3, 3)]])
     assert geometry.planes is geometry.planes
     assert geometry.boxes is geometry.boxes
@@ -78,7 +78,7 @@ def test_what_a_geometry_knows_of_its_channels() -> None:
 
 
 def _strict_interior(channel: list[tuple[int, int]]) -> set[tuple[int, int]]:
-    """Lattice points with odd winding parity, boundary points left out, by ray casting in integers."""
+    """The lattice points with odd winding parity, without boundary points, by ray casting in integers."""
     points = set()
     edges = list(zip(channel, channel[1:] + channel[:1], strict=True))
     xs, ys = zip(*channel, strict=True)
@@ -98,7 +98,7 @@ def _strict_interior(channel: list[tuple[int, int]]) -> set[tuple[int, int]]:
 
 
 @given(channels=frames(low=0, high=24, max_channels=5, max_points=7))
-def test_channels_of_one_plane_share_no_interior(channels: Any) -> None:
+def test_interiors_in_one_plane_do_not_overlap(channels: Any) -> None:
     planes = _planes(channels)
     assert planes is not None
     interiors = [_strict_interior(channel) if len(channel) >= 3 else set() for channel in channels]
@@ -115,8 +115,8 @@ def test_the_sample_mostly_needs_one_plane(geometries: list[FrameGeometry]) -> N
     assert 1 <= min(counts) <= max(counts) <= 3
 
 
-def test_boxes_that_overlap_but_whose_rows_do_not_meet_share_a_plane() -> None:
-    """Two silhouettes that lean past each other: an L and a reversed L, interlocked."""
+def test_channels_share_a_plane_if_only_their_boxes_overlap() -> None:
+    """An L and a reversed L that interlock, as two silhouettes that lean past each other."""
     left = [(0, 0), (10, 0), (10, 60), (40, 60), (40, 99), (0, 99)]
     right = [(20, 0), (60, 0), (60, 99), (50, 99), (50, 50), (20, 50)]
     assert _planes([left, right]) == [0, 0]
@@ -128,12 +128,12 @@ def test_the_largest_channel_gets_plane_zero() -> None:
 
 
 def test_channels_without_an_interior_are_in_plane_zero() -> None:
-    """Wherever they stand among the others."""
+    """In any position among the other channels."""
     spot = [(0, 0), (9, 0), (0, 9)]
     assert _planes([[], spot, [(1, 1)], spot, [(0, 0), (9, 9)], spot, []]) == [0, 0, 0, 1, 0, 2, 0]
 
 
-def test_pairs_beyond_those_looked_at_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_over_the_limit_count_as_overlapping(monkeypatch: pytest.MonkeyPatch) -> None:
     left = [(0, 0), (10, 0), (10, 60), (40, 60), (40, 99), (0, 99)]
     right = [(20, 0), (60, 0), (60, 99), (50, 99), (50, 50), (20, 50)]
     monkeypatch.setattr(_planes_module, "_MAX_PAIRS", 0)

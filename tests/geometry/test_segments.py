@@ -1,5 +1,5 @@
 """
-Segments: what a frame draws, against the oracle's list of them.
+Segments: the segments of a frame, compared with those of the oracle.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from alphastream_gpu._geometry.segments import Box, segments_of
 @example(channels=[[], [(3, 4)]])
 @example(channels=[[(0, 0), (5, 0), (0, 5)]])
 @example(channels=[[(0, 0), (5, 0), (0, 5)], [], [(1, 1), (2, 2)], [(7, -7)]])
-def test_segments_are_the_oracles(channels: Any) -> None:
-    """Those of closed channels first, each with its channel; a closing segment without length is left in."""
+def test_segments_equal_those_of_the_oracle(channels: Any) -> None:
+    """The segments of closed channels come first, each with its channel. A closing segment without length is kept."""
     found = segments_of(geometry_of(channels))
     a = np.stack((found.ax, found.ay), 1).tolist()
     b = np.stack((found.bx, found.by), 1).tolist()

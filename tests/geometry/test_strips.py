@@ -1,5 +1,5 @@
 """
-Triangle strips: drawn by others, so drawn here by the plainest of GL programs and compared with the mask.
+Triangle strips: drawn by a simple GL program, as a host draws them, and compared with the mask.
 """
 
 from __future__ import annotations
@@ -84,10 +84,10 @@ def _lines(geometry: FrameGeometry, size: tuple[int, int]) -> np.ndarray:
 
 def _outline(geometry: FrameGeometry, size: tuple[int, int]) -> np.ndarray:
     """
-    Outline pixels: every segment's line, and the half-way crossings beside steep ones.
+    The outline pixels: the lines of all segments, and the half-way crossings beside steep segments.
 
-    Where a steep segment crosses a row half-way between two pixels, its line takes one of them, and the line the other
-    way round the other one; the crossing is the even one.
+    If a steep segment crosses a row half-way between two pixels, its line has one of them, and the line in the opposite
+    direction has the other one. The crossing is the even one.
     """
     marked = _lines(geometry, size)
     turned = []
@@ -100,11 +100,12 @@ def _outline(geometry: FrameGeometry, size: tuple[int, int]) -> np.ndarray:
 
 
 def _check_cover(geometry: FrameGeometry, drawer: Drawer, size: tuple[int, int]) -> None:
-    """Drawn plainly, it differs from the exact mask only on the mask's outline pixels."""
+    """Draw a cover strip and assert that it differs from the exact mask only on the outline pixels of the mask."""
     drawn = drawer(geometry.triangle_strip(), size)
     assert not ((drawn != rasterize(geometry, native_size=size)) & ~_outline(geometry, size)).any()
 
 
+@pytest.mark.slow
 def test_cover_strips_of_every_sample_frame(drawer: Drawer, geometries: list[FrameGeometry]) -> None:
     for geometry in geometries:
         _check_cover(geometry, drawer, NATIVE)
@@ -118,14 +119,14 @@ def test_cover_strips_of_random_frames(drawer: Drawer, channels: Any) -> None:
 
 
 def test_cover_strips_of_channels_that_touch_themselves(drawer: Drawer) -> None:
-    """Many points on a coarse grid: holes touch outlines, several lines cross in one place."""
+    """Many points on a coarse grid: holes touch outlines, and several lines cross in one point."""
     random = np.random.default_rng(6)
     for count in random.integers(3, 61, 300):
         ring = 8 * random.integers(0, 21, (int(count), 2))
         _check_cover(geometry_of([[(int(x), int(y)) for x, y in ring]]), drawer, (168, 168))
 
 
-# Channels that Clipper2 or manifold3d cut wrongly when they are not shifted.
+# Channels that Clipper2 or manifold3d cut wrongly if their points are not shifted.
 WRONG_UNSHIFTED = [
     [
         (4, 1),
@@ -159,7 +160,7 @@ def test_cover_strips_of_channels_that_are_hard_to_cut(
 
 
 def test_a_channel_that_is_cut_wrongly_is_cut_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few times, and the best is taken; what is right beside it stays."""
+    """A few shifts are tried and the best is taken. A channel that is cut correctly is not cut again."""
     right, wrong = [(40, 40), (40, 50), (50, 50), (50, 40)], [(0, 0), (0, 9), (9, 9), (9, 0)]
     sizes = iter([9, 7, 2, 3])
     n_cut = 0
@@ -180,9 +181,10 @@ def test_a_channel_that_is_cut_wrongly_is_cut_again(monkeypatch: pytest.MonkeyPa
     assert n_cut == 5
 
 
+@pytest.mark.slow
 @given(channels=frames(low=0, high=63))
 def test_parity_strips_give_the_exact_interior(drawer: Drawer, channels: Any) -> None:
-    """Off the outline, what XOR leaves is each pixel's parity over all channels."""
+    """Off the outline, XOR gives the parity of each pixel over all channels."""
     geometry = geometry_of(channels)
     drawn = drawer(geometry.triangle_strip("parity"), (64, 64), xor=True)
     parity = np.zeros((64, 64), np.uint8)
@@ -203,7 +205,7 @@ def _strictly_inside(channel: list[tuple[int, int]]) -> np.ndarray:
 
 
 def _exact_crossings(channel: list[tuple[int, int]], y: int) -> list[Any]:
-    """Exact crossings of a row, not rounded."""
+    """The exact crossings of a row, without rounding."""
     found = []
     for a, b in oracle.segments(channel):
         (x0, y0), (x1, y1) = (a, b) if a[1] < b[1] else (b, a)
@@ -222,7 +224,7 @@ def _on_a_segment(channels: list[list[tuple[int, int]]]) -> np.ndarray:
     return marked
 
 
-def test_what_a_strip_is() -> None:
+def test_the_vertices_of_strips() -> None:
     bow = geometry_of([[(0, 0), (10, 10), (10, 0), (0, 10)]])
     strip = bow.triangle_strip()
     assert strip.dtype == np.float32
@@ -240,8 +242,8 @@ def test_what_a_strip_is() -> None:
 
 
 @pytest.mark.parametrize("kind", ["cover", "parity"])
-def test_a_strip_has_no_vertex_too_many(kind: Any) -> None:
-    """Vertices are repeated between triangles that share none, and nowhere else."""
+def test_a_strip_has_no_unnecessary_vertex(kind: Any) -> None:
+    """Vertices are repeated only between triangles that share no vertex."""
     one, other = [(0, 0), (9, 0), (0, 9)], [(20, 20), (29, 20), (20, 29)]
     assert sorted(geometry_of([one]).triangle_strip(kind).tolist()) == sorted(map(list, one))
     both = geometry_of([one, other]).triangle_strip(kind).tolist()
@@ -252,7 +254,7 @@ def test_a_strip_has_no_vertex_too_many(kind: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["cover", "parity"])
 def test_no_vertex_is_a_negative_zero(kind: Any) -> None:
-    """It equals zero, but hosts that print, hash or compare bytes see another number."""
+    """A negative zero equals zero, but differs when a host prints, hashes or compares bytes."""
     for channel in (
         [(0, 0), (9, 0), (9, 9), (0, 9)],
         [(-4, -4), (4, 4), (0, 9), (4, -4), (-4, 4)],
@@ -279,10 +281,12 @@ def test_strips_of_a_stream() -> None:
         for index in range(61, 70):
             assert stream.get_triangle_strip_vertices(index).size
         assert stream.last_error() is None
-        wait_until(lambda: stream.stats().made_ahead > 0)  # what is ahead of the last frame, if the caller was faster
+        wait_until(
+            lambda: stream.stats().made_ahead > 0
+        )  # those ahead of the last frame, if the calls above were faster
 
 
-def test_a_strip_that_is_not_there_in_time() -> None:
+def test_a_strip_that_is_not_ready_in_time() -> None:
     with alphastream_gpu.open(SAMPLE, config=Config(get_frame_timebox=0)) as stream, pytest.raises(FrameTimeoutError):
         stream.get_triangle_strip_vertices(99)
 
@@ -297,7 +301,7 @@ def test_strips_at_the_ends_of_int32() -> None:
 
 @pytest.mark.parametrize("kind", ["cover", "parity"])
 def test_strips_are_aligned(kind: Any) -> None:
-    """For C hosts, who are given the address; also where there is nothing at it."""
+    """C hosts get the address of a strip; also the address of an empty strip is aligned."""
     for channels in ([], [[(0, 0), (5, 5)]], [[(0, 0), (9, 0), (9, 9)]], [[(0, 0), (9, 0), (9, 9), (0, 9)]]):
         strip = geometry_of(channels).triangle_strip(kind)
         assert strip.__array_interface__["data"][0] % 64 == 0

@@ -1,6 +1,6 @@
 """
-Many frames at once: the bits of single renders, by each method; with compute shaders, in three dispatches. And outputs
-smaller by powers of two, which triangles are drawn for without the native mask.
+Batches: they have the bits of single renders, with each method, and take three dispatches with compute shaders. Also
+outputs that are smaller by powers of two, which the triangles draw without a native mask.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ def small(ctx: moderngl.Context, method: Any) -> Iterator[MaskRenderer]:
         yield renderer
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     batch=st.lists(frames(low=-20, high=80), min_size=1, max_size=9),
@@ -68,9 +69,9 @@ def test_the_sample(ctx: moderngl.Context, geometries: list[FrameGeometry], size
 
 def test_what_a_batch_costs(ctx: moderngl.Context, geometries: list[FrameGeometry], method: Any) -> None:
     """
-    64 frames by compute shaders: one upload and three dispatches, whether channels overlap or not. Triangles are drawn
-    frame by frame, masks uploaded one by one. The native size is small, so that it does not take long: then the frames
-    reach out of the window.
+    With compute shaders, 64 frames take one upload and three dispatches, whether channels overlap or not. Triangles are
+    drawn frame by frame, and masks are uploaded one by one. The native size is small to save time, so the frames extend
+    beyond the window.
     """
     array = ctx.texture_array((256, 128, 64), 1)
     with MaskRenderer(ctx, native_size=(512, 256), method=method) as renderer:
@@ -96,7 +97,7 @@ def test_what_a_batch_costs(ctx: moderngl.Context, geometries: list[FrameGeometr
 
 
 def test_64_frames_of_native_size_are_one_part(ctx: moderngl.Context, geometries: list[FrameGeometry]) -> None:
-    """The bounds leave room for that, with the crowded frames of the sample among them."""
+    """64 frames fit within the bounds, including the sample's frames with the most overlaps."""
     need_method("compute", ctx)
     with MaskRenderer(ctx, method="compute") as renderer:
         compute: Any = renderer._method
@@ -122,8 +123,9 @@ def test_64_frames_of_native_size_are_one_part(ctx: moderngl.Context, geometries
 def test_large_batches_are_dispatched_in_parts(
     ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch, name: str, bound: int, parts: list[int] | None
 ) -> None:
-    """Each bound alone; below what one frame needs, the CPU makes the masks. Layers beside the batch's stay as they
-    were."""
+    """Each bound is tested alone. If a bound is below what one frame needs, the CPU makes the masks. Other layers do
+    not
+    change."""
     need_method("compute", ctx)
     rng = np.random.default_rng(1)
     batch = []
@@ -149,8 +151,8 @@ def test_large_batches_are_dispatched_in_parts(
     array.release()
 
 
-def test_a_frame_beyond_the_shaders_among_others(small: MaskRenderer) -> None:
-    """The CPU makes that one alone; what stands around it is one batch before and one after."""
+def test_a_cpu_frame_in_the_middle_of_a_batch(small: MaskRenderer) -> None:
+    """The CPU makes only that frame. The frames before it are one batch, and those after it another."""
     far = geometry_of([[(3, 4), (20, 9), (70000, 30)]])
     near = geometry_of([[(3, 4), (20, 9), (40, 30)]])
     batch = [far, near, near, far, far, near, geometry_of([]), far]
@@ -170,7 +172,7 @@ def test_a_frame_beyond_the_shaders_among_others(small: MaskRenderer) -> None:
 
 
 def test_frames_without_points(small: MaskRenderer) -> None:
-    """Nothing is dispatched for the segments that are not there; every pixel is written all the same."""
+    """Nothing is dispatched for missing segments, but every pixel is written."""
     array = small._ctx.texture_array((*SMALL, 3), 1, b"\x7f" * (3 * SMALL[0] * SMALL[1]))
     small.render_many([geometry_of([]), geometry_of([[], []]), geometry_of([])], into=array)
     assert not any(mask.any() for mask in read_all(small, array, 3))
@@ -179,7 +181,7 @@ def test_frames_without_points(small: MaskRenderer) -> None:
 
 
 def test_batches_of_growing_and_shrinking_sizes(small: MaskRenderer) -> None:
-    """More frames, more planes, fewer of both: working memory is used in another order each time."""
+    """More frames, more planes, or fewer of both change the layout of the working memory."""
     rng = np.random.default_rng(3)
     array = small._ctx.texture_array((*SMALL, 9), 1)
     for n_frames, n_channels in ((1, 1), (3, 2), (1, 9), (9, 1), (2, 5), (8, 9), (1, 1), (9, 9), (4, 3)):
@@ -202,13 +204,13 @@ def test_no_frames_and_too_many(small: MaskRenderer) -> None:
     array.release()
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(channels=frames(low=-40, high=140))
 @pytest.mark.parametrize("step_x", [1, 2, 4, 8])
 @pytest.mark.parametrize("step_y", [1, 4, 8])
 def test_a_grid_of_every_nth_pixel(rasterizer: Any, channels: Any, step_x: int, step_y: int) -> None:
-    """Outputs smaller by powers of two are drawn without the native mask; each pixel is the native one's all the
-    same."""
+    """Outputs that are smaller by powers of two are drawn without a native mask. Their pixels equal the native ones."""
     native = (128, 64)
     size = (native[0] // step_x, native[1] // step_y)
     geometry = geometry_of(channels)
@@ -218,7 +220,7 @@ def test_a_grid_of_every_nth_pixel(rasterizer: Any, channels: Any, step_x: int, 
 
 
 def test_a_coarse_grid_of_open_channels_alone(rasterizer: Any) -> None:
-    """The segments that touch a pixel of the grid are drawn, also where none bounds an interior and they stand last."""
+    """Segments that touch a pixel of the grid are drawn, even if they are the last ones and none bounds an interior."""
     geometry = geometry_of([[(5, 1), (5, 1)], [(0, 0), (0, 0)], [(9, 3), (10, 3)], [(16, 8), (17, 9)]])
     expected = np.zeros((8, 16), np.uint8)
     expected[0, 0] = expected[1, 2] = 255

@@ -1,5 +1,5 @@
 """
-Compute shaders beyond the bits that every method has: bounds, working memory, interrupts, contexts older than 4.3.
+Compute shaders: bounds, working memory, interrupts, and contexts older than OpenGL 4.3.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def renderer(ctx: moderngl.Context) -> Iterator[MaskRenderer]:
 
 
 def check(renderer: MaskRenderer, geometry: FrameGeometry) -> bool:
-    """Render and compare; whether the shaders made the mask, and not the CPU twin."""
+    """Render and compare. Return whether the shaders made the mask, not the CPU twin."""
     before = renderer.stats
     mask = renderer.read(renderer.render(geometry))
     assert (mask == rasterize(geometry, native_size=renderer.native_size)).all()
@@ -75,13 +75,13 @@ def test_points(renderer: MaskRenderer, monkeypatch: pytest.MonkeyPatch) -> None
 def test_planes(renderer: MaskRenderer) -> None:
     assert check(renderer, geometry_of([SPOT] * 32))
     assert not check(renderer, geometry_of([SPOT] * 33))
-    assert not check(renderer, geometry_of([SPOT] * 65))  # so many that nobody has counted them
+    assert not check(renderer, geometry_of([SPOT] * 65))  # more planes than a frame computes
     assert check(renderer, geometry_of([[(5, 5)]] * 2000))
     assert not check(renderer, geometry_of([[(x % 60, x // 60), (x % 60 + 1, x // 60), (3, 3)] for x in range(1025)]))
 
 
 def test_working_memory(renderer: MaskRenderer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A frame takes its planes, plane 0 and the mask."""
+    """A frame needs its planes, plane 0 and the mask."""
     monkeypatch.setattr(renderer._method, "_most_planes", 4)
     assert check(renderer, geometry_of([SPOT] * 2))
     assert not check(renderer, geometry_of([SPOT] * 3))
@@ -89,7 +89,7 @@ def test_working_memory(renderer: MaskRenderer, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_working_memory_of_the_largest_frames(ctx: moderngl.Context) -> None:
-    """128 MiB are four bitmaps of 16,384 x 16,384."""
+    """128 MiB hold four bitmaps of 16,384 x 16,384."""
     need_method("compute", ctx)
     with MaskRenderer(ctx, native_size=(16384, 16384), method="compute") as renderer:
         planned: Any = renderer._method.plan
@@ -101,7 +101,7 @@ def test_working_memory_of_the_largest_frames(ctx: moderngl.Context) -> None:
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize("shift", [0, -30000, -65535, -65500])
 def test_extents(renderer: MaskRenderer, axis: int, shift: int) -> None:
-    """65,535 is the widest and highest box of a channel, wherever it lies; channels may be further from one another."""
+    """A channel's box is at most 65,535 wide and high, at any position. Channels may be further apart."""
     for extent, fits in ((65535, True), (65536, False)):
         channel = [(shift, 2), (shift + extent, 9), (shift + 77, 30)]
         channel = [point[::-1] if axis else point for point in channel]
@@ -119,20 +119,20 @@ def test_extents(renderer: MaskRenderer, axis: int, shift: int) -> None:
     ],
 )  # fmt: skip
 def test_coordinates(renderer: MaskRenderer, axis: int, at: int, fits: bool) -> None:
-    """Up to 2^30 in either direction: what lies left of the window flips its rows, and twice is not at all."""
+    """Coordinates are valid up to 2^30. A crossing left of the window flips its whole row; two crossings cancel."""
     channel = [(at, -5), (at + 9, 12), (at + 3, 44)]
     channel = [point[::-1] if axis else point for point in channel]
     assert check(renderer, geometry_of([channel, SPOT])) == fits
     assert check(renderer, geometry_of([SPOT, channel[:2]])) == fits
     farthest = [max(channel, key=lambda point: abs(point[axis]))]
-    assert check(renderer, geometry_of([farthest, SPOT])) == fits  # a lone point draws nothing, and counts
+    assert check(renderer, geometry_of([farthest, SPOT])) == fits  # a single point draws nothing, but is checked
 
 
 def test_steps(renderer: MaskRenderer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guessed from above by all points and the frame's box; only where that is too much is each segment looked at."""
-    wide = geometry_of([SPOT, [(0, 0), (63, 0)], *([[(50, 20), (51, 20)]] * 20)])  # a guess of 45 * 63
+    """All points and the frame's box give an upper bound. Only if it is too large, each segment is measured."""
+    wide = geometry_of([SPOT, [(0, 0), (63, 0)], *([[(50, 20), (51, 20)]] * 20)])  # a bound of 45 * 63
     monkeypatch.setattr(compute, "MAX_STEPS", 2834)
-    assert not check(renderer, geometry_of([[(0, 0), (63, 31)] * 23]))  # that is what they take
+    assert not check(renderer, geometry_of([[(0, 0), (63, 31)] * 23]))  # their real length
     assert compute._count_steps(wide) == 2 * 63 + (25 + 22) + 25 + 20 * 2
     monkeypatch.setattr(compute, "MAX_STEPS", compute._count_steps(wide))
     assert check(renderer, wide)
@@ -163,7 +163,7 @@ ON_AN_EDGE = st.tuples(st.sampled_from((-32768, 32767)), st.integers(-32768, 327
 @example(channels=[[(32767, 5), (-32768, 6)], [(7, 32767), (6, -32768)], [(-32768, 7), (32767, 8), (9, 9)]])
 @example(channels=[[(-32768, 11), (32767, 12), (-32768, 13)], [(11, -32768), (12, 32767), (13, -32768)]])
 def test_long_segments_through_the_window(renderer: MaskRenderer, channels: Any) -> None:
-    """Products of two extents and what is added to them, just below 2^32."""
+    """Products of two extents, plus the summands, are just below 2^32."""
     geometry = geometry_of(channels)
     mask = renderer.read(renderer.render(geometry))
     assert (mask == test_coverage.cropped_oracle(channels, SMALL)).all()
@@ -174,7 +174,7 @@ def test_long_segments_through_the_window(renderer: MaskRenderer, channels: Any)
 @settings(max_examples=60)
 @given(channels=frames(low=-80, high=120))
 def test_eight_lanes_a_segment_and_thirty_two(renderer: MaskRenderer, few: int, channels: Any) -> None:
-    """Many points get fewer lanes each; which it is changes nothing."""
+    """Many points get fewer lanes each. The result does not change."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compute, "_FEW_POINTS", few)
         mask = renderer.read(renderer.render(geometry_of(channels)))
@@ -185,7 +185,7 @@ def test_eight_lanes_a_segment_and_thirty_two(renderer: MaskRenderer, few: int, 
 
 
 class Interrupting:
-    """GL functions that raise at a call, by its number, before they do their work or after it."""
+    """GL functions that raise at the n-th call, before or after doing their work."""
 
     NAMES = (
         "glBindBufferBase",
@@ -218,15 +218,17 @@ class Interrupting:
         return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_after", [False, True])
 @pytest.mark.parametrize("is_again", [False, True])
 @pytest.mark.parametrize("before", [[], [[SPOT]], [[SPOT] * 9]])
-def test_interrupts_anywhere_leave_nothing_behind(
+def test_an_interrupt_at_any_call_does_not_affect_later_masks(
     ctx: moderngl.Context, before: list[Any], is_again: bool, is_after: bool
 ) -> None:
     """
-    At every call of a dispatch in turn: with no working memory yet, with too little, and with enough of it. The next
-    masks are exact, though flips may have been left, or memory been about to grow: of the same frame, or of others.
+    Interrupts every call of a dispatch in turn: without working memory, with too little, and with enough of it. Flips
+    may be left in the memory, or the memory may be about to grow. The next masks are exact, of the same frame and of
+    others.
     """
     need_method("compute", ctx)
     crossed = geometry_of([[(0, 0), (63, 5), (40, 31)], [(9, 1), (50, 30), (2, 20)], [(3, 3), (60, 9), (33, 30)]])
@@ -251,7 +253,7 @@ def test_interrupts_anywhere_leave_nothing_behind(
 def test_an_interrupt_between_the_crossings_and_the_fill(
     renderer: MaskRenderer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Flips stay in the working memory then; they must not come up in a later mask."""
+    """Flips then stay in the working memory. They must not appear in a later mask."""
     real, n_calls = renderer._gl.glDispatchCompute, itertools.count()
 
     def interrupted(*groups: int) -> None:
@@ -302,10 +304,10 @@ print(json.dumps(found))
 
 
 def old_context(ctx: moderngl.Context, version: str, **variables: str) -> dict[str, Any]:
-    """What a process finds whose driver says that it has an older version."""
+    """Return what a process finds whose driver reports an older version."""
     need_method("compute", ctx)
     if "Mesa" not in ctx.info["GL_VERSION"]:
-        pytest.skip("only Mesa can be told which version to have")
+        pytest.skip("only Mesa has a variable that overrides the version")
     environment = os.environ | {
         "MESA_GL_VERSION_OVERRIDE": version,
         "MESA_GLSL_VERSION_OVERRIDE": version.replace(".", "") + "0",
@@ -317,9 +319,10 @@ def old_context(ctx: moderngl.Context, version: str, **variables: str) -> dict[s
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["3.3", "4.1", "4.2"])
 def test_contexts_that_have_the_extensions(ctx: moderngl.Context, version: str) -> None:
-    """The stages are built for OpenGL 3.3 with extensions there, and are exact."""
+    """On such contexts, the stages are built for OpenGL 3.3 with extensions, and are exact."""
     assert old_context(ctx, version) == {
         "version": int(version.replace(".", "") + "0"),
         "method": "compute",
@@ -333,14 +336,14 @@ def test_contexts_that_have_the_extensions(ctx: moderngl.Context, version: str) 
 @pytest.mark.parametrize(
     "hidden", [("GL_ARB_compute_shader",), ("GL_ARB_gpu_shader5", "GL_ARB_shading_language_420pack")]
 )
-def test_contexts_that_lack_an_extension(ctx: moderngl.Context, hidden: tuple[str, ...]) -> None:
+def test_contexts_without_an_extension(ctx: moderngl.Context, hidden: tuple[str, ...]) -> None:
     found = old_context(ctx, "3.3", MESA_EXTENSION_OVERRIDE=" ".join(f"-{name}" for name in hidden))
     named = ", ".join(name for name in COMPUTE_EXTENSIONS if name in hidden)
     assert found.pop("error").startswith(f"compute shaders need OpenGL 4.3, found 3.3 without {named} (")
     assert found == {"version": 330, "pending": "GL_NO_ERROR"}
 
 
-def test_every_extension_is_asked_for(ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_extension_is_required(ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch) -> None:
     gl = identity_of(ctx).gl
     for version, extensions, words in (
         (430, frozenset(), None),

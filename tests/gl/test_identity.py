@@ -1,6 +1,6 @@
 """
-Which OpenGL context a renderer belongs to: the same one, another, one that shares objects, one at the address of a dead
-one; which of moderngl's contexts stands for it; and which thread.
+Identity of OpenGL contexts: the same context, another, one that shares objects, one at the address of a destroyed one.
+Also which moderngl context wraps a GL context, and which thread a renderer belongs to.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ NATIVE = selfcheck.NATIVE_SIZE
 SCENE = selfcheck.scene()
 METHODS = ("compute", "triangles", "upload")
 PATIENCE = 300
-"""How many threads are made until one has the number of the first."""
+"""Most threads that are created until one has the number of the first."""
 
 every_method = pytest.mark.parametrize("name", METHODS)
 
 
 @pytest.fixture
 def contexts(ctx_session: moderngl.Context) -> Iterator[Callable[..., EGLContext]]:
-    """Makes hosts' contexts, without moderngl, and destroys them in the end."""
+    """Creates hosts' contexts without moderngl, and destroys them at the end."""
     made: list[EGLContext] = []
 
     def make(**options: Any) -> EGLContext:
@@ -76,9 +76,9 @@ def destroy(context: EGLContext) -> None:
 
 def reborn(known: Identity, first: EGLContext, make: Callable[..., EGLContext], **options: Any) -> EGLContext:
     """
-    A new context at the address of one that is destroyed.
+    Create a new context at the address of a destroyed one.
 
-    An allocator gives an address again when it likes; so the identity of the first is told that it had the second's.
+    The allocator may not reuse an address. So the address of the second context is set in the identity of the first.
     """
     destroy(first)
     again = make(**options)
@@ -88,7 +88,7 @@ def reborn(known: Identity, first: EGLContext, make: Callable[..., EGLContext], 
 
 
 def make_objects(count: int = 40) -> dict[str, int]:
-    """A host's objects, of many names, so that those that a guest had are among them; how many there are."""
+    """Create objects of a host with many names, among them the names that a renderer had. Return their number."""
     for number in range(count):
         GL.glBindSampler(0, new(GL.glGenSamplers))
         for kind in ("ARRAY_BUFFER", "ELEMENT_ARRAY_BUFFER"):
@@ -111,14 +111,14 @@ def make_objects(count: int = 40) -> dict[str, int]:
 
 
 def renderer_of(name: str, ctx: moderngl.Context | None = None) -> MaskRenderer:
-    """One that is exact, by the method of that name."""
+    """Create a renderer with an exact method of that name."""
     made = MaskRenderer(ctx, native_size=NATIVE, method=name)  # type: ignore[arg-type]
     assert (made.method, made.is_exact) == (name, True)
     return made
 
 
 def is_current(known: Identity) -> bool:
-    """The answer; that it changed no state, raised no error, and that no debug callback heard of it."""
+    """Return the answer. Check that it changed no state, raised no GL error, and sent no debug message."""
     before = snapshot()
     with listening() as heard:
         answer = known.is_current()
@@ -129,7 +129,7 @@ def is_current(known: Identity) -> bool:
 
 
 def pretend_older(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let contexts be of OpenGL 3.3 without extensions."""
+    """Make contexts report OpenGL 3.3 without extensions."""
 
     class Older(Functions):
         def _checked_version(self, context: Any) -> int:
@@ -147,13 +147,13 @@ def pretend_older(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=["OpenGL 4.5", "OpenGL 3.3"])
 def is_older(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """With and without functions that look at objects by their names."""
+    """With and without functions that query objects by name."""
     if request.param == "OpenGL 3.3":
         pretend_older(monkeypatch)
     return request.param == "OpenGL 3.3"
 
 
-def test_the_same_context_whatever_is_set(contexts: Callable[..., EGLContext], is_older: bool) -> None:
+def test_the_same_context_with_every_state_changed(contexts: Callable[..., EGLContext], is_older: bool) -> None:
     contexts()
     plain = snapshot()
     known = Identity(current_context())
@@ -170,7 +170,7 @@ def test_the_same_context_whatever_is_set(contexts: Callable[..., EGLContext], i
     assert pending_errors() == []
 
 
-def test_an_error_of_the_hosts_stays_pending(contexts: Callable[..., EGLContext], is_older: bool) -> None:
+def test_an_error_of_the_host_stays_pending(contexts: Callable[..., EGLContext], is_older: bool) -> None:
     contexts()
     known = Identity(current_context())
     GL.glEnable(0x1234)
@@ -179,7 +179,7 @@ def test_an_error_of_the_hosts_stays_pending(contexts: Callable[..., EGLContext]
     assert pending_errors() == [gl("INVALID_ENUM")]
 
 
-def test_another_context_and_none(contexts: Callable[..., EGLContext], is_older: bool) -> None:
+def test_another_context_and_no_context(contexts: Callable[..., EGLContext], is_older: bool) -> None:
     first = contexts()
     known = Identity(current_context())
     second = contexts()
@@ -228,7 +228,7 @@ def test_a_context_on_another_thread(contexts: Callable[..., EGLContext], is_old
 
 
 def in_thread(work: Callable[[], None]) -> None:
-    """Run it in a thread of its own, and raise what it raises."""
+    """Run a call in its own thread, and raise its exception."""
     errors: list[BaseException] = []
 
     def run() -> None:
@@ -244,12 +244,13 @@ def in_thread(work: Callable[[], None]) -> None:
         raise error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_shared", [False, True])
 def test_a_context_at_the_same_address(contexts: Callable[..., EGLContext], is_older: bool, is_shared: bool) -> None:
     """
-    Also where what it shared objects with lives on, so that they are there still.
+    Also if the context that shared its objects still exists, and with it the objects.
 
-    Mesa shares framebuffers, too, though the specification says that they are not.
+    Mesa also shares framebuffers, although the specification forbids it.
     """
     survivor = contexts() if is_shared else None
     first = contexts(share=survivor)
@@ -265,7 +266,7 @@ def test_a_context_at_the_same_address(contexts: Callable[..., EGLContext], is_o
 
 
 def test_a_renderbuffer_that_a_sharing_context_deleted(contexts: Callable[..., EGLContext], is_older: bool) -> None:
-    """It stays bound, but cannot be bound again when an identity is made."""
+    """It stays bound, but cannot be bound again when an identity is created."""
     first = contexts()
     renderbuffer = new(GL.glGenRenderbuffers)
     GL.glBindRenderbuffer(gl("RENDERBUFFER"), renderbuffer)
@@ -284,6 +285,7 @@ def test_a_renderbuffer_that_a_sharing_context_deleted(contexts: Callable[..., E
 # Renderers.
 
 
+@pytest.mark.slow
 @every_method
 def test_a_renderer_whose_context_is_not_current(contexts: Callable[..., EGLContext], name: str) -> None:
     first = contexts()
@@ -295,7 +297,7 @@ def test_a_renderer_whose_context_is_not_current(contexts: Callable[..., EGLCont
     objects = make_objects()
     before = snapshot()
     for call in calls_of(made, texture):
-        with pytest.raises(WrongContextError, match="OpenGL context is not current on this thread, or is gone"):
+        with pytest.raises(WrongContextError, match="OpenGL context is not current on this thread"):
             call()
     with pytest.raises(WrongContextError, match="is not current on this thread"):
         next(frames)
@@ -303,7 +305,7 @@ def test_a_renderer_whose_context_is_not_current(contexts: Callable[..., EGLCont
     assert live_names() == objects
     second.leave()
     for call in calls_of(made, texture):
-        with pytest.raises(WrongContextError, match="OpenGL context is not current on this thread, or is gone"):
+        with pytest.raises(WrongContextError, match="OpenGL context is not current on this thread"):
             call()
     first.make_current()
     made.render(SCENE, into=texture)
@@ -312,7 +314,7 @@ def test_a_renderer_whose_context_is_not_current(contexts: Callable[..., EGLCont
 
 
 def calls_of(made: MaskRenderer, texture: int) -> list[Callable[[], object]]:
-    """Every call that touches GL; a release is the last."""
+    """Every call that uses GL. The last one is a release."""
     return [
         lambda: made.render(SCENE),
         lambda: made.render(SCENE, into=texture),
@@ -323,12 +325,13 @@ def calls_of(made: MaskRenderer, texture: int) -> list[Callable[[], object]]:
     ]
 
 
+@pytest.mark.slow
 @every_method
 @pytest.mark.parametrize("is_shared", [False, True])
-def test_a_renderer_whose_context_is_gone(
+def test_a_renderer_whose_context_is_destroyed(
     contexts: Callable[..., EGLContext], monkeypatch: pytest.MonkeyPatch, name: str, is_shared: bool
 ) -> None:
-    """A new one has its address, and objects of the same names, which are spared. Nothing is inherited."""
+    """A new context has its address, and objects of the same names. They are not deleted, and nothing is taken over."""
     survivor = contexts() if is_shared else None
     first = contexts(share=survivor)
     stale = renderer_of(name)
@@ -340,7 +343,7 @@ def test_a_renderer_whose_context_is_gone(
         before, objects = snapshot(), live_names()
         with listening() as heard:
             for call in calls_of(stale, 1):
-                with pytest.raises(WrongContextError, match="is not current on this thread, or is gone"):
+                with pytest.raises(WrongContextError, match="is not current on this thread"):
                     call()
         assert pending_errors() == []
         assert heard == []
@@ -364,7 +367,7 @@ def test_a_renderer_whose_context_is_gone(
 
 @every_method
 def test_a_context_that_shares_its_textures(contexts: Callable[..., EGLContext], name: str) -> None:
-    """A renderer each, of the same textures."""
+    """Each context has a renderer, for the same textures."""
     first = contexts()
     one = renderer_of(name)
     texture = immutable_texture(NATIVE)
@@ -408,7 +411,7 @@ def test_a_thread_with_the_number_of_one_that_ended(contexts: Callable[..., EGLC
         context.make_current()
         texture = immutable_texture(NATIVE)
         for call in calls_of(made[0], texture):
-            with pytest.raises(WrongContextError, match="belongs to the thread that made it"):
+            with pytest.raises(WrongContextError, match="belongs to the thread that created it"):
                 call()
         with renderer_of(name) as own:
             own.render(SCENE, into=texture)
@@ -428,7 +431,7 @@ def test_a_thread_with_the_number_of_one_that_ended(contexts: Callable[..., EGLC
 
 
 class Loader:
-    """A program's own way to hand its context to moderngl; ``with`` does not make it current."""
+    """A program's loader, which passes its context to moderngl. ``with`` does not make that context current."""
 
     def load_opengl_function(self, name: str) -> int:
         return current_context().load_opengl_function(name)
@@ -449,14 +452,14 @@ class FailingLoader(Loader):
 
 
 def check_not_taken(ctx: moderngl.Context) -> None:
-    """That a renderer without `ctx` does not take that one, and leaves what is current, and its state."""
+    """Check that a renderer without `ctx` does not use this context, and preserves the current one and its state."""
     parts, before = EGLContext.current_parts(), snapshot()
     with listening() as heard, MaskRenderer(native_size=NATIVE) as made:
         assert made._ctx is not ctx
         assert EGLContext.current_parts() == parts
         assert (made.read(made.render(SCENE)) == rasterize(SCENE, native_size=NATIVE)).all()
         if type(ctx.mglo).__name__ != "InvalidObject":
-            with pytest.raises(ValueError, match="it belongs to another context than the renderer"):
+            with pytest.raises(ValueError, match="belongs to another context than the renderer"):
                 made.render(SCENE, into=FakeTexture(ctx))  # type: ignore[type-var]
     assert heard == []
     assert EGLContext.current_parts() == parts
@@ -465,7 +468,7 @@ def check_not_taken(ctx: moderngl.Context) -> None:
 
 
 class FakeTexture(moderngl.Texture):
-    """A texture of a context that is not current; none can be made there."""
+    """Stands for a texture of a context that is not current, where none can be created."""
 
     def __init__(self, ctx: moderngl.Context) -> None:
         self.ctx = ctx
@@ -483,7 +486,7 @@ def test_a_default_of_the_program_that_is_current(
     assert moderngl.get_context() is ctx_new
 
 
-def test_a_default_that_we_made_and_another_is_current(
+def test_a_default_that_we_created_while_another_is_current(
     ctx_new: moderngl.Context, default: Callable[[moderngl.Context], None], contexts: Callable[..., EGLContext]
 ) -> None:
     default(ctx_new)
@@ -496,8 +499,8 @@ def test_a_default_that_we_made_and_another_is_current(
 
 @pytest.fixture
 def plain(ctx_session: moderngl.Context, monkeypatch: pytest.MonkeyPatch) -> Iterator[moderngl.Context]:
-    """A context that moderngl and glcontext made, which is moderngl's default, and of which nobody told us."""
-    monkeypatch.setattr(moderngl._store, "default_context", None)  # to be put back
+    """A context of moderngl and glcontext that is moderngl's default, and has no identity yet."""
+    monkeypatch.setattr(moderngl._store, "default_context", None)  # restored afterwards
     made = moderngl.create_context(standalone=True, backend="egl")
     assert moderngl._store.default_context is made
     try:
@@ -507,7 +510,7 @@ def plain(ctx_session: moderngl.Context, monkeypatch: pytest.MonkeyPatch) -> Ite
         ctx_session.__enter__()
 
 
-def test_a_default_of_glcontexts_that_is_current(plain: moderngl.Context) -> None:
+def test_a_default_by_glcontext_that_is_current(plain: moderngl.Context) -> None:
     texture = plain.texture(NATIVE, 1)
     before, parts = snapshot(), EGLContext.current_parts()
     for _ in range(2):
@@ -519,7 +522,7 @@ def test_a_default_of_glcontexts_that_is_current(plain: moderngl.Context) -> Non
     assert difference(before, snapshot()) == {}
 
 
-def test_a_default_of_glcontexts_and_another_is_current(
+def test_a_default_by_glcontext_while_another_is_current(
     plain: moderngl.Context, contexts: Callable[..., EGLContext]
 ) -> None:
     texture = plain.texture(NATIVE, 1)
@@ -537,11 +540,11 @@ def test_a_default_of_glcontexts_and_another_is_current(
         plain.__enter__()
 
 
-def test_a_default_of_glcontexts_that_is_current_on_another_thread(
+def test_a_default_by_glcontext_that_is_current_on_another_thread(
     plain: moderngl.Context, contexts: Callable[..., EGLContext]
 ) -> None:
     plain.__exit__(None, None, None)
-    contexts()  # which takes its place here
+    contexts()  # replaces it on this thread
     is_held, may_end = threading.Event(), threading.Event()
     found: list[bool] = []
 
@@ -564,10 +567,10 @@ def test_a_default_of_glcontexts_that_is_current_on_another_thread(
     assert found == [True]
 
 
-def test_a_default_around_a_loader_of_the_programs(
+def test_a_default_around_a_loader_of_the_program(
     contexts: Callable[..., EGLContext], default: Callable[[moderngl.Context], None]
 ) -> None:
-    """It cannot be asked; until it is handed in it is not taken, not even where it would be right."""
+    """Its context cannot be determined. So it is not used until it is passed in, even if it wraps the current one."""
     first = contexts()
     around = moderngl.create_context(context=Loader())  # type: ignore[arg-type]
     default(around)
@@ -577,7 +580,7 @@ def test_a_default_around_a_loader_of_the_programs(
     assert own == texture.glo
     with MaskRenderer(native_size=NATIVE) as made:
         assert made._ctx is not around
-        with pytest.raises(ValueError, match="it belongs to another context than the renderer"):
+        with pytest.raises(ValueError, match="belongs to another context than the renderer"):
             made.render(SCENE, into=texture)
         made.render(SCENE, into=own)
         assert (made.read(own) == rasterize(SCENE, native_size=NATIVE)).all()
@@ -588,14 +591,14 @@ def test_a_default_around_a_loader_of_the_programs(
         made.render(SCENE, into=texture)
         assert (made.read(texture) == rasterize(SCENE, native_size=NATIVE)).all()
     with MaskRenderer(native_size=NATIVE) as made:
-        assert made._ctx is around  # known now
+        assert made._ctx is around  # its identity is known now
     second.make_current()
     check_not_taken(around)
     with pytest.raises(WrongContextError, match="another OpenGL context is current on this thread"):
         MaskRenderer(around, native_size=NATIVE)
 
 
-def test_a_default_that_cannot_be_asked_or_is_gone(
+def test_a_default_that_fails_or_is_released(
     contexts: Callable[..., EGLContext], default: Callable[[moderngl.Context], None]
 ) -> None:
     contexts()
@@ -611,7 +614,7 @@ def test_a_default_that_cannot_be_asked_or_is_gone(
 def test_attaching_again_finds_the_same_context(
     contexts: Callable[..., EGLContext], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """moderngl's contexts are never collected, so one is made for each of GL's, and each method is checked once."""
+    """moderngl never collects contexts. So there is one per GL context, and each method is checked once on it."""
     checks: list[int] = []
     real = choice.count_wrong_pixels
     monkeypatch.setattr(choice, "count_wrong_pixels", lambda render: checks.append(1) or real(render))
@@ -628,7 +631,7 @@ def test_attaching_again_finds_the_same_context(
 
 
 def test_contexts_that_come_and_go(contexts: Callable[..., EGLContext]) -> None:
-    """Of those at the same address none but the last is kept."""
+    """Of the contexts at the same address, only the last one is kept."""
     before = len(attach._attached)
     handles = set()
     for _ in range(20):
@@ -641,7 +644,7 @@ def test_contexts_that_come_and_go(contexts: Callable[..., EGLContext]) -> None:
 
 
 def test_a_context_that_is_not_the_current_one(ctx_new: moderngl.Context, ctx_session: moderngl.Context) -> None:
-    """Its calls would go to the other, and draw into a texture there that has the same name."""
+    """Calls would go to the current context, and draw into its texture of the same name."""
     MaskRenderer(ctx_new, native_size=NATIVE).release()
     ctx_session.__enter__()
     try:
@@ -660,11 +663,11 @@ def test_no_context_is_current(contexts: Callable[..., EGLContext], ctx_new: mod
     ctx_new.__enter__()
 
 
-def test_things_that_are_no_context(ctx_session: moderngl.Context) -> None:
+def test_objects_that_are_not_contexts(ctx_session: moderngl.Context) -> None:
     with pytest.raises(TypeError, match="ctx: expected a moderngl.Context, found str"):
         MaskRenderer("x")  # type: ignore[arg-type]
     released = create_headless_context()
     released.release()
     ctx_session.__enter__()
-    with pytest.raises(GLUnavailableError, match="ctx: it is released"):
+    with pytest.raises(GLUnavailableError, match="ctx: .* released"):
         MaskRenderer(released)

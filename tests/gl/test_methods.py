@@ -1,5 +1,5 @@
 """
-Methods: which one a renderer takes, what they have in common, and what is counted for each.
+Methods: the choice of a renderer's method, the properties that all methods share, and the counters of each.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ OVERLAPPING = geometry_of([[(2, 2), (58, 5), (11, 27)], [(9, 3), (50, 30), (30, 
 
 @pytest.fixture
 def unchecked(ctx: moderngl.Context) -> Any:
-    """The session's context as if no method had been tried on it yet; what is known is put back."""
+    """The session's context, as if no method had been checked on it. The known results are restored afterwards."""
     identity = identity_of(ctx)
     known = set(identity.exact_methods)
     identity.exact_methods.clear()
@@ -50,7 +50,7 @@ def unchecked(ctx: moderngl.Context) -> Any:
 
 @pytest.fixture
 def hardware(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the driver were a GPU's."""
+    """Makes the driver look like a GPU's."""
     monkeypatch.setattr(choice, "is_software", lambda name: False)
 
 
@@ -62,8 +62,8 @@ def test_a_method_by_its_name(ctx: moderngl.Context, method: Any) -> None:
     assert (*SHADER_METHODS, "upload") == METHODS
 
 
-def test_software_drivers_get_the_cpus_masks(ctx: moderngl.Context) -> None:
-    """Unless a method is named: their shaders take longer than the CPU twin and an upload."""
+def test_software_drivers_use_the_upload(ctx: moderngl.Context) -> None:
+    """Unless the caller names a method: shaders on the CPU are slower than the CPU twin and an upload."""
     with MaskRenderer(ctx) as renderer:
         if is_software(ctx.info["GL_RENDERER"]):
             assert renderer.method == "upload"
@@ -73,7 +73,7 @@ def test_software_drivers_get_the_cpus_masks(ctx: moderngl.Context) -> None:
 
 
 @pytest.mark.usefixtures("hardware")
-def test_gpus_get_the_fastest_that_is_there(
+def test_gpus_use_the_fastest_available_method(
     ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     need_method("compute", ctx)
@@ -83,17 +83,17 @@ def test_gpus_get_the_fastest_that_is_there(
     with caplog.at_level(logging.INFO, "alphastream_gpu"), MaskRenderer(ctx) as renderer:
         assert renderer.method == "triangles"
         assert renderer.is_exact
-    assert "the method compute is not there: compute shaders are out of stock" in caplog.text
+    assert "the method compute is not available: compute shaders are out of stock" in caplog.text
     with pytest.raises(GLUnavailableError, match="out of stock"):
         MaskRenderer(ctx, method="compute")
 
 
 @pytest.mark.parametrize("wrong", [{"compute"}, {"compute", "triangles"}, {"triangles"}])
 @pytest.mark.usefixtures("hardware", "unchecked")
-def test_what_gets_pixels_wrong_is_left_out(
+def test_a_method_with_wrong_pixels_is_not_used(
     ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch, wrong: set[str]
 ) -> None:
-    """Also where it was asked for by name; what is taken then tells that something was not exact."""
+    """Even if it was asked for by name. Then is_exact is False."""
     need_method("compute", ctx)
     tried = _count_instead(monkeypatch, lambda name: 5 if name in wrong else 0)
     taken = next((name for name in SHADER_METHODS if name not in wrong), "upload")
@@ -106,11 +106,11 @@ def test_what_gets_pixels_wrong_is_left_out(
         with MaskRenderer(ctx, method=name) as renderer:  # type: ignore[arg-type]
             assert renderer.method == ("upload" if name in wrong else name)
             assert renderer.is_exact == (name not in wrong)
-    assert {name for name in tried if tried.count(name) > 1} == wrong  # what passed once is not tried again
+    assert {name for name in tried if tried.count(name) > 1} == wrong  # a method that passed is not checked again
 
 
 def _count_instead(monkeypatch: pytest.MonkeyPatch, count: Callable[[str], int]) -> list[str]:
-    """Let the self-check find so many wrong pixels, by the method's name; which methods are checked, in turn."""
+    """Set the self-check's number of wrong pixels by method. Return the list that checked methods are added to."""
     tried: list[str] = []
     real = choice.Chooser._count_wrong
 
@@ -124,10 +124,10 @@ def _count_instead(monkeypatch: pytest.MonkeyPatch, count: Callable[[str], int])
 
 
 @pytest.mark.parametrize("method", SHADER_METHODS)
-def test_a_method_is_checked_once_a_context(
+def test_a_method_is_checked_once_per_context(
     ctx: moderngl.Context, unchecked: Any, monkeypatch: pytest.MonkeyPatch, method: Any
 ) -> None:
-    """What the check costs is nobody's but the context's: it is not counted, and nothing of it stays."""
+    """The check does not change the renderer's counters, and leaves no GL objects."""
     need_method(method, ctx)
     tried = _count_instead(monkeypatch, lambda name: 0)
     before = live_names()
@@ -141,8 +141,8 @@ def test_a_method_is_checked_once_a_context(
     assert live_names() == before
 
 
-def test_the_self_check_sees_what_is_wrong() -> None:
-    """A pixel in any of its masks: alone and in a batch, at each size."""
+def test_the_self_check_finds_a_wrong_pixel() -> None:
+    """In any of its masks: alone and in a batch, at each size."""
     asked: list[tuple[int, tuple[int, int]]] = []
 
     def masks(geometries: Sequence[FrameGeometry], size: tuple[int, int]) -> list[np.ndarray]:
@@ -161,13 +161,13 @@ def test_the_self_check_sees_what_is_wrong() -> None:
 
 
 @pytest.mark.parametrize("method", ["Compute", "", "gpu", None, 1])
-def test_no_such_method(ctx: moderngl.Context, method: Any) -> None:
+def test_an_unknown_method(ctx: moderngl.Context, method: Any) -> None:
     with pytest.raises(ValueError, match="method: expected auto, compute, triangles or upload, found"):
         MaskRenderer(ctx, method=method)
 
 
-def test_the_method_keeps_the_bits_and_counts_them(ctx: moderngl.Context, method: Any) -> None:
-    """The same frames by each, into every kind of target; each mask is counted once, for the method that made it."""
+def test_every_method_makes_the_same_bits_and_counts_its_masks(ctx: moderngl.Context, method: Any) -> None:
+    """Each method renders the same frames into every kind of target. Each mask is counted once, for its method."""
     far = geometry_of([[(3, 4), (20, 9), (70000, 30)]])
     counter = {"compute": "compute_frames", "triangles": "triangle_frames", "upload": "upload_frames"}[method]
     with MaskRenderer(ctx, native_size=NATIVE, method=method) as renderer:
@@ -195,8 +195,8 @@ def test_the_method_keeps_the_bits_and_counts_them(ctx: moderngl.Context, method
         array.release()
 
 
-def test_bounds_of_the_triangles(ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Up to each bound they are drawn, beyond it the CPU twin makes the mask; test_compute.py has the other's."""
+def test_bounds_of_the_triangle_method(ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames within a bound are drawn, others made by the CPU twin. test_compute.py has the compute shaders' bounds."""
     spot = [(3, 3), (28, 5), (20, 27)]
     points = np.random.default_rng(1).integers(0, 6, (mesh.MAX_POINTS + 1, 2))
     n_words = Package.words_for(3, 1)
@@ -224,8 +224,8 @@ def test_bounds_of_the_triangles(ctx: moderngl.Context, monkeypatch: pytest.Monk
         assert not is_drawn(geometry_of([[*spot, (9, 9)]]))
 
 
-def test_what_is_uploaded(ctx: moderngl.Context, method: Any) -> None:
-    """The package, or the mask."""
+def test_uploaded_bytes(ctx: moderngl.Context, method: Any) -> None:
+    """The size of the package, or of the mask."""
     package = Package()
     assert OVERLAPPING.planes is not None
     package.pack([OVERLAPPING], [OVERLAPPING.planes])
@@ -234,7 +234,7 @@ def test_what_is_uploaded(ctx: moderngl.Context, method: Any) -> None:
         assert renderer.stats.uploaded_bytes == (61 * 33 if method == "upload" else package.n_bytes)
 
 
-def test_without_keeping_the_hosts_state(ctx_new: moderngl.Context) -> None:
+def test_without_preserving_the_hosts_state(ctx_new: moderngl.Context) -> None:
     for method in METHODS:
         need_method(method, ctx_new)
         with MaskRenderer(ctx_new, native_size=NATIVE, method=method, preserve_state=False) as renderer:
@@ -248,7 +248,7 @@ def test_without_keeping_the_hosts_state(ctx_new: moderngl.Context) -> None:
             array.release()
 
 
-def test_release_leaves_nothing(ctx: moderngl.Context, method: Any) -> None:
+def test_release_leaves_no_objects(ctx: moderngl.Context, method: Any) -> None:
     MaskRenderer(ctx, native_size=NATIVE, method=method).release()  # checks the method
     host, array = ctx.texture((20, 10), 1), ctx.texture_array((20, 10, 3), 1)
     before = live_names()
@@ -262,8 +262,9 @@ def test_release_leaves_nothing(ctx: moderngl.Context, method: Any) -> None:
     array.release()
 
 
-def test_objects_are_counted_and_made_once(ctx: moderngl.Context, method: Any) -> None:
-    """As many as GL knows of; none for frames of sizes that were seen."""
+@pytest.mark.slow
+def test_objects_are_counted_and_created_once(ctx: moderngl.Context, method: Any) -> None:
+    """The counter equals the number of GL's objects. Frames of known sizes create none."""
     MaskRenderer(ctx, native_size=NATIVE, method=method).release()
     target, array = ctx.texture((40, 37), 1), ctx.texture_array((40, 37, 3), 1)
     before = live_names()
@@ -280,7 +281,7 @@ def test_objects_are_counted_and_made_once(ctx: moderngl.Context, method: Any) -
         use()
         made = renderer.stats.gl_objects
         after = live_names()
-        # Not counted: the shaders of a program.
+        # The shaders of a program are not counted.
         assert made == sum(after[kind] - before[kind] for kind in after if kind != "shaders")
         use()
         assert renderer.stats.gl_objects == made
@@ -290,7 +291,7 @@ def test_objects_are_counted_and_made_once(ctx: moderngl.Context, method: Any) -
 
 
 def test_another_context_is_refused(ctx: moderngl.Context, method: Any) -> None:
-    """A mistake of the program's: nothing is rendered, and nothing released."""
+    """Nothing is rendered, and nothing is released."""
     with MaskRenderer(ctx, native_size=NATIVE, method=method) as renderer:
         frames = renderer.read_frames([TRIANGLE] * 5)
         next(frames)
@@ -315,7 +316,7 @@ def test_another_context_is_refused(ctx: moderngl.Context, method: Any) -> None:
 
 
 def test_a_renderer_for_a_stream(ctx: moderngl.Context, method: Any) -> None:
-    """Of its native size; frames then come with what a renderer needs of them."""
+    """The renderer has the stream's native size. The stream then prepares frames for renderers."""
     with alphastream_gpu.open(SAMPLE) as stream:
         with MaskRenderer.for_stream(stream, ctx, method=method) as renderer:
             assert renderer.native_size == stream.metadata.native_size == (2048, 1024)
@@ -328,7 +329,7 @@ def test_a_renderer_for_a_stream(ctx: moderngl.Context, method: Any) -> None:
         assert hasattr(geometry, "_planes"), "computed where it was decoded"
 
 
-def test_a_renderer_for_a_stream_that_has_nothing(ctx: moderngl.Context) -> None:
+def test_a_renderer_for_a_stream_without_a_source(ctx: moderngl.Context) -> None:
     before = live_names()
     with AlphaStream() as stream, pytest.raises(NotReadyError):
         MaskRenderer.for_stream(stream, ctx)

@@ -1,5 +1,5 @@
 """
-The OpenGL guide's picture is as docs/figures/draw.py draws it.
+The picture of the OpenGL guide equals what docs/figures/draw.py draws.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from alphastream_gpu import rasterize
 
 
 def test_the_picture_of_the_orientation() -> None:
-    """First panel: the array's first row on top. The others: what GL shows of it."""
+    """The first panel has the array's first row on top. The others show what GL draws."""
     picture = np.asarray(Image.open(ROOT / "docs" / "figures" / "orientation.png").convert("RGB"))
     mask = rasterize(sample_geometries()[60], (600, 300))[:, :300] == 255
     for left, shown in ((90, mask), (502, mask[::-1]), (914, mask)):

@@ -1,5 +1,5 @@
 """
-Packing: the words that are uploaded, against the layout that packing.py's opening comment describes, word by word.
+Packing: compares the uploaded words with the layout in packing.py's docstring, word by word.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from alphastream_gpu import FrameGeometry
 from alphastream_gpu._gl.packing import FRAME_SHIFT, HEADER, Package
 
 GIVEN = {name: 1000 + number for number, name in enumerate(HEADER) if name not in ("n_points", "n_channels")}
-"""Words that the package has no opinion of, and two that it has."""
+"""Words that the package does not use itself, and two that it sets."""
 
 
 def expected(batch: Sequence[Sequence[Sequence[tuple[int, int]]]], planes: Sequence[Sequence[int]]) -> list[int]:
-    """The package of a batch of frames, each a list of channels, whose planes are given."""
+    """Return the package of a batch of frames. Each frame is a list of channels, and their planes are given."""
     starts, colours, coordinates = [0], [], []
     for frame, channels in enumerate(batch):
         for channel, plane in zip(channels, planes[frame], strict=True):
@@ -43,7 +43,7 @@ def expected(batch: Sequence[Sequence[Sequence[tuple[int, int]]]], planes: Seque
 def packed(
     package: Package, batch: Sequence[Sequence[Sequence[tuple[int, int]]]], planes: Sequence[Sequence[int]]
 ) -> list[int]:
-    """The package's own words; what is between the planes and the points is no part of it, and read as 0."""
+    """Return the package's words. A gap between planes and points is not part of the package, and is returned as 0."""
     package.pack([geometry_of(channels) for channels in batch], [np.array(one, np.int32) for one in planes], **GIVEN)
     words = package.words.tolist()
     if words[HEADER.index("points_at")] > words[HEADER.index("planes_at")] + words[HEADER.index("n_channels")]:
@@ -69,7 +69,7 @@ def test_every_word(batch: Any, data: Any) -> None:
 @settings(max_examples=40)
 @given(batches=st.lists(st.tuples(batches, st.integers(0, 9)), min_size=2, max_size=4))
 def test_memory_is_reused(batches: Any) -> None:
-    """What an earlier package left is nowhere in the next one, be it shorter or longer."""
+    """The next package contains nothing of an earlier one, whether it is shorter or longer."""
     package = Package()
     for batch, plane in batches:
         planes = [[plane] * len(channels) for channels in batch]
@@ -77,7 +77,7 @@ def test_memory_is_reused(batches: Any) -> None:
 
 
 def test_memory_grows() -> None:
-    """By powers of two, and only where it must; the address is that of the words."""
+    """By powers of two, and only if necessary. The address is that of the words."""
     package = Package()
     sizes = []
     for n in (1000, 1015, 1016, 1500, 2100, 40, 1, 0):
@@ -90,7 +90,7 @@ def test_memory_grows() -> None:
 
 
 def test_points_stay_in_pairs_of_words() -> None:
-    """Their place is even, whatever the number of channels, so that a shader may read a pair at once."""
+    """The points start at an even position for any number of channels, so that a shader can read a pair at once."""
     for n_channels in range(5):
         package = Package()
         packed(package, [[[(1, 2)]] * n_channels], [[0] * n_channels])
@@ -99,22 +99,22 @@ def test_points_stay_in_pairs_of_words() -> None:
 
 @pytest.mark.parametrize(("n_points", "n_channels"), [(0, 0), (0, 1), (1, 1), (5, 2), (300, 40), (7, 7)])
 def test_the_most_words(n_points: int, n_channels: int) -> None:
-    """Enough for any package of so many points and channels, and at most one too many."""
+    """The bound is enough for any package with these numbers of points and channels, and at most one word too large."""
     offsets = [0, *([n_points] * n_channels)]
     package = Package()
     package.pack([FrameGeometry(np.zeros((n_points, 2), np.int32), offsets)], [np.zeros(n_channels, np.int32)])
     assert len(package.words) <= Package.words_for(n_points, n_channels) <= len(package.words) + 1
 
 
-def test_words_that_nobody_gives_are_zero() -> None:
+def test_header_words_that_are_not_given_are_zero() -> None:
     package = Package()
     package.pack([geometry_of([[(1, 2)]])], [np.zeros(1, np.int32)])
     words = dict(zip(HEADER, package.words.tolist(), strict=False))
     assert {name for name, word in words.items() if word} == {"n_points", "n_channels", "planes_at", "points_at"}
 
 
-def test_what_a_real_frame_takes(geometries: list[FrameGeometry]) -> None:
-    """8 bytes a point and 8 a channel, beside the header: some 4.5 KB."""
+def test_the_size_of_a_real_frame(geometries: list[FrameGeometry]) -> None:
+    """8 bytes per point and 8 per channel, plus the header: some 4.5 KB."""
     package = Package()
     total = 0
     for geometry in geometries:

@@ -1,5 +1,5 @@
 """
-Reading masks back: at once, into an array of the caller's, and through a ring of pixel buffers.
+Readback of masks: directly, into an array of the caller's, and through a ring of pixel buffers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NATIVE = (61, 33)
 
 
 def moving(n: int) -> FrameGeometry:
-    """A triangle that is elsewhere in each frame."""
+    """Frames of a moving triangle."""
     return geometry_of([[(n, n), (n + 9, n), (n, n + 9)]])
 
 
@@ -31,7 +31,7 @@ def expected(n: int, size: tuple[int, int] = NATIVE) -> np.ndarray:
 def renderer(
     ctx: moderngl.Context, method: Any, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[MaskRenderer]:
-    """With pixel buffers that stay mapped, and without, as where OpenGL is older than 4.4."""
+    """With pixel buffers that stay mapped, and without, as before OpenGL 4.4."""
     with MaskRenderer(ctx, native_size=NATIVE, method=method) as renderer:
         if request.param == "copied":
             monkeypatch.setattr(renderer._gl, "glBufferStorage", None)
@@ -58,7 +58,7 @@ def test_reading_frames_through_a_ring(renderer: MaskRenderer, size: tuple[int, 
 
 
 def test_one_array_for_all_frames(renderer: MaskRenderer) -> None:
-    """It is given out each time, and holds one mask after the other; the two ahead are not in it."""
+    """Every step yields the same array with the next mask. The two frames ahead are not in it."""
     out = np.full(NATIVE[::-1], 9, np.uint8)
     n_masks = 0
     for n, mask in enumerate(renderer.read_frames(map(moving, range(6)), out=out)):
@@ -72,7 +72,7 @@ def test_one_array_for_all_frames(renderer: MaskRenderer) -> None:
     assert (large == expected(3, (122, 66))).all()
 
 
-def test_masks_without_an_array_stay_as_they_are(renderer: MaskRenderer) -> None:
+def test_masks_without_an_array_do_not_change_later(renderer: MaskRenderer) -> None:
     masks = list(renderer.read_frames(map(moving, range(9))))
     for n, mask in enumerate(masks):
         assert (mask == expected(n)).all()
@@ -107,7 +107,7 @@ def test_reading_into_an_array(renderer: MaskRenderer) -> None:
 def test_arrays_that_cannot_be_written_to(
     renderer: MaskRenderer, out: Any, error: type[Exception], message: str
 ) -> None:
-    """Refused at once, not when the first frame is asked for."""
+    """The call raises at once, not when the first frame is asked for."""
     texture = renderer.render(moving(1))
     for call in (lambda: renderer.read(texture, out=out), lambda: renderer.read_frames([], out=out)):
         with pytest.raises(error, match=message):
@@ -130,7 +130,7 @@ def test_frames_are_taken_two_ahead_and_rings_may_be_left(renderer: MaskRenderer
     assert taken == []
     next(frames)
     assert taken == [0, 1, 2]
-    mask = renderer.read(renderer.render(geometry_of([])))  # another call in between
+    mask = renderer.read(renderer.render(geometry_of([])))  # a call in between
     assert not mask.any()
     other = renderer.read_frames(source(), size=(5, 5))  # a second ring, of another size
     next(other)
@@ -141,11 +141,11 @@ def test_frames_are_taken_two_ahead_and_rings_may_be_left(renderer: MaskRenderer
     made = renderer.stats.gl_objects
     for n, mask in enumerate(renderer.read_frames(source())):
         assert (mask == expected(n)).all()
-    assert renderer.stats.gl_objects == made  # buffers of rings that were left are used again
+    assert renderer.stats.gl_objects == made  # buffers of abandoned rings are reused
 
 
-def test_two_rings_in_turns(renderer: MaskRenderer) -> None:
-    """Of one size and of two: nobody gets another's mask."""
+def test_two_rings_in_turn(renderer: MaskRenderer) -> None:
+    """With one size and with two. No ring yields a mask of the other."""
     for size in (NATIVE, (30, 16)):
         one = renderer.read_frames(map(moving, range(8)))
         other = renderer.read_frames(map(moving, range(8, 16)), size=size)
@@ -155,7 +155,7 @@ def test_two_rings_in_turns(renderer: MaskRenderer) -> None:
 
 
 def test_the_cpus_masks_are_taken_one_by_one(ctx: moderngl.Context) -> None:
-    """Without a way through a texture, and without GL objects."""
+    """Without a texture, and without GL objects."""
     taken = []
 
     def source() -> Iterator[FrameGeometry]:
@@ -174,7 +174,7 @@ def test_the_cpus_masks_are_taken_one_by_one(ctx: moderngl.Context) -> None:
         assert (stats.uploaded_bytes, stats.gl_objects) == (0, made)
 
 
-def test_frames_that_the_cpu_makes_among_others(renderer: MaskRenderer) -> None:
+def test_cpu_frames_among_gpu_frames(renderer: MaskRenderer) -> None:
     far = geometry_of([[(3, 4), (20, 9), (70000, 30)]])
     masks = list(renderer.read_frames([moving(0), far, moving(2), far, far]))
     for geometry, mask in zip([moving(0), far, moving(2), far, far], masks, strict=True):
@@ -193,8 +193,8 @@ def test_a_ring_after_release(ctx: moderngl.Context, method: Any) -> None:
         renderer.read_frames([], size=(0, 1))
 
 
-def test_a_wait_that_the_driver_cannot_do(ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lost frame is an error; a slow one is waited for."""
+def test_a_wait_that_fails(ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lost frame is an error. A slow frame is waited for."""
     answers = [0x911B, 0x911B, 0x911C, 0x911D]  # two timeouts, satisfied; failed
     with MaskRenderer(ctx, native_size=NATIVE, method="triangles") as renderer:
         if renderer._gl.glBufferStorage is None:

@@ -1,5 +1,5 @@
 """
-MaskRenderer beyond the bits, by each method: reuse, counters, targets, ownership.
+MaskRenderer with each method: reuse of objects, counters, targets, ownership.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from alphastream_gpu._gl.attach import identity_of
 TRIANGLE = geometry_of([[(2, 2), (28, 5), (11, 27)]])
 SMALL = (31, 33)
 SINGULAR = {"compute": "compute", "triangle": "triangles", "upload": "upload"}
-"""The counters' names, and the methods that they count."""
+"""The names of the counters, and the methods that they count."""
 
 
 def test_a_context_of_its_own(ctx_new: moderngl.Context, geometries: list[FrameGeometry]) -> None:
@@ -43,10 +43,11 @@ def test_a_context_of_its_own(ctx_new: moderngl.Context, geometries: list[FrameG
             assert sha256(renderer.read(texture)) == golden_frames()[60]["sha256"]
 
 
-def test_what_a_frame_costs(ctx: moderngl.Context, geometries: list[FrameGeometry], method: Any) -> None:
+@pytest.mark.slow
+def test_the_cost_of_a_frame(ctx: moderngl.Context, geometries: list[FrameGeometry], method: Any) -> None:
     """
-    Three dispatches; or two draws for a single plane, and more for more; or nothing but an upload. After warm-up no GL
-    object is made, whatever comes. (Compute shaders have a small native size, so that the CPU does not take long.)
+    Three dispatches; or two draws for a single plane, and more draws for more planes; or only an upload. After warm-up,
+    no frame creates a GL object. (The compute shaders use a small native size, to save CPU time.)
     """
     native_size = (512, 256) if method == "compute" else NATIVE
     with MaskRenderer(ctx, native_size=native_size, method=method) as renderer:
@@ -106,7 +107,8 @@ def test_a_frame_too_far_outside_is_made_by_the_cpu_and_counted(
 
 
 def test_a_frame_of_very_many_points(ctx: moderngl.Context, method: Any) -> None:
-    """Beyond the bound of the triangles, within that of the compute shaders; then a small one in the same memory."""
+    """The frame exceeds the bound of the triangles, but not that of the compute shaders. A small frame follows in the
+    same memory."""
     rng = np.random.default_rng(1)
     with MaskRenderer(ctx, native_size=(64, 64), method=method) as renderer:
         for n_points, n_fallbacks in ((70_000, int(method == "triangles")), (30_000, int(method == "triangles"))):
@@ -137,7 +139,7 @@ def test_the_first_row_in_memory_is_the_top(ctx: moderngl.Context, method: Any) 
         assert not renderer.read(texture)[1:].any()
 
 
-def test_its_own_texture_is_overwritten_and_the_callers_kept(ctx: moderngl.Context, method: Any) -> None:
+def test_the_renderers_own_texture_is_overwritten_and_the_callers_is_kept(ctx: moderngl.Context, method: Any) -> None:
     with MaskRenderer(ctx, native_size=SMALL, method=method) as renderer:
         mine = ctx.texture(SMALL, 1)
         assert renderer.render(TRIANGLE, into=mine) is mine
@@ -149,8 +151,8 @@ def test_its_own_texture_is_overwritten_and_the_callers_kept(ctx: moderngl.Conte
     mine.release()
 
 
-def test_targets_are_not_held_on_to(ctx: moderngl.Context, method: Any) -> None:
-    """A program that makes a texture per frame must not fill the renderer with framebuffers."""
+def test_targets_are_not_kept(ctx: moderngl.Context, method: Any) -> None:
+    """A program that creates a texture per frame must not fill the renderer with framebuffers."""
     expected = rasterize(TRIANGLE, (16, 16), native_size=SMALL)
     with MaskRenderer(ctx, native_size=SMALL, method=method) as renderer:
         for i in range(20):
@@ -181,7 +183,7 @@ def test_other_textures_are_refused(ctx: moderngl.Context, make: dict[str, Any],
     texture.release()
 
 
-def test_things_that_are_no_texture_of_this_context(ctx: moderngl.Context) -> None:
+def test_objects_that_are_not_textures_of_this_context(ctx: moderngl.Context) -> None:
     released = ctx.texture((4, 4), 1)
     released.release()
     elsewhere = alphastream_gpu.create_headless_context()
@@ -191,7 +193,7 @@ def test_things_that_are_no_texture_of_this_context(ctx: moderngl.Context) -> No
         for thing, error, message in (
             ("x", TypeError, "expected a moderngl.Texture or a GL name .int., found str"),
             (ctx.texture_array((4, 4, 1), 1), TypeError, "found TextureArray"),
-            (released, ValueError, "it is released"),
+            (released, ValueError, "is released"),
             (foreign, ValueError, "belongs to another context"),
         ):
             with pytest.raises(error, match=message):
@@ -201,7 +203,7 @@ def test_things_that_are_no_texture_of_this_context(ctx: moderngl.Context) -> No
 
 
 def broken_sources(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Let the driver refuse a stage."""
+    """Make the driver reject a stage."""
     real = method_module.shader_source
 
     def source(part: str, *arguments: Any, **options: Any) -> str:
@@ -210,9 +212,10 @@ def broken_sources(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(method_module, "shader_source", source)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["compute", "triangles"])
 @pytest.mark.parametrize("is_checked", [False, True])
-def test_a_renderer_that_cannot_be_made_leaves_nothing(
+def test_a_failed_constructor_leaves_no_objects(
     ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch, method: Any, is_checked: bool
 ) -> None:
     need_method(method, ctx)
@@ -247,7 +250,7 @@ def test_another_thread_is_refused(ctx: moderngl.Context, method: Any) -> None:
         thread.start()
         thread.join()
         assert len(errors) == 3
-        assert all("belongs to the thread that made it" in str(error) for error in errors)
+        assert all("belongs to the thread that created it" in str(error) for error in errors)
         assert (renderer.read(texture) == rasterize(TRIANGLE, native_size=SMALL)).all()
 
 
@@ -289,17 +292,17 @@ def test_stats_are_a_snapshot(ctx: moderngl.Context) -> None:
         ("compute", "cross", r"the shaders of cross_compute .*cross\.comp\.glsl', 'shared/package\.glsl'"),
     ],
 )
-def test_shaders_that_a_driver_refuses(
+def test_shaders_that_a_driver_rejects(
     ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch, method: Any, stage: str, message: str
 ) -> None:
     need_method(method, ctx)
     broken_sources(monkeypatch, stage)
-    with pytest.raises(GLUnavailableError, match=f"refuses {message}"):
+    with pytest.raises(GLUnavailableError, match=f"rejects {message}"):
         MaskRenderer(ctx, method=method)
     assert ctx.error == "GL_NO_ERROR"
 
 
-def test_a_released_texture_of_the_renderers_is_made_anew(ctx: moderngl.Context, method: Any) -> None:
+def test_a_released_texture_of_the_renderers_is_created_again(ctx: moderngl.Context, method: Any) -> None:
     with MaskRenderer(ctx, native_size=SMALL, method=method) as renderer:
         renderer.render(TRIANGLE).release()
         again = renderer.render(TRIANGLE)

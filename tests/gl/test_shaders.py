@@ -1,5 +1,6 @@
 """
-Shader sources: found, expanded, numbered; every file is used; and every uniform and define that Python sets is there.
+Shader sources: they are found, expanded and numbered, every file is used, and every uniform and define that Python sets
+exists.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ UNIFORM = r"^uniform (\w+) (\w+);"
 
 
 @pytest.mark.parametrize("stage", shaders.DRAWN)
-def test_a_stage_has_one_name_everywhere(stage: str) -> None:
+def test_a_stage_has_the_same_name_everywhere(stage: str) -> None:
     assert (SHADERS / f"{stage}.vert.glsl").is_file()
     assert (SHADERS / f"{stage}.frag.glsl").is_file()
     assert (PACKAGE / "_raster" / f"{stage}.py").is_file()
@@ -42,8 +43,8 @@ def test_version_comes_first_and_includes_are_numbered() -> None:
     assert shaders.source_names("fill.vert") == ("fill.vert.glsl", "shared/package.glsl", "shared/lattice.glsl")
 
 
-def test_the_form_for_extensions() -> None:
-    """Instead of the version, the oldest one and what is needed beside it; the rest is the same."""
+def test_the_source_for_extensions() -> None:
+    """The source has the oldest version and the extensions instead of its own version. The rest is the same."""
     plain = shaders.shader_source("cross.comp", ("COMPUTE",)).splitlines()
     other = shaders.shader_source("cross.comp", ("COMPUTE",), has_version=False).splitlines()
     n = len(shaders.COMPUTE_EXTENSIONS)
@@ -54,7 +55,7 @@ def test_the_form_for_extensions() -> None:
 
 
 def test_the_package_is_the_same_in_python_and_in_the_shaders() -> None:
-    """Every place that a shader looks at is one of the header's; the header has none but those, and one to be even."""
+    """Shaders use only positions of the header. They use all of them, except one word that makes their number even."""
     defines = dict(define.split() for define in packing.defines())
     assert {name: int(place) for name, place in defines.items()} == {
         **{f"PACKAGE_{name.upper()}": place for place, name in enumerate(packing.HEADER)},
@@ -69,7 +70,7 @@ def test_the_package_is_the_same_in_python_and_in_the_shaders() -> None:
 
 
 def test_a_drivers_message_names_file_and_line(ctx: moderngl.Context) -> None:
-    """Break line k of an include; the message says source n, line k: "n:k(column)", or "n(k) :"."""
+    """With line k of an include broken, the message has source n and line k: "n:k(column)", or "n(k) :"."""
     source = shaders.shader_source("outline.frag")
     included = (SHADERS / "shared" / "segment.glsl").read_text("utf-8").splitlines()
     number = next(k for k, line in enumerate(included, 1) if "int v = " in line)
@@ -81,7 +82,7 @@ def test_a_drivers_message_names_file_and_line(ctx: moderngl.Context) -> None:
     assert ctx.error == "GL_NO_ERROR"
 
 
-def test_includes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_depth_of_includes_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for depth in range(7):
         (tmp_path / f"f{depth}.glsl").write_text(f'#include "f{depth + 1}.glsl"\n')
     monkeypatch.setattr(shaders, "shader_folder", lambda: tmp_path)
@@ -91,8 +92,8 @@ def test_includes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_every_uniform_is_known_by_its_name(ctx: moderngl.Context) -> None:
     """
-    Uniforms in the sources are exactly what the linked programs have, and Python sets these and no others. The buffer
-    texture and the scratch texture are in unit 0, as every sampler is that nobody sets.
+    The linked programs have exactly the uniforms of the sources, and Python sets these and no others. The buffer
+    texture and the scratch texture are in unit 0, the default of every sampler.
     """
     python = (PACKAGE / "_gl" / "triangles.py").read_text("utf-8")
     for stage in shaders.DRAWN:
@@ -107,16 +108,16 @@ def test_every_uniform_is_known_by_its_name(ctx: moderngl.Context) -> None:
         assert declared.keys() == active, stage
         samplers = {name for name, kind in declared.items() if "sampler" in kind}
         assert samplers == ({"planes"} if stage == "resolve" else {"words"})
-        told = set()
-        for stages, name in re.findall(r'_tell\(("\w+"|stage), "(\w+)"', python):
+        assigned = set()
+        for stages, name in re.findall(r'_set_uniform\(("\w+"|stage), "(\w+)"', python):
             if stages == f'"{stage}"' or (stages == "stage" and stage != "resolve"):
-                told.add(name)
-        assert told == active - samplers, stage
+                assigned.add(name)
+        assert assigned == active - samplers, stage
 
 
 @pytest.mark.parametrize("name", [name for name in shaders.PROGRAMS if name not in shaders.DRAWN])
 def test_compute_stages_have_no_uniforms_but_the_target(name: str) -> None:
-    """All they know stands in the package: a host's uniforms, and ours, cost nothing."""
+    """The package has all their inputs, so that no call sets uniforms."""
     program = shaders.PROGRAMS[name]
     [part] = program.parts.values()
     source = _seen(shaders.shader_source(part, program.defines), set(program.defines))
@@ -126,7 +127,7 @@ def test_compute_stages_have_no_uniforms_but_the_target(name: str) -> None:
 
 
 def _seen(source: str, defines: set[str]) -> str:
-    """What remains of an expanded source by its #ifdefs, without comments: enough of a preprocessor for these files."""
+    """Apply the #ifdefs of an expanded source, and remove its comments. This is enough for the package's files."""
     keep, lines = [True], []
     for line in source.splitlines():
         if match := re.match(r"#ifdef (\w+)", line):

@@ -1,6 +1,6 @@
 """
-What can be rendered into, by each method: moderngl's textures, a host's bare names, views, layers, textures of contexts
-that share; and what is refused, with why.
+Targets with each method: moderngl's textures, a host's texture names, views, layers, textures of sharing contexts. Also
+the targets that are refused, and the reasons.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import moderngl
 import numpy as np
 import pytest
-from glstate import GL, gl, immutable_texture
+from glstate import GL, gl, immutable_texture, names_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import geometry_of
@@ -44,8 +44,8 @@ def mutable_texture(
     size: tuple[int, int], kind: str = "R8", layers: int = 0, levels: int = 1, **parameters: int | str
 ) -> int:
     """
-    As an old program makes them, one level after the other, full of noise. The filter is the default, which wants all
-    levels; the name is bound.
+    Create a texture as old programs do, one level after the other, full of noise, and bind it. The default filter needs
+    all levels.
     """
     name = int(GL.glGenTextures(1))
     target = GL.GL_TEXTURE_2D_ARRAY if layers else GL.GL_TEXTURE_2D
@@ -72,7 +72,7 @@ def _parametrize(target: int, name: int, parameters: dict[str, int | str]) -> No
 def storage_texture(
     size: tuple[int, int], kind: str = "R8", layers: int = 0, levels: int = 1, target: str = "", **parameters: int | str
 ) -> int:
-    """Of immutable storage, every level full of noise; the name is bound."""
+    """Create a texture of immutable storage with noise in every level. It is bound."""
     name = int(GL.glGenTextures(1))
     where = gl(target or ("TEXTURE_2D_ARRAY" if layers else "TEXTURE_2D"))
     GL.glBindTexture(where, name)
@@ -88,14 +88,14 @@ def storage_texture(
 
 
 def view(of: int, target: str, *, level: int = 0, first: int = 0, layers: int = 1, levels: int = 1) -> int:
-    """A texture view: another name for some of a texture's levels and layers, as R8."""
+    """Create a texture view: another name for some of a texture's levels and layers, as R8."""
     name = int(GL.glGenTextures(1))
     GL.glTextureView(name, gl(target), of, GL.GL_R8, level, levels, first, layers)
     return name
 
 
 def pixels_of(name: int, size: tuple[int, int], level: int = 0, layers: int = 1) -> np.ndarray:
-    """What is in a level: uint8 (layers, h, w)."""
+    """Return the pixels of a level: uint8 (layers, h, w)."""
     pixels = np.zeros((layers, *size[::-1]), np.uint8)
     GL.glPixelStorei(GL.GL_PACK_ALIGNMENT, 1)
     GL.glGetTextureImage(name, level, GL.GL_RED, GL.GL_UNSIGNED_BYTE, pixels.nbytes, pixels)
@@ -128,13 +128,14 @@ def test_layers_of_a_bare_name(renderer: MaskRenderer, size: tuple[int, int], ma
 
 
 class Pitfall(NamedTuple):
-    """A texture of a kind that a method could fall over."""
+    """A texture of a kind that a method could handle wrong."""
 
     make: Callable[..., int]
     is_storable: bool | None
-    """Whether compute shaders may store into it; stores into others are lost without an error. None if not known."""
+    """Whether compute shaders can store into it. Other stores are lost without an error. None if it depends on the
+driver."""
     is_drawable: bool = True
-    """Whether OpenGL promises that it can be drawn to and read from."""
+    """Whether OpenGL guarantees that it can be drawn to and read from."""
 
 
 LINEAR: dict[str, int | str] = {"TEXTURE_MIN_FILTER": "LINEAR"}
@@ -155,21 +156,21 @@ PITFALLS = {
         partial(mutable_texture, TEXTURE_BASE_LEVEL=3), False, is_drawable=False
     ),
     "mutable, unsized": Pitfall(partial(mutable_texture, kind="RED"), False),
-    # Drivers may say that it is what was asked for, or what it came to be.
+    # Drivers may report the requested value or the effective one.
     "mutable, unsized, linear": Pitfall(partial(mutable_texture, kind="RED", **LINEAR), None),
     "mutable, swizzled": Pitfall(partial(mutable_texture, TEXTURE_SWIZZLE_R="ONE", **LINEAR), True),
     "immutable": Pitfall(storage_texture, True),
     "immutable, all levels": Pitfall(partial(storage_texture, levels=6), True),
     "immutable, max level 0": Pitfall(partial(storage_texture, levels=6, TEXTURE_MAX_LEVEL=0), True),
     "immutable, base level 1": Pitfall(partial(storage_texture, levels=6, TEXTURE_BASE_LEVEL=1), False),
-    # Drivers may say 9, or 0, which is what counts.
+    # Drivers may report 9, or 0, which is the effective value.
     "immutable, base level that is not there": Pitfall(partial(storage_texture, TEXTURE_BASE_LEVEL=9), None),
     "immutable, swizzled": Pitfall(partial(storage_texture, TEXTURE_SWIZZLE_R="ZERO"), True),
 }
 
 
 def carry_out(pitfall: Pitfall, method: str, call: Callable[[], Any]) -> bool:
-    """Make a call; whether the driver could, which it need not where OpenGL does not promise it."""
+    """Make a call. Return whether it worked. It may fail only if OpenGL does not guarantee it."""
     refusal = ""
     try:
         call()
@@ -178,12 +179,12 @@ def carry_out(pitfall: Pitfall, method: str, call: Callable[[], Any]) -> bool:
     if refusal:
         assert not pitfall.is_drawable, refusal
         assert "GL cannot draw to it or read from it" in refusal
-        assert method in ("triangles", "reading")  # the others do not draw
+        assert method in ("triangles", "reading")  # the other methods do not draw
     return not refusal
 
 
 def width_of(name: int, level: int) -> int:
-    """In pixels; 0 where there is no such level."""
+    """Return the width in pixels, or 0 if there is no such level."""
     width = ctypes.c_int()
     GL.glGetTextureLevelParameteriv(name, level, GL.GL_TEXTURE_WIDTH, width)
     return width.value
@@ -194,8 +195,8 @@ def same(found: np.ndarray, mask: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("name", PITFALLS)
-def test_textures_of_every_make(renderer: MaskRenderer, name: str) -> None:
-    """Exact at native size and scaled; other levels stay as they were."""
+def test_textures_of_every_kind(renderer: MaskRenderer, name: str) -> None:
+    """Masks are exact at native size and scaled. Other levels do not change."""
     pitfall = PITFALLS[name]
     for size in (NATIVE, (40, 37)):
         texture = pitfall.make(size)
@@ -221,8 +222,8 @@ def test_textures_of_every_make(renderer: MaskRenderer, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PITFALLS)
-def test_arrays_of_every_make(renderer: MaskRenderer, name: str) -> None:
-    """The same of layers, by single calls and in a batch; other layers and levels stay as they were."""
+def test_arrays_of_every_kind(renderer: MaskRenderer, name: str) -> None:
+    """The same for layers, by single calls and in a batch. Other layers and levels do not change."""
     pitfall = PITFALLS[name]
     size = (40, 37)
     texture = pitfall.make(size, layers=5)
@@ -236,7 +237,7 @@ def test_arrays_of_every_make(renderer: MaskRenderer, name: str) -> None:
             same(found, mask)
         carry_out(pitfall, "reading", lambda: same(renderer.read(texture, layer=2), two))
         if renderer.method == "compute" and pitfall.is_storable is not None:
-            assert renderer.stats.dispatches == (6 if pitfall.is_storable else 12)  # those beside go one by one
+            assert renderer.stats.dispatches == (6 if pitfall.is_storable else 12)  # copies are one by one
     if width_of(texture, 1):
         assert (pixels_of(texture, (20, 18), 1, layers=5) == 0x7F).all()
     assert GL.glGetError() == 0
@@ -244,7 +245,7 @@ def test_arrays_of_every_make(renderer: MaskRenderer, name: str) -> None:
 
 
 def test_views_of_levels_and_layers(renderer: MaskRenderer) -> None:
-    """Only what the view shows is written to; its level 0 and its layer 0 are the view's own."""
+    """Only the part in the view is written to. Level 0 and layer 0 are those of the view."""
     size = (40, 37)
     flat = storage_texture((160, 148), levels=4)
     array = storage_texture((160, 148), layers=6, levels=4)
@@ -280,7 +281,7 @@ def test_views_of_levels_and_layers(renderer: MaskRenderer) -> None:
     ],
 )
 def test_views_as_arrays(renderer: MaskRenderer, make: Any, target: str, first: int, layers: int, level: int) -> None:
-    """Of an array's layers, of a flat texture, of a cube's faces."""
+    """Views of an array's layers, of a 2D texture, and of a cube's faces."""
     size = (40, 40)
     of = make((160, 160))
     name = view(of, target, level=level, first=first, layers=layers)
@@ -300,7 +301,7 @@ def test_views_as_arrays(renderer: MaskRenderer, make: Any, target: str, first: 
 
 @contextmanager
 def sharing(ctx: moderngl.Context) -> Iterator[Callable[[], Any]]:
-    """A second context, of EGL's, that shares objects with the current one; gives what makes it current."""
+    """Create a second EGL context that shares objects with the current one. Yields a function to make it current."""
     if identity_of(ctx).current.interface != "EGL":
         pytest.skip("the context is not one of EGL's")
     egl, pointer = ctypes.CDLL("libEGL.so.1"), ctypes.c_void_p
@@ -333,8 +334,8 @@ def sharing(ctx: moderngl.Context) -> Iterator[Callable[[], Any]]:
 
 
 @pytest.mark.parametrize("make", [mutable_texture, partial(mutable_texture, **LINEAR), storage_texture])
-def test_textures_of_a_context_that_shares(ctx: moderngl.Context, renderer: MaskRenderer, make: Any) -> None:
-    """A host's other context made them, and reads them."""
+def test_textures_of_a_sharing_context(ctx: moderngl.Context, renderer: MaskRenderer, make: Any) -> None:
+    """Another context of the host created the textures, and reads them."""
     with sharing(ctx) as make_other_current:
         make_other_current()
         flat, array = make((40, 37)), make((40, 37), layers=3)
@@ -352,13 +353,13 @@ def test_textures_of_a_context_that_shares(ctx: moderngl.Context, renderer: Mask
             renderer.render(TRIANGLE, into=flat)
         GL.glDeleteTextures([flat, array])
         ctx.__enter__()
-        with pytest.raises(ValueError, match=f"{flat} is no texture of the renderer's context"):
+        with pytest.raises(ValueError, match=f"{flat} is not a texture of the renderer's context"):
             renderer.render(TRIANGLE, into=flat)
     assert GL.glGetError() == 0
 
 
 def test_the_renderers_own_texture_by_its_name(renderer: MaskRenderer) -> None:
-    """texture.glo is a GL name like any other: another binding binds it, and reads what is in it."""
+    """texture.glo is an ordinary GL name: another GL binding can bind it, and read its pixels."""
     texture = renderer.render(TRIANGLE)
     pixels = np.zeros(NATIVE[::-1], np.uint8)
     GL.glBindTexture(GL.GL_TEXTURE_2D, texture.glo)
@@ -377,29 +378,28 @@ def test_layers_of_moderngls_array(ctx: moderngl.Context, renderer: MaskRenderer
 
 def test_a_deleted_texture_is_not_kept_alive(ctx: moderngl.Context, renderer: MaskRenderer) -> None:
     """
-    No framebuffer of the renderer's still has the texture of the last frame, nor an image unit: it would be drawn into
-    when the host's next texture gets the same name.
+    Neither a framebuffer of the renderer nor an image unit keeps the texture of the last frame. Otherwise it would be
+    drawn into when the host's next texture gets the same name.
     """
     texture = immutable_texture(NATIVE)
     renderer.render(TRIANGLE, into=texture)
     renderer.read(texture)
     kind, attached = ctypes.c_int(-1), ctypes.c_int(-1)
-    for framebuffer in range(1, 1000):
-        if GL.glIsFramebuffer(framebuffer):
-            for what, value in (
-                (GL.GL_FRAMEBUFFER_ATTACHMENT_OBJECT_TYPE, kind),
-                (GL.GL_FRAMEBUFFER_ATTACHMENT_OBJECT_NAME, attached),
-            ):
-                GL.glGetNamedFramebufferAttachmentParameteriv(framebuffer, GL.GL_COLOR_ATTACHMENT0, what, value)
-            assert (kind.value, attached.value) != (GL.GL_TEXTURE, texture)
+    for framebuffer in names_of("framebuffers"):
+        for what, value in (
+            (GL.GL_FRAMEBUFFER_ATTACHMENT_OBJECT_TYPE, kind),
+            (GL.GL_FRAMEBUFFER_ATTACHMENT_OBJECT_NAME, attached),
+        ):
+            GL.glGetNamedFramebufferAttachmentParameteriv(framebuffer, GL.GL_COLOR_ATTACHMENT0, what, value)
+        assert (kind.value, attached.value) != (GL.GL_TEXTURE, texture)
     assert attached.value >= 0
     GL.glGetIntegeri_v(GL.GL_IMAGE_BINDING_NAME, 0, attached)
     assert attached.value == 0
     GL.glDeleteTextures([texture])
 
 
-def test_an_external_texture_of_moderngls_with_a_wrong_size(ctx: moderngl.Context, renderer: MaskRenderer) -> None:
-    """moderngl believes what it is told of a foreign texture; GL knows."""
+def test_an_external_moderngl_texture_with_a_wrong_size(ctx: moderngl.Context, renderer: MaskRenderer) -> None:
+    """moderngl does not check the size of an external texture, but GL has the real one."""
     name = immutable_texture((62, 11))
     external = ctx.external_texture(name, (99, 99), 1, 0, "f1")
     renderer.render(TRIANGLE, into=external)
@@ -407,7 +407,7 @@ def test_an_external_texture_of_moderngls_with_a_wrong_size(ctx: moderngl.Contex
     GL.glDeleteTextures([name])
 
 
-def test_what_is_refused(renderer: MaskRenderer, ctx: moderngl.Context) -> None:
+def test_invalid_targets_are_refused(renderer: MaskRenderer, ctx: moderngl.Context) -> None:
     unbound = int(GL.glGenTextures(1))
     no_storage = int(GL.glGenTextures(1))
     GL.glBindTexture(GL.GL_TEXTURE_2D, no_storage)
@@ -415,11 +415,11 @@ def test_what_is_refused(renderer: MaskRenderer, ctx: moderngl.Context) -> None:
     buffer = ctx.buffer(reserve=4)
     names = [unbound, no_storage, flat, array]
     for texture, layer, error, message in (
-        (unbound, None, ValueError, "is no texture of the renderer's context .bind it once"),
-        (10**6, None, ValueError, "is no texture"),
-        (0, None, ValueError, "0 is no texture"),
-        (-1, None, ValueError, "-1 is no texture"),
-        (2**40, None, ValueError, "is no texture"),
+        (unbound, None, ValueError, "is not a texture of the renderer's context .bind it once"),
+        (10**6, None, ValueError, "is not a texture"),
+        (0, None, ValueError, "0 is not a texture"),
+        (-1, None, ValueError, "-1 is not a texture"),
+        (2**40, None, ValueError, "is not a texture"),
         (no_storage, None, ValueError, f"level 0 of {no_storage} has no storage"),
         (
             array,
@@ -456,6 +456,21 @@ def test_other_formats_are_refused(renderer: MaskRenderer, kind: str) -> None:
     GL.glDeleteTextures([name])
 
 
+def test_a_buffer_texture_is_refused(renderer: MaskRenderer) -> None:
+    """The query for the target of a buffer texture raises a GL error, which must not reach the host."""
+    name, buffer = GL.glGenTextures(1), GL.glGenBuffers(1)
+    GL.glBindBuffer(gl("TEXTURE_BUFFER"), buffer)
+    GL.glBufferData(gl("TEXTURE_BUFFER"), 64, None, gl("STATIC_DRAW"))
+    GL.glBindTexture(gl("TEXTURE_BUFFER"), name)
+    GL.glTexBuffer(gl("TEXTURE_BUFFER"), gl("R8"), buffer)
+    for call in (lambda: renderer.render(TRIANGLE, into=int(name)), lambda: renderer.read(int(name), layer=1)):
+        with pytest.raises(ValueError, match="expected the name of a GL_TEXTURE_2D"):
+            call()
+    assert GL.glGetError() == 0
+    GL.glDeleteTextures([name])
+    GL.glDeleteBuffers(1, [buffer])
+
+
 def test_a_layer_without_a_target(renderer: MaskRenderer) -> None:
     with pytest.raises(TypeError, match="found Texture; leave `layer` out"):
         renderer.render(TRIANGLE, layer=0)
@@ -474,7 +489,7 @@ def test_geometry_of_another_type(renderer: MaskRenderer) -> None:
 
 
 def test_batches_may_come_from_any_iterable(renderer: MaskRenderer) -> None:
-    """Also one that uses the renderer itself."""
+    """Also an iterable that uses the renderer itself."""
     array = immutable_texture(NATIVE, layers=2)
 
     def lazily() -> Iterator[FrameGeometry]:
@@ -487,13 +502,13 @@ def test_batches_may_come_from_any_iterable(renderer: MaskRenderer) -> None:
     GL.glDeleteTextures([array])
 
 
-def test_its_own_texture_released_by_the_caller(renderer: MaskRenderer) -> None:
+def test_the_renderers_own_texture_released_by_the_caller(renderer: MaskRenderer) -> None:
     renderer.render(OTHER).release()
     assert (renderer.read(renderer.render(TRIANGLE)) == expected(NATIVE)).all()
 
 
 def test_scratch_textures_stay_within_a_budget(ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Players change sizes; what was used longest ago gives way."""
+    """Players change sizes. The least recently used textures are released."""
     overlapping = geometry_of([[(2, 2), (28, 5), (11, 27)], [(3, 3), (29, 9), (8, 25)]])
     monkeypatch.setattr(triangles, "MAX_SCRATCH_BYTES", 20_000)
     with MaskRenderer(ctx, native_size=(32, 32), method="triangles") as renderer:
@@ -512,10 +527,11 @@ FAR = st.tuples(st.integers(-3500, 3500), st.integers(-3500, 3500))
 NEAR = st.tuples(st.integers(-20, 50), st.integers(-20, 50))
 
 
+@pytest.mark.slow
 @given(channels=st.lists(st.lists(FAR | NEAR, min_size=2, max_size=6), min_size=1, max_size=3))
 @settings(max_examples=100)
 def test_points_far_outside(renderer: MaskRenderer, channels: Any) -> None:
-    """In every direction. What a driver draws wrong there is left to the CPU (mesh.MAX_OVERHANG)."""
+    """In every direction. Frames that a driver draws wrong are left to the CPU (mesh.MAX_OVERHANG)."""
     geometry = geometry_of(channels)
     for size in (NATIVE, (31, 11), (7, 9)):
         texture = immutable_texture(size)
@@ -524,7 +540,7 @@ def test_points_far_outside(renderer: MaskRenderer, channels: Any) -> None:
 
 
 def test_a_triangle_that_llvmpipe_draws_wrong(ctx: moderngl.Context, method: Any) -> None:
-    """Left of and above the window by some 3,000 pixels each: 335 pixels were wrong."""
+    """It reaches some 3,000 pixels to the left of the window and above it. 335 pixels were wrong."""
     geometry = geometry_of([[(21, 25), (-1432, -3116), (-3301, -551)]])
     with MaskRenderer(ctx, method=method) as renderer:
         assert (renderer.read(renderer.render(geometry)) == rasterize(geometry)).all()

@@ -47,12 +47,12 @@ def _name(requirement: str) -> str:
 
 
 def apt_get(arguments: list[str]) -> None:
-    """Packages must be those that the project's own scripts and cures install."""
-    places = [*filter(Path.is_file, (ROOT / ".ci").iterdir()), ROOT / "alphastream_gpu" / "_context" / "cures.py"]
+    """Packages must be those that the project's own scripts and fixes install."""
+    places = [*filter(Path.is_file, (ROOT / ".ci").iterdir()), ROOT / "alphastream_gpu" / "_context" / "fixes.py"]
     known = set(re.findall(r"[\w.+-]+", " ".join(place.read_text() for place in places)))
     for one in arguments:
         if not one.startswith("-") and one not in {"install", "update", *known}:
-            sys.exit(f"apt-get: neither .ci nor cures.py knows {one}")
+            sys.exit(f"apt-get: neither .ci nor fixes.py knows {one}")
 
 
 def python3(arguments: list[str]) -> None:

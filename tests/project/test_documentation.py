@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 import yaml
 from badserver import Server
-from hosts import lacking, need
+from hosts import need, skip_or_fail
 from pages import PAGES, Block, anchors, blocks, links
 from pages.standin import LACKING
 from PIL import Image
@@ -84,13 +84,13 @@ def vulkan(work: Workshop) -> None:
         import wgpu
         from wgpu.backends.wgpu_native.extras import set_instance_extras
     except ImportError as exc:
-        lacking(f"{exc}; run: pip install wgpu")
+        skip_or_fail(f"{exc}; run: pip install wgpu")
     with contextlib.suppress(RuntimeError):  # there is an instance already
         set_instance_extras(backends=("Vulkan",))  # others would be tried, too: OpenGL's takes the current context away
     try:
         wgpu.gpu.request_adapter_sync(power_preference="high-performance")
     except RuntimeError as exc:
-        lacking(f"no Vulkan driver: {exc}")
+        skip_or_fail(f"no Vulkan driver: {exc}")
 
     def destroy() -> None:
         work.namespace["device"].destroy()
@@ -164,7 +164,7 @@ def run_shell(work: Workshop, block: Block) -> None:
         check=False,
     )
     if done.returncode == LACKING:
-        lacking(done.stderr.strip())
+        skip_or_fail(done.stderr.strip())
     assert done.returncode == 0, f"{block}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     work.printed = done.stdout
     if block.marker != "only options":
@@ -318,6 +318,7 @@ def _marks(page: str) -> list[pytest.MarkDecorator]:
     return marks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [pytest.param(page, marks=_marks(page)) for page in PAGES if any(blocks(page))])
 def test_the_code_of(page: str, work: Workshop) -> None:
     """Block after block, as a reader would take them."""
@@ -360,6 +361,7 @@ def test_every_page_is_on_the_site() -> None:
 # What is made from the code.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["commands.md", "errors.md", "troubleshooting.md"])
 def test_tables_are_what_the_code_says(page: str) -> None:
     script = f"import sys, tables; sys.stdout.write(tables.with_tables({page!r}))"

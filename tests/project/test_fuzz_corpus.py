@@ -13,6 +13,7 @@ from fuzz import CORPUS, TARGETS, stop_measuring
 FOLDER = Path(__file__).parents[1] / "fuzz" / CORPUS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_input_of_the_corpus(target: str) -> None:
     """With memory measured for each input, which a fuzzer does for some."""

@@ -198,6 +198,7 @@ def test_one_retry() -> None:
     assert said[0].endswith("once more")
 
 
+@pytest.mark.slow
 def test_a_tree_that_is_slower_on_purpose(tmp_path: Path) -> None:
     """Decoding each payload four times over is caught by name, twice measured, and said with how much."""
     shutil.copytree(

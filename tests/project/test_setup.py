@@ -186,7 +186,7 @@ def test_the_line_at_the_end() -> None:
     assert summary([]) == ""
     assert summary([Report("reads the source tree")]) == ""
     line = summary([Report("missing here: cc is not installed"), Report("missing here: no OpenGL"), Report("else")])
-    assert line.startswith("2 tests were skipped for what is missing on this machine; ")
+    assert line.startswith("2 tests were skipped because of missing requirements on this machine; ")
 
 
 def test_readme_is_what_fresh_systems_run() -> None:

@@ -121,6 +121,7 @@ def test_the_metadata(built: dict[str, Path]) -> None:
         assert ">=" in requirement or requirement.startswith("alphastream-gpu["), f"no lower bound: {requirement}"
 
 
+@pytest.mark.slow
 def test_the_same_bytes_elsewhere_at_another_time(built: dict[str, Path], tmp_path: Path) -> None:
     """From a copy in another folder: its files younger, made in another order, for the owner only; and in another
     place on earth."""
@@ -142,6 +143,7 @@ def test_the_same_bytes_elsewhere_at_another_time(built: dict[str, Path], tmp_pa
         assert again[kind].read_bytes() == path.read_bytes(), kind
 
 
+@pytest.mark.slow
 def test_a_wheel_by_way_of_the_sdist_is_the_same(built: dict[str, Path], tmp_path: Path) -> None:
     """Which is the way that installers take, and `make build`."""
     made = build(ROOT, tmp_path / "dist")

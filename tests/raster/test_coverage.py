@@ -1,5 +1,6 @@
 """
-The mask, as a whole: goldens and the oracle, on the CPU twin and by each method on GL. Every comparison is ``==``.
+The complete mask, compared with golden hashes and with the oracle, on the CPU and by each method on GL. Every
+comparison is ``==``.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ SPOT = [(3, 3), (28, 5), (20, 27)]
 WIDTHS = (1, 2, 3, 31, 33, 63, 64, 65, 127)
 
 
+@pytest.mark.slow
 def test_goldens_at_every_size(rasterizer: Any, geometries: list[FrameGeometry]) -> None:
     """
-    All frames at all sizes. Where the CPU runs compute shaders, a frame takes 30 ms at native size: there all frames
-    are made at 512 x 256, and every fifth one at the other sizes, those of 6720 x 3360 among them.
+    All frames at all sizes. With compute shaders on the CPU, a frame takes 30 ms at native size. So there all frames
+    are tested at 512 x 256, and every fifth frame at the other sizes, including 6720 x 3360.
     """
     goldens = golden_frames()
     assert len(goldens) == len(geometries) == 120
@@ -53,10 +55,10 @@ def test_goldens_at_every_size(rasterizer: Any, geometries: list[FrameGeometry])
     assert n_checked == (120 + 24 + 4 if is_slow else 2 * 120 + 4)
 
 
-if "ALPHASTREAM_EXTRA_DATA" in os.environ:  # a folder of payloads that may not be published; see CONTRIBUTING.md
+if "ALPHASTREAM_EXTRA_DATA" in os.environ:  # a folder of unpublished payloads; see CONTRIBUTING.md
 
     def test_payloads_of_real_files(rasterizer: Rasterizer) -> None:
-        """Payloads that may not be published: NAME.polystream beside NAME_golden.json."""
+        """Unpublished payloads: files NAME.polystream with NAME_golden.json."""
         found = sorted(Path(os.environ["ALPHASTREAM_EXTRA_DATA"]).glob("*.polystream"))
         assert found
         for path in found:
@@ -70,7 +72,7 @@ if "ALPHASTREAM_EXTRA_DATA" in os.environ:  # a folder of payloads that may not 
 
 
 def test_the_sample_against_the_oracle(geometries: list[FrameGeometry]) -> None:
-    """The goldens come from elsewhere; this ties the oracle itself to them."""
+    """The golden hashes come from elsewhere. This test compares the oracle with them."""
     for index in (0, 60):
         mask = oracle.mask(channels_of(geometries[index]), NATIVE)
         assert sha256(mask) == golden_frames()[index]["sha256"]
@@ -101,6 +103,7 @@ def test_every_size_equals_the_oracle(
     assert (actual == expected).all()
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=60)
 @given(channels=frames(low=-3000, high=5000, max_channels=3, max_points=6))
 def test_geometry_far_outside_and_an_odd_width(rasterizer: Rasterizer, channels: Any) -> None:
@@ -118,7 +121,7 @@ EXTREME = [-(1 << 31), -(1 << 30), -70000, -1, 0, 7, 20, 65535, 66000, (1 << 30)
     )
 )
 def test_any_int32_coordinate(rasterizer: Rasterizer, channels: Any) -> None:
-    """The oracle would walk 2^32 pixels, so lines are cropped to the window by exact integers first."""
+    """The oracle itself would compute 2^32 pixels, so lines are cropped to the window first, in exact integers."""
     expected = cropped_oracle(channels, (24, 24))
     assert (rasterizer(geometry_of(channels), native_size=(24, 24)) == expected).all()
 
@@ -127,8 +130,8 @@ def test_any_int32_coordinate(rasterizer: Rasterizer, channels: Any) -> None:
 @pytest.mark.parametrize(("extent", "across"), [((1 << 31) + 11, (1 << 30) + 7), ((1 << 31) - 1, 1_234_567_891)])
 def test_a_pixel_that_floats_get_wrong(rasterizer: Rasterizer, extent: int, across: int, is_steep: bool) -> None:
     """
-    Segments so long that at one step the quotient lies 2^-31 below an integer, which float64 takes for that integer.
-    The step is put into the window, where it decides over a pixel of the outline.
+    The segments are so long that at one step the quotient lies 2^-31 below an integer, and float64 rounds it to that
+    integer. The step lies inside the window, where it determines a pixel of the outline.
     """
     half = (extent - 1) // 2
     step = (-1 - half) * pow(across, -1, extent) % extent
@@ -142,7 +145,7 @@ def test_a_pixel_that_floats_get_wrong(rasterizer: Rasterizer, extent: int, acro
 
 
 def cropped_oracle(channels: Any, native_size: tuple[int, int]) -> np.ndarray:
-    """The oracle's mask of channels whose lines are too long to walk: each pixel of the window is asked for."""
+    """The mask of channels whose lines are too long for the oracle. Each pixel of the window is tested."""
     width, height = native_size
     covered = np.zeros((height, width), np.uint8)
     for channel in channels:
@@ -160,7 +163,7 @@ def cropped_oracle(channels: Any, native_size: tuple[int, int]) -> np.ndarray:
 
 
 def _is_on_line(pixel: tuple[int, int], a: tuple[int, int], b: tuple[int, int]) -> bool:
-    """Whether the oracle's line passes a pixel, by evaluating its closed form at that pixel's step alone."""
+    """Whether the line of the oracle contains a pixel, by its closed form at the step of that pixel."""
     d = (b[0] - a[0], b[1] - a[1])
     major = 0 if abs(d[0]) >= abs(d[1]) else 1
     minor = 1 - major
@@ -175,8 +178,8 @@ def _is_on_line(pixel: tuple[int, int], a: tuple[int, int], b: tuple[int, int]) 
 @pytest.mark.parametrize("n", [5, 16, 31, 32, 33, 40])
 def test_overlapping_channels_unite(rasterizer: Rasterizer, n: int) -> None:
     """
-    All on one spot: with too few planes, or planes shared wrongly, pairs of them would cancel. 32 is as many as the
-    compute shaders have, and the other numbers leave some of a texture's four components unused.
+    All channels overlap. With too few planes or wrongly shared planes, pairs of channels would cancel. 32 is the number
+    of planes of the compute shaders. The other numbers leave some of the four components of a texture unused.
     """
     channels = [[(10 + k % 7, 10 + k % 5), (50 + k % 3, 12), (48, 40 + k % 11), (9 + k % 2, 38)] for k in range(n)]
     expected = oracle.mask(channels, (64, 64))
@@ -190,8 +193,8 @@ def test_overlapping_channels_unite(rasterizer: Rasterizer, n: int) -> None:
     shapes=st.lists(st.lists(points_between(0, 40), min_size=1, max_size=6), min_size=3, max_size=8),
     n_channels=st.integers(4, 32) | st.integers(33, 48),
 )
-def test_random_crowds_on_one_spot(rasterizer: Rasterizer, shapes: Any, n_channels: int) -> None:
-    """As many channels as there are bits in a word, and more, each with a corner on the same spot."""
+def test_random_overlapping_channels(rasterizer: Rasterizer, shapes: Any, n_channels: int) -> None:
+    """As many channels as a word has bits, and more. All channels have one common corner."""
     channels = [[(20, 20), *shapes[k % len(shapes)]] for k in range(n_channels)]
     expected = oracle.mask(channels, (41, 41))
     assert (rasterizer(geometry_of(channels), native_size=(41, 41)) == expected).all()
@@ -199,7 +202,7 @@ def test_random_crowds_on_one_spot(rasterizer: Rasterizer, shapes: Any, n_channe
 
 @pytest.mark.parametrize("size", [(16384, 9), (9, 16384), (1919, 1)])
 def test_long_closing_segments(rasterizer: Rasterizer, size: tuple[int, int]) -> None:
-    """As long as the shaders draw: there and back in small steps, then all the way home in one segment."""
+    """The longest segments that the shaders draw: many short steps, and one closing segment over the whole length."""
     for points, expected in _long_ways(size):
         assert (rasterizer(geometry_of([points]), native_size=size) == expected).all()
 
@@ -228,7 +231,7 @@ def test_two_equal_channels_do_not_cancel(rasterizer: Rasterizer) -> None:
 
 
 def test_a_long_closing_segment(rasterizer: Rasterizer) -> None:
-    """Points 127 apart reach x = 65,535; the closing segment goes all the way back."""
+    """Points with steps of 127 reach x = 65,535, and the closing segment goes back to the start."""
     channel, expected = _long_way()
     assert (rasterizer(geometry_of([channel]), native_size=(48, 48)) == expected).all()
 
@@ -240,7 +243,7 @@ def _long_way() -> tuple[list[tuple[int, int]], np.ndarray]:
 
 
 def test_the_largest_grid(rasterizer: Rasterizer) -> None:
-    """16,384 pixels wide: the viewport's float32 arithmetic must land on the lattice all the way."""
+    """16,384 pixels wide: the float32 arithmetic of the viewport must give lattice points over the whole width."""
     channel = [(0, 0), (16383, 3), (16380, 11), (8191, 14), (3, 15)]
     expected = oracle.mask([channel], (16384, 16))
     assert (rasterizer(geometry_of([channel]), native_size=(16384, 16)) == expected).all()
@@ -248,8 +251,8 @@ def test_the_largest_grid(rasterizer: Rasterizer) -> None:
 
 @pytest.mark.parametrize("width", [2047, 2048, 2049, 4096, 4200, 6500])
 def test_wide_frames_of_overlapping_channels(rasterizer: Rasterizer, width: int) -> None:
-    """Parities are carried from word to word and, every 2,048 pixels, from one run of words to the next; each plane's
-    own."""
+    """The parity of each plane is carried from word to word, and every 2,048 pixels from one run of words to the
+    next."""
     end = width - 1
     channels = [
         [(3, 0), (end, 2), (end - 70, 7), (31, 6)],
@@ -265,7 +268,7 @@ def test_wide_frames_of_overlapping_channels(rasterizer: Rasterizer, width: int)
 
 @pytest.mark.parametrize("native", [(1, 1), (1, 40), (40, 1), (2, 33), (33, 2), (64, 40)])
 def test_small_channels(rasterizer: Rasterizer, native: tuple[int, int]) -> None:
-    """Without points, with one, with two, with the same one again and again; alone, among others, first and last."""
+    """Channels of no point, of one, of two, and of equal points: alone, among others, first and last."""
     empty: list[tuple[int, int]] = []
     point, line, dot = [(0, 0)], [(0, 0), (1, 30)], [(1, 1), (1, 1)]
     spot, thin, twice = [(0, 3)] * 3, [(0, 0), (0, 9), (0, 0)], [(0, 0), (0, 0), (39, 1), (39, 1), (2, 33), (2, 33)]
@@ -284,8 +287,8 @@ def test_small_channels(rasterizer: Rasterizer, native: tuple[int, int]) -> None
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 7, 40])
-def test_so_many_channels_side_by_side(rasterizer: Rasterizer, n: int) -> None:
-    """Which channel a point belongs to is searched for: among any number, and with empty ones between."""
+def test_many_channels_side_by_side(rasterizer: Rasterizer, n: int) -> None:
+    """The shaders search the channel of a point, among any number of channels, with empty channels in between."""
     channels = [[(8 * k, 2 + k % 3), (8 * k + 7, 3), (8 * k + 2, 9 + k % 5)] for k in range(n)]
     for some in (channels, [part for channel in channels for part in ([], channel)], [*channels, [], []]):
         expected = oracle.mask(some, (8 * n, 16))
@@ -294,7 +297,7 @@ def test_so_many_channels_side_by_side(rasterizer: Rasterizer, n: int) -> None:
 
 @pytest.mark.parametrize("far", [300, 2048, 9000])
 def test_far_outside_in_every_direction(rasterizer: Rasterizer, far: int) -> None:
-    """Beside the window, above it, below it, and around it: what lies left flips the window's rows."""
+    """Channels beside, above, below and around the window. A channel to the left flips rows of the window."""
     around = [(-far, -far), (far, -far), (far, far), (-far, far)]
     moved = [[(x + dx * far, y + dy * far) for x, y in SPOT] for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
     for channels in (
@@ -319,7 +322,7 @@ def test_crossing_each_border(rasterizer: Rasterizer) -> None:
 
 
 def test_the_closing_segment_is_drawn(rasterizer: Rasterizer) -> None:
-    """In both senses, flat and steep, and with or without the file closing the polygon itself."""
+    """In both directions, flat and steep, with and without a repeated first point at the end."""
     for channel in ([(2, 2), (20, 3), (29, 13)], [(29, 25), (3, 3), (13, 29)], [(1, 30), (9, 30), (30, 3), (29, 1)]):
         for points in (channel, channel[::-1], [*channel, channel[0]]):
             expected = oracle.mask([points], (33, 33))
@@ -345,7 +348,7 @@ def test_packed_bits_are_the_mask(channels: Any, width: int, height: int) -> Non
     assert not unpacked[:, width:].any()
 
 
-def test_the_result_is_the_callers() -> None:
+def test_the_caller_may_write_to_the_result() -> None:
     geometry = geometry_of([[(1, 1), (5, 1), (3, 6)]])
     mask = rasterize(geometry, native_size=(8, 8))
     assert mask.dtype == np.uint8
@@ -369,7 +372,9 @@ def test_sizes_outside_their_range_are_refused(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("shape", "dtype", "n_bytes"), [((3, 5), np.uint8, 15), ((7, 2), np.float32, 56), ((0, 2), np.float32, 0)]
 )
-def test_an_aligned_array_takes_what_it_needs(shape: tuple[int, ...], dtype: type, n_bytes: int) -> None:
+def test_an_aligned_array_takes_only_the_memory_that_it_needs(
+    shape: tuple[int, ...], dtype: type, n_bytes: int
+) -> None:
     array = aligned_empty(shape, dtype)
     assert (array.shape, array.dtype, array.nbytes) == (shape, dtype, n_bytes)
     assert array.ctypes.data % ALIGNMENT == 0

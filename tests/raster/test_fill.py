@@ -1,5 +1,5 @@
 """
-The fill stage: even-odd spans on the CPU, triangles that flip and a prefix of flips on GL.
+The fill stage: even-odd spans on the CPU; on GL, triangles that flip pixels, or a prefix XOR of crossings.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from alphastream_gpu._raster.grid import grid_of
 
 
 def _spans(channels: Any, native: tuple[int, int]) -> np.ndarray:
-    """Interior and crossings alone, by the oracle."""
+    """The interiors and crossings without the outlines, by the oracle."""
     covered = np.zeros((native[1], native[0]), np.uint8)
     for channel in channels:
         if len(channel) >= 3:
@@ -72,7 +72,7 @@ def test_bands_and_the_exact_path_change_nothing(channels: Any) -> None:
 @example(depth=1, rest=1, run=-1, top_x=1)
 @example(depth=3, rest=3, run=5, top_x=-1)
 def test_the_exact_division_is_exact_for_any_int32(depth: int, rest: int, run: int, top_x: int) -> None:
-    """Against Python's fractions, whose rounding is half-to-even."""
+    """Compared with Python's fractions, which are rounded half to even."""
     height = min(depth + rest, (1 << 32) - 1)
     found = fill._divided_half_to_even(*(np.array([number], np.int64) for number in (depth, run, height, top_x)))
     assert found.tolist() == [round(top_x + Fraction(depth * run, height)) - top_x]
@@ -82,8 +82,8 @@ def test_the_exact_division_is_exact_for_any_int32(depth: int, rest: int, run: i
 @pytest.mark.parametrize("depth", [(1 << 32) - 7, (1 << 31) + 12345, 3_000_000_019])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_exact_division_beside_a_half_and_beside_an_integer(rest: int, depth: int, sign: int) -> None:
-    """Products near 2^64 that leave a remainder which decides; float64 is off by a thousand there."""
-    height = (1 << 32) - 5  # a prime, so that each remainder can be had
+    """Products near 2^64, where the remainder determines the rounding and float64 has an error of a thousand."""
+    height = (1 << 32) - 5  # a prime, so that every remainder is possible
     run = sign * (rest * pow(depth, -1, height) % height)
     found = fill._divided_half_to_even(*(np.array([number], np.int64) for number in (depth, run, height, 0)))
     assert found.tolist() == [round(Fraction(depth * run, height))]
@@ -104,14 +104,16 @@ def test_the_exact_division_beside_a_half_and_beside_an_integer(rest: int, depth
         ([((1 << 24) + 1, 0), ((1 << 24) - 4, 9), ((1 << 24) - 1, 8)], True, True),
     ],
 )
-def test_what_is_enough_is_done(channel: list[tuple[int, int]], needs_clip: bool, is_exact: bool) -> None:
-    """Clipping and exact division each cost time, and are for frames that need them."""
+def test_clipping_and_exact_division_only_if_needed(
+    channel: list[tuple[int, int]], needs_clip: bool, is_exact: bool
+) -> None:
+    """Clipping and exact division take time, so they are used only for frames that need them."""
     edges = fill._Edges(segments_of(geometry_of([channel])), grid_of((64, 64), (64, 64)))
     assert (edges.needs_clip, edges.is_exact) == (needs_clip, is_exact)
 
 
 def test_bands_hold_a_bounded_number_of_crossings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each as many rows as have about so many, one after the other, from the first crossed row on."""
+    """Each band has about the given number of crossings. The bands are consecutive, from the first crossed row on."""
     channel = [(k * 5 % 61, k * 7 % 50 + 3) for k in range(60)]
     edges = fill._Edges(segments_of(geometry_of([channel])), grid_of((64, 64), (64, 64)))
     assert list(edges.bands()) == [(0, 64)]
@@ -143,7 +145,7 @@ def test_a_band_that_begins_at_the_second_row(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_halves_go_to_the_even_pixel(rasterizer: Rasterizer) -> None:
-    """The half-way rule: steep edges whose crossings lie exactly between two pixels, on both sides and of both
+    """The half-way rule: steep edges whose crossings lie exactly between two pixels, on both sides and for both
     parities."""
     for shift in range(4):
         channel = [(10 + shift, 2), (13 + shift, 8), (9 + shift, 16), (4 + shift, 6)]
@@ -151,8 +153,8 @@ def test_halves_go_to_the_even_pixel(rasterizer: Rasterizer) -> None:
         assert (rasterizer(geometry_of([channel]), native_size=(33, 20)) == expected).all()
 
 
-def test_halves_matter() -> None:
-    """The scene above has half-way pixels that neither the outline nor the strict interior sets."""
+def test_half_way_pixels_are_not_in_the_outline() -> None:
+    """A channel can have half-way pixels that neither the outline nor the strict interior sets."""
     channel = [(1, 0), (2, 2), (0, 2)]
     outline = {pixel for a, b in oracle.segments(channel) for pixel in oracle.line(a, b)}
     crossing = {(x, y) for y in range(3) for x in oracle.crossings(channel, y)}
@@ -162,8 +164,8 @@ def test_halves_matter() -> None:
 @pytest.mark.parametrize("n", [3, 4, 5, 6, 7, 8, 9, 16, 17, 100])
 def test_triangles_cut_a_polygon_completely(ctx: moderngl.Context, n: int) -> None:
     """
-    What the vertex stage gives, read back. Modulo two, the triangles' edges add up to the polygon's own: every inner
-    edge is there twice. What is not of the plane that is drawn has no area.
+    The output of the vertex stage is read back. Modulo two, the edges of the triangles add up to the edges of the
+    polygon: every inner edge appears twice. Triangles of other planes have no area.
     """
     drawn = _zigzag(n)
     for others in ([], [[], [(0, 9), (1, 20), (0, 21)], [(1, 1), (2, 9)]]):
@@ -191,12 +193,12 @@ def test_triangles_of_the_other_planes(ctx: moderngl.Context) -> None:
 
 
 def _zigzag(n: int) -> list[tuple[int, int]]:
-    """n points, all different, around the same spot: channels of them overlap."""
+    """A channel of n different points. All these channels overlap."""
     return [(k, (k % 2) * 40 + 1) for k in range(n)]
 
 
 def _vertices(ctx: moderngl.Context, channels: Any, plane: int) -> list[tuple[tuple[float, float], ...]]:
-    """The triangles of a plane, in native pixels, as the vertex stage of the fill gives them."""
+    """The triangles of a plane in native pixels, from the vertex stage of the fill."""
     n_vertices = 3 * sum(map(len, channels))
     program = ctx.program(vertex_shader=shader_source("fill.vert"), varyings=["gl_Position"])
     for name, value in (
@@ -209,7 +211,7 @@ def _vertices(ctx: moderngl.Context, channels: Any, plane: int) -> list[tuple[tu
         program[name] = value
     captured = ctx.buffer(reserve=16 * n_vertices)
     array = ctx.vertex_array(program, [])
-    somewhere = ctx.simple_framebuffer((1, 1))  # without one there is no drawing, not even to nowhere
+    somewhere = ctx.simple_framebuffer((1, 1))  # drawing needs a framebuffer, even if nothing is drawn to it
     with MaskRenderer(ctx, native_size=(128, 128), method="triangles") as renderer:
         triangles: Any = renderer._method
         with triangles.guard:

@@ -1,5 +1,5 @@
 """
-Grid: every table against what it says it holds.
+Grid: every table, compared with its definition.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def test_every_table(native: tuple[int, int], output: tuple[int, int]) -> None:
         *(shown_x.index(x) if x in shown_x else -1 for x in range(width)),
         *(shown_y.index(y) * columns if y in shown_y else -1 for y in range(height)),
     ]
-    # Crossings at the columns -1..W, left and right of the window included.
+    # Crossings at the columns -1..W, including left and right of the window.
     assert grid.span_start.tolist() == [sum(shown < x for shown in shown_x) for x in range(-1, width + 1)]
     assert grid.span_stop.tolist() == [sum(shown <= x for shown in shown_x) for x in range(-1, width + 1)]
     for table in (grid.samples, grid.place_pixel, grid.first_place, grid.slot_pixel, grid.span_start, grid.span_stop):

@@ -1,5 +1,5 @@
 """
-The outline stage: every line, one by one.
+The outline stage: single lines, compared with the oracle.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ EDGE = 2048
 
 def _placed(deltas: list[tuple[int, int]]) -> Iterator[list[Channel]]:
     """
-    Two-point channels for the deltas, each in a box of its own, with an empty pixel around it. The boxes stand in rows,
-    as many as fit on a square of EDGE pixels.
+    Make two-point channels for the deltas. Each channel has a box of its own with a margin of empty pixels. The boxes
+    are placed in rows, as many as fit on a square of EDGE pixels.
     """
     channels: list[Channel] = []
     left = top = tallest = 0
@@ -44,7 +44,8 @@ def _placed(deltas: list[tuple[int, int]]) -> Iterator[list[Channel]]:
 
 @cache
 def _every_line() -> list[tuple[list[Channel], np.ndarray, np.ndarray]]:
-    """65,025 two-point channels on some squares, and the rows and columns of their pixels: once for all rasterizers."""
+    """65,025 two-point channels on several squares, with the rows and columns of their pixels. Cached for all
+    rasterizers."""
     deltas = [(dx, dy) for dy in range(-127, 128) for dx in range(-127, 128)]
     squares = []
     for channels in _placed(sorted(deltas, key=lambda delta: abs(delta[1]))):
@@ -54,8 +55,9 @@ def _every_line() -> list[tuple[list[Channel], np.ndarray, np.ndarray]]:
     return squares
 
 
+@pytest.mark.slow
 def test_every_line_of_255_by_255_deltas(rasterizer: Rasterizer) -> None:
-    """Each direction in both senses: none touches another."""
+    """All directions, without lines that touch each other."""
     for channels, rows, columns in _every_line():
         expected = np.zeros((EDGE, EDGE), np.uint8)
         expected[rows, columns] = 255
@@ -63,7 +65,7 @@ def test_every_line_of_255_by_255_deltas(rasterizer: Rasterizer) -> None:
 
 
 def test_ties_go_to_the_start(rasterizer: Rasterizer) -> None:
-    """Lines with a step exactly half-way, flat and steep, in every direction and in both senses."""
+    """Lines with a step exactly half-way between two pixels, flat and steep, in every direction."""
     for dx, dy in ((2, 1), (4, 1), (4, 3), (6, 1), (10, 3), (8, 7)):
         for sx, sy in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
             for x, y in ((dx * sx, dy * sy), (dy * sy, dx * sx)):
@@ -74,7 +76,7 @@ def test_ties_go_to_the_start(rasterizer: Rasterizer) -> None:
 
 @given(a=points_between(-300, 300), b=points_between(-300, 300))
 def test_one_line_and_its_reverse(rasterizer: Rasterizer, a: tuple[int, int], b: tuple[int, int]) -> None:
-    """Ties go to the start, so a line and its reverse may differ; each must be right."""
+    """Ties go to the start, so a line and its reverse may differ. Both must be correct."""
     for channel in ([a, b], [b, a]):
         expected = oracle.mask([channel], (65, 65))
         assert (rasterizer(geometry_of([channel]), native_size=(65, 65)) == expected).all()
@@ -85,12 +87,12 @@ def test_one_line_and_its_reverse(rasterizer: Rasterizer, a: tuple[int, int], b:
     size=st.tuples(st.integers(1, 64), st.integers(1, 64)),
 )
 def test_the_exact_path_equals_the_float_path(points: list[tuple[int, int]], size: tuple[int, int]) -> None:
-    """Both compute the same q, so forcing one or the other changes nothing."""
+    """Both paths compute the same q, so forcing one of them does not change the pixels."""
     segments = segments_of(geometry_of([points]))
     grid = grid_of((64, 64), size)
     runs = outline._Runs(segments, slice(None), grid)
     if runs.is_plain or not runs.count.any():
-        return  # the plain layout has no exact path: what is inside the window is never long
+        return  # the plain layout has no exact path, because segments inside the window are short
     behind = np.cumsum(runs.count)
     by_float = runs.pixels(slice(None), behind)
     runs.is_exact = True
@@ -108,7 +110,7 @@ INT32 = st.integers(-(1 << 31), (1 << 31) - 1)
 @example(a=(7, 7), b=(7, 7), at=0.0)
 @example(a=(0, 0), b=(4, 3), at=0.5)
 def test_the_exact_path_is_exact_for_any_int32(a: tuple[int, int], b: tuple[int, int], at: float) -> None:
-    """q at one step of a segment that may be 2^32 long, against Python's own integers."""
+    """q at one step of a segment of up to 2^32 pixels, compared with Python's integers."""
     segments = segments_of(geometry_of([[a, b]]))
     runs = outline._Runs(segments, slice(None), grid_of((64, 64), (64, 64)))
     d = sorted((abs(b[0] - a[0]), abs(b[1] - a[1])))
@@ -126,7 +128,7 @@ def test_the_exact_path_is_exact_for_any_int32(a: tuple[int, int], b: tuple[int,
 def test_huge_frames_come_in_chunks(
     monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], shift: int, is_exact: bool
 ) -> None:
-    """In the plain layout, sampled, clipped, and exact."""
+    """In the plain layout, with sampling, with clipping, and on the exact path."""
     geometry = geometry_of([[(k * 5 % 61 + shift, (k * 7) % 60 - shift) for k in range(500)]])
     segments, grid = segments_of(geometry), grid_of((64, 64), size)
     if is_exact:
@@ -135,10 +137,10 @@ def test_huge_frames_come_in_chunks(
     monkeypatch.setattr(outline, "_CHUNK_PIXELS", 100)
     monkeypatch.setattr(outline, "_CHUNK_SEGMENTS", 90)
     parts = list(outline.outline_pixels(segments, grid))
-    assert 20 < len(parts) < 300  # fewer than there are segments
+    assert 20 < len(parts) < 300  # fewer parts than segments
     assert all(len(part) < 200 for part in parts)
     assert np.array_equal(np.sort(np.concatenate(parts)), np.sort(whole))
-    monkeypatch.setattr(outline, "_CHUNK_PIXELS", 3)  # less than a segment, of which none is ever cut
+    monkeypatch.setattr(outline, "_CHUNK_PIXELS", 3)  # shorter than a segment; segments are never split
     assert np.array_equal(np.sort(np.concatenate(list(outline.outline_pixels(segments, grid)))), np.sort(whole))
 
 
@@ -162,9 +164,9 @@ def test_lines_outside_the_window_give_nothing() -> None:
         ([((1 << 24) + 1, 0), ((1 << 24) - 5, 0)], (64, 64), (False, False, True)),
     ],
 )
-def test_the_layout_that_is_enough_is_taken(
+def test_the_cheapest_sufficient_layout_is_used(
     channel: list[tuple[int, int]], size: tuple[int, int], layout: tuple[bool, bool, bool]
 ) -> None:
-    """The plain one costs half; the exact one is for what floats cannot hold."""
+    """The plain layout takes half the time. The exact path is only for segments for which floats are not exact."""
     runs = outline._Runs(segments_of(geometry_of([channel])), slice(None), grid_of((64, 64), size))
     assert (runs.inside, runs.is_plain, runs.is_exact) == layout

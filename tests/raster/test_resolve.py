@@ -19,7 +19,7 @@ from alphastream_gpu._raster.resolve import resolve, unpack
 
 
 @given(native=st.integers(1, 300), output=st.integers(1, 700))
-def test_an_axis_samples_what_the_rule_says(native: int, output: int) -> None:
+def test_an_axis_samples_by_the_rule(native: int, output: int) -> None:
     axis = Axis(native, output)
     shown = [x * native // axis.size for x in range(axis.size)]
     assert axis.samples.tolist() == shown
@@ -32,7 +32,7 @@ def test_an_axis_samples_what_the_rule_says(native: int, output: int) -> None:
 
 @given(native=st.integers(1, 64), output=st.integers(1, 200))
 def test_raster_grid_and_repetition_compose(native: int, output: int) -> None:
-    """Sampling to the raster grid and repeating from there is the rule applied once."""
+    """Sampling to the raster grid and repeating its pixels gives the same as applying the rule once."""
     axis = Axis(native, output)
     assert axis.samples[sampled(axis.size, output)].tolist() == [x * native // output for x in range(output)]
 
@@ -49,8 +49,9 @@ def test_unpacking(columns: int) -> None:
     assert np.array_equal(mask, pixels * 255)
 
 
-def test_unpacking_goes_by_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of three rows each here, every row once; a large mask's bits would not stay in the cache."""
+def test_bits_are_unpacked_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here each part has three rows, and every row is in one part. All bits of a large mask would not stay in the
+    cache."""
     unpackbits, parts = np.unpackbits, []
 
     def counted(bits: np.ndarray, **options: Any) -> np.ndarray:
@@ -71,7 +72,7 @@ def test_resolve_does_nothing_at_the_same_size() -> None:
 
 
 def test_odd_sizes(rasterizer: Rasterizer) -> None:
-    """Larger and smaller, by fractions, in one direction or both; of overlapping channels, a line, and a point."""
+    """Larger and smaller by fractions, in one direction or both, of overlapping channels, a line and a point."""
     channels = [[(-9, 3), (40, 20), (69, 5), (30, 60)], [(5, 2), (60, 33), (8, 50)], [(0, 0), (64, 44)], [(63, 0)]]
     for native in ((65, 45), (31, 64)):
         for size in ((66, 46), (64, 44), (130, 7), (7, 130), (1, 1), (97, 45), (65, 101), (2, 3), (32, 9), (195, 135)):

@@ -1,5 +1,5 @@
 """
-HTTP sources against a server that misbehaves: the right bytes or the right typed error, in the time allowed; never
+HTTP sources with a server that misbehaves. A read must give the right bytes or the right typed error in time, and never
 wrong bytes.
 """
 
@@ -24,7 +24,7 @@ from alphastream_gpu import ByteRange, ClosedError, Config, FrameTimeoutError, H
 
 DATA = bytes((k * 37 + k // 251) % 256 for k in range(300_000))
 FAST = {"timeout": 10.0, "deadline": 30.0, "backoff": 10.0}
-"""No waiting between attempts. The limits are those of a busy machine; who tests limits gives smaller ones."""
+"""Short pauses between attempts, and limits for a busy machine. A test of a limit sets a smaller one."""
 
 
 def fetch(url: Any, *spans: tuple[int, int], **options: Any) -> list[bytes]:
@@ -33,7 +33,7 @@ def fetch(url: Any, *spans: tuple[int, int], **options: Any) -> list[bytes]:
     async def read() -> list[bytes]:
         source = HttpSource(url, **{**FAST, **options})
         try:
-            await source._ready()  # which loads certificates for a while; the first attempt's time is for the attempt
+            await source._ready()  # loads certificates first, so that this time does not count for the first attempt
             return [bytes(await source.read(ByteRange(*span))) for span in spans]
         finally:
             await source.aclose()
@@ -59,7 +59,7 @@ def test_ranges() -> None:
         assert all(request.headers["accept-encoding"] == "identity" for request in server.requests)
 
 
-def test_the_first_read_learns_the_length() -> None:
+def test_the_length_is_known_after_the_first_read() -> None:
     async def read() -> None:
         source = HttpSource(server.url())
         assert source.length is None
@@ -106,7 +106,7 @@ def test_as_many_requests_at_a_time_as_allowed() -> None:
 
 
 SLOW = {"never answers": 1.0, "a byte now and then": 1.0}
-"""What only a limit ends, and the limit: seconds for a request."""
+"""Behaviours that only a limit ends, with the limit: seconds for a request."""
 RECOVERED: dict[str, Behaviour] = {
     "short body": badserver.close_within_the_body,
     "reset before the reply": badserver.reset_before_the_reply,
@@ -121,17 +121,19 @@ RECOVERED: dict[str, Behaviour] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECOVERED)
 @pytest.mark.parametrize("number", [0, 1])
-def test_what_is_retried(name: str, number: int) -> None:
+def test_failures_that_are_retried(name: str, number: int) -> None:
     with Server(DATA, only(number, RECOVERED[name])) as server:
         limit = {"timeout": SLOW.get(name, 10.0)}
         assert fetch(server.url(), (0, 1000), (5000, 6000), **limit) == [DATA[:1000], DATA[5000:6000]]
         assert len(server.requests) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECOVERED)
-def test_what_is_retried_is_given_up_after_three(name: str) -> None:
+def test_a_read_fails_after_three_retries(name: str) -> None:
     with Server(DATA, always(RECOVERED[name])) as server:
         with pytest.raises(TransportError) as caught:
             fetch(server.url(), (0, 1000), timeout=SLOW.get(name, 10.0))
@@ -139,7 +141,7 @@ def test_what_is_retried_is_given_up_after_three(name: str) -> None:
         assert server.url() in str(caught.value)
 
 
-def test_500_twice_then_good() -> None:
+def test_two_failures_before_a_correct_reply() -> None:
     script = lambda request: badserver.status(500) if request.number < 2 else None  # noqa: E731
     with Server(DATA, script) as server:
         assert fetch(server.url(), (0, 1000)) == [DATA[:1000]]
@@ -147,23 +149,23 @@ def test_500_twice_then_good() -> None:
 
 REFUSED: dict[str, tuple[Behaviour, str]] = {
     "404": (badserver.status(404), "found 404; no such file"),
-    "401": (badserver.status(401), "found 401; it wants credentials"),
+    "401": (badserver.status(401), "found 401; the server requires credentials"),
     "403": (badserver.status(403), "found 403; access denied"),
     "416": (badserver.status(416), "expected 206 for bytes 0..999, found 416"),
     "204": (badserver.status(204), "expected 206 for bytes 0..999, found 204"),
     "another range": (badserver.altered(content_range="bytes 1-1000/300000"), "expected Content-Range 0-999"),
-    "lying range": (badserver.altered(content_range="bytes 0-9/10"), "expected a body of 10 bytes, found more"),
+    "wrong range": (badserver.altered(content_range="bytes 0-9/10"), "expected a body of 10 bytes, found more"),
     "no range": (badserver.altered(content_range=None), "expected a Content-Range for bytes 0..999, found ''"),
-    "nonsense range": (badserver.altered(content_range="bytes ten-twenty/x"), "expected a Content-Range"),
+    "malformed range": (badserver.altered(content_range="bytes ten-twenty/x"), "expected a Content-Range"),
     "huge range": (badserver.altered(content_range=f"bytes 0-999/{'9' * 400}"), "expected a Content-Range"),
-    "unknown length": (badserver.altered(content_range="bytes 0-999/*"), "tells the file's length"),
+    "unknown length": (badserver.altered(content_range="bytes 0-999/*"), "expected a Content-Range with the length"),
     "long body": (badserver.altered(body=lambda part: part + b"x"), "expected a body of 1000 bytes, found more"),
-    "gzip anyway": (badserver.altered(encoding="gzip"), "Content-Encoding 'gzip', which was not asked for"),
+    "gzip": (badserver.altered(encoding="gzip"), "Content-Encoding 'gzip', which was not requested"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused_at_once(name: str) -> None:
+def test_replies_that_are_refused_without_a_retry(name: str) -> None:
     behaviour, message = REFUSED[name]
     with Server(DATA, always(behaviour)) as server:
         with pytest.raises(TransportError, match=message):
@@ -171,7 +173,7 @@ def test_what_is_refused_at_once(name: str) -> None:
         assert len(server.requests) == 1
 
 
-def test_nobody_listens() -> None:
+def test_no_server_at_the_address() -> None:
     with Server(DATA) as server:
         url = server.url()
     with pytest.raises(TransportError, match="attempts|connect"):
@@ -190,22 +192,23 @@ def test_retry_after_past_the_deadline_ends_at_once() -> None:
         started = time.monotonic()
         with pytest.raises(TransportError, match="asks to wait 3600 s, past the deadline"):
             fetch(server.url(), (0, 10))
-        assert time.monotonic() - started < 25  # and the deadline is 30 s
+        assert time.monotonic() - started < 25  # the deadline is 30 s
 
 
-def test_one_deadline_over_everything() -> None:
+@pytest.mark.slow
+def test_the_deadline_includes_all_attempts() -> None:
     with Server(DATA, always(badserver.never)) as server:
         started = time.monotonic()
         with pytest.raises(FrameTimeoutError, match=r"not read within 2 s"):
             fetch(server.url(), (0, 10), timeout=1, deadline=2, retries=10)
-        assert time.monotonic() - started < 8  # which eleven attempts would take
+        assert time.monotonic() - started < 8  # eleven attempts would take longer
 
 
 def test_a_server_that_ignores_ranges() -> None:
     with Server(DATA, always(badserver.whole_file)) as server:
         assert fetch(server.url(), (0, 10), (100, 200), (0, 300_000)) == [DATA[:10], DATA[100:200], DATA]
         assert len(server.requests) == 1
-        with pytest.raises(TransportError, match=r"taken up to 299999 bytes \(whole_file_cap\)"):
+        with pytest.raises(TransportError, match=r"up to 299999 bytes \(whole_file_cap\)"):
             fetch(server.url(), (0, 10), whole_file_cap=299_999)
 
 
@@ -217,14 +220,14 @@ def test_a_server_that_ignores_ranges() -> None:
         ({"content_range": "bytes 500-599/300001"}, "expected 300000 bytes, found 300001"),
     ],
 )
-def test_a_file_that_changes_midway(change: dict[str, object], message: str) -> None:
+def test_a_file_that_changes_between_reads(change: dict[str, object], message: str) -> None:
     with Server(DATA, only(1, badserver.altered(**change))) as server:
         with pytest.raises(TransportError, match=message):
             fetch(server.url(), (0, 100), (500, 600))
         assert len(server.requests) == 2
 
 
-def test_a_changed_date_counts_where_there_is_no_strong_tag() -> None:
+def test_a_changed_date_is_noticed_without_a_strong_etag() -> None:
     async def dated(server: Server, request: Request, wire: badserver.Wire) -> None:
         first, stop = request.range
         await wire.head(
@@ -261,7 +264,7 @@ def test_redirects_are_followed_and_remembered() -> None:
 
 
 def test_a_remembered_redirect_that_expires() -> None:
-    """A short-lived signed address: ask the first one again, once."""
+    """A signed address with a short life: the original URL is requested once more."""
     alive = {"n": 1}
 
     def script(request: Request) -> Behaviour | None:
@@ -284,23 +287,23 @@ def test_a_remembered_redirect_that_expires() -> None:
         asyncio.run(read())
 
 
-def test_redirects_in_a_circle() -> None:
+def test_a_redirect_loop() -> None:
     with Server(DATA, always(badserver.status(302, Location="/person.asvp"))) as server:
-        with pytest.raises(TransportError, match="lead in a circle"):
+        with pytest.raises(TransportError, match="more than 10 redirects"):
             fetch(server.url(), (0, 10))
         assert len(server.requests) == 11
 
 
 @pytest.mark.parametrize("location", ["ftp://host/x", "http://[::1", "file:///etc/passwd"])
-def test_redirects_to_nowhere(location: str) -> None:
+def test_redirects_to_invalid_addresses(location: str) -> None:
     with (
         Server(DATA, always(badserver.status(302, Location=location))) as server,
-        pytest.raises(TransportError, match="no http address|broke the HTTP protocol"),
+        pytest.raises(TransportError, match="not an HTTP URL|broke the HTTP protocol"),
     ):
         fetch(server.url(), (0, 10))
 
 
-def test_credentials_stay_with_their_host() -> None:
+def test_credentials_are_sent_only_to_the_own_origin() -> None:
     with Server(DATA) as other:
         script = always(badserver.status(302, Location=other.url("/there")))
         with Server(DATA, script) as server:
@@ -326,7 +329,7 @@ def test_credentials_stay_with_their_host() -> None:
             assert not {"x-api-key", "x-token", "authorization", "cookie"} & set(request.headers)
 
 
-def test_a_callable_url_is_asked_again_once() -> None:
+def test_a_url_callable_is_called_once_more_after_401_or_403() -> None:
     given: list[str] = []
 
     def sign() -> str:
@@ -346,8 +349,8 @@ def test_a_callable_url_is_asked_again_once() -> None:
         assert len(given) == 2
 
 
-def test_many_requests_sign_anew_together() -> None:
-    """A strict signer: each new signature ends the one before. All requests that were refused must make one call."""
+def test_many_refused_requests_share_one_call_of_the_url_callable() -> None:
+    """Each new signature invalidates the one before, so all refused requests must share one new signature."""
     state = {"n": 0, "alive": 0}
 
     async def sign() -> str:
@@ -375,13 +378,13 @@ def test_many_requests_sign_anew_together() -> None:
 @pytest.mark.parametrize(
     "url", ["http://xn--/x", "http://127.0.0.1/\x01", "http://127.0.0.1/" + "a" * 70_000, "http://h\ud800/"]
 )
-def test_urls_that_no_request_can_be_made_of(url: str) -> None:
+def test_urls_that_httpx_refuses(url: str) -> None:
     with pytest.raises((TransportError, ValueError)) as caught:
         fetch(url, (0, 10), retries=0)
     assert type(caught.value) in (TransportError, ValueError)
 
 
-def test_a_redirect_to_a_host_that_cannot_be() -> None:
+def test_a_redirect_to_an_invalid_host() -> None:
     script = always(badserver.status(302, Location="http://xn--/"))
     with Server(DATA, script) as server, pytest.raises(TransportError):
         fetch(server.url(), (0, 10), retries=0)
@@ -398,7 +401,7 @@ def test_a_closed_client() -> None:
     asyncio.run(read())
 
 
-def test_an_asynchronous_callable_and_ones_that_fail() -> None:
+def test_asynchronous_and_failing_url_callables() -> None:
     async def give() -> str:
         await asyncio.sleep(0)
         return server.url()
@@ -408,11 +411,11 @@ def test_an_asynchronous_callable_and_ones_that_fail() -> None:
 
     with Server(DATA) as server:
         assert fetch(give, (0, 10)) == [DATA[:10]]
-    with pytest.raises(TransportError, match="callable that gives the URL failed: RuntimeError") as caught:
+    with pytest.raises(TransportError, match="the URL callable failed: RuntimeError") as caught:
         fetch(fail, (0, 10))
     assert "secret" not in str(caught.value)
     for wrong in (lambda: 5, lambda: "ftp://x/y"):
-        with pytest.raises(TransportError, match="callable that gives the URL"):
+        with pytest.raises(TransportError, match="the URL callable"):
             fetch(wrong, (0, 10))
 
 
@@ -420,7 +423,7 @@ QUERIES = ["?sig=a%2Fb%2fc+d&e=%7e~", "?a=[1]&b={2}|3^4`", "?x=%zz%", "?", "?a?b
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_a_signed_query_is_kept_and_never_logged(query: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_signed_query_is_sent_unchanged_and_never_logged(query: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with Server(DATA, lambda request: badserver.status(404) if request.number else None) as server:
         url = server.url("/dir/person.asvp" + query)
@@ -510,36 +513,39 @@ def test_a_cancelled_read_leaves_the_source_usable() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variables", "said"),
+    ("variables", "message"),
     [
-        ({"ALL_PROXY": "nonsense://user:hush@proxy.test"}, "names a proxy"),
-        ({"ALL_PROXY": "http://[user:hush"}, "names a proxy"),
+        ({"ALL_PROXY": "nonsense://user:hush@proxy.test"}, "ALL_PROXY: expected the URL of a proxy"),
+        ({"ALL_PROXY": "http://[user:hush"}, "ALL_PROXY: expected the URL of a proxy"),
         ({"SSL_CERT_FILE": "/nowhere"}, "certificates that SSL_CERT_FILE names cannot be read"),
     ],
 )
-def test_what_the_environment_gets_wrong(variables: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """httpx reads these variables when its client is made, and raises what it likes."""
+def test_invalid_environment_variables(
+    variables: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """httpx uses these variables when a client is made, and raises various errors."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(TransportError, match=said) as caught:
+    with pytest.raises(TransportError, match=message) as caught:
         fetch("https://example.test/person.asvp?sign=hush", (0, 10))
     assert "hush" not in str(caught.value)
 
 
 def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For HTTP/2, or for HTTP at all."""
+    """The package for HTTP/2, or httpx itself."""
     with Server(DATA) as server:
         for module, options in (("h2", {"http2": True}), ("httpx", {})):
             with monkeypatch.context() as patch:
                 patch.setitem(sys.modules, module, None)
-                for loaded in ("client", "cookies", "wire"):  # as in a process that has read nothing over HTTP
+                for loaded in ("client", "cookies", "wire"):  # as before the first read over HTTP
                     patch.delitem(sys.modules, f"alphastream_gpu._sources.http.{loaded}", raising=False)
                 with pytest.raises(TransportError, match=module):
                     alphastream_gpu.open(server.url(), config=Config(**options))
 
 
-def test_what_went_wrong_before_the_time_was_up() -> None:
-    """A deadline that ends the attempts says what came of them."""
+@pytest.mark.slow
+def test_the_error_after_a_deadline_has_the_last_failure() -> None:
+    """The deadline ends the attempts before the last retry."""
     with Server(DATA, always(badserver.status(503))) as server:
         with pytest.raises(FrameTimeoutError, match=r"not read within 1 s; so far: .* the server answered 503"):
             fetch(server.url(), (0, 10), deadline=1, retries=10, backoff=200)
@@ -548,7 +554,7 @@ def test_what_went_wrong_before_the_time_was_up() -> None:
 
 
 def test_a_name_lookup_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither by the opening, nor by the end of the loop."""
+    """Neither opening nor the end of the event loop waits for it."""
     is_over = threading.Event()
 
     def getaddrinfo(*arguments: object, **options: object) -> list[Any]:
@@ -559,9 +565,9 @@ def test_a_name_lookup_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPa
     with pytest.raises(FrameTimeoutError, match=r"not read within 0.3 s"):
         alphastream_gpu.open("http://example.test/person.asvp", config=Config(init_timeout=0.3))
 
-    def left() -> list[str]:
+    def running() -> list[str]:
         return [thread.name for thread in threading.enumerate() if thread.name.startswith("alphastream")]
 
-    wait_until(lambda: left() == ["alphastream-call"])  # still looking the name up; the loop has ended
+    wait_until(lambda: running() == ["alphastream-call"])  # the lookup still runs, and the loop has ended
     is_over.set()
-    wait_until(lambda: not left())
+    wait_until(lambda: not running())

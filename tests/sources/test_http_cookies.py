@@ -1,5 +1,5 @@
 """
-Cookies: the library keeps none, but hands those that a redirect sets to the later hops of its chain.
+Cookies: the library does not keep cookies, but sends the cookies of a redirect to the later hops of its chain.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DATA = bytes((k * 37 + k // 251) % 256 for k in range(2000))
 
 
 def sets(*cookies: str, location: str | None = None) -> Behaviour:
-    """A good reply, or a redirect, that sets cookies."""
+    """A correct reply or a redirect that sets cookies."""
 
     async def behave(server: Server, request: Request, wire: Wire) -> None:
         first, stop = request.range
@@ -37,7 +37,7 @@ def sets(*cookies: str, location: str | None = None) -> Behaviour:
 
 
 def fetch(url: Any, n_reads: int = 2, **options: Any) -> HttpSource:
-    """Read some ranges, one after the other; the source, closed."""
+    """Read some ranges one after the other; return the closed source."""
 
     async def read() -> HttpSource:
         source = HttpSource(url, backoff=10, **options)
@@ -55,14 +55,14 @@ def sent(server: Server) -> list[str | None]:
     return [request.headers.get("cookie") for request in server.requests]
 
 
-def test_none_is_kept() -> None:
+def test_cookies_are_not_kept() -> None:
     with Server(DATA, lambda request: sets(f"c{request.number}=v; Path=/")) as server:
         fetch(server.url(), 3)
         assert sent(server) == [None, None, None]
 
 
 def login(cookie: str) -> Callable[[Request], Behaviour | None]:
-    """/x sends to /login, which sets a cookie and sends to /there, which wants it."""
+    """/x redirects to /login, which sets a cookie and redirects to /there, which requires the cookie."""
 
     def script(request: Request) -> Behaviour | None:
         if request.target == "/x":
@@ -78,7 +78,7 @@ def login(cookie: str) -> Callable[[Request], Behaviour | None]:
     "cookie", ["signed=1", "signed=1; Path=/; HttpOnly; SameSite=Lax", "signed=1; Domain=127.0.0.1"]
 )
 def test_a_login_that_signs_by_a_cookie(cookie: str) -> None:
-    """The address is remembered and the cookie is not, so each read logs in again."""
+    """The address is remembered, but not the cookie, so each read logs in again."""
     with Server(DATA, login(cookie)) as server:
         fetch(server.url("/x"))
         first, second = server.requests[:3], server.requests[3:]
@@ -95,7 +95,7 @@ def test_a_login_that_signs_by_a_cookie(cookie: str) -> None:
         ]
 
 
-def test_a_cookie_is_put_behind_the_callers_own() -> None:
+def test_cookies_are_added_after_those_of_the_caller() -> None:
     with Server(DATA, login("signed=1; Path=/")) as server:
         fetch(server.url("/x"), 1, headers={"Cookie": "mine=2"})
         assert sent(server) == ["mine=2", "mine=2", "mine=2; signed=1"]
@@ -112,14 +112,14 @@ def test_a_cookie_is_put_behind_the_callers_own() -> None:
         "signed=\u00e9",
     ],
 )
-def test_a_cookie_that_does_not_belong_there(cookie: str) -> None:
+def test_a_cookie_that_does_not_match_the_hop(cookie: str) -> None:
     with Server(DATA) as server:
         server.script = lambda request: sets(cookie, location="/there") if request.target == "/x" else None
         fetch(server.url("/x"), 1)
         assert sent(server) == [None, None]
 
 
-def test_a_host_is_not_told_anothers_cookie() -> None:
+def test_a_host_does_not_get_the_cookies_of_another_host() -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         seen.append((request.url.host, request.headers.get("cookie")))
         if request.url.host == "a.example.org":
@@ -135,7 +135,7 @@ def test_a_host_is_not_told_anothers_cookie() -> None:
     assert seen == [("a.example.org", None), ("b.example.org", "site=2"), ("other.test", None)]
 
 
-def test_a_cookie_for_a_whole_country_is_kept_from_other_hosts() -> None:
+def test_a_cookie_for_a_public_suffix_is_not_sent_to_other_hosts() -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         if request.url.host == "evil.co.uk":
             cookie = ("Set-Cookie", "session=evil; Domain=.co.uk")
@@ -167,8 +167,8 @@ def test_a_callers_jar_and_a_chain_send_a_cookie_once() -> None:
         assert sent(server) == [None, None, "signed=1"]
 
 
-def test_a_flood_of_cookies_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some 90 KB of them fit into a reply. To read them takes a second, on the event loop that all streams share."""
+def test_a_flood_of_cookies_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some 90 KB of cookies fit into a reply. Parsing them takes a second on the event loop that all streams share."""
     read: list[str] = []
     make = CookieJar.make_cookies
 
@@ -189,7 +189,7 @@ def test_a_flood_of_cookies_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) ->
     assert len(read) == 50
 
 
-def test_what_a_chain_keeps_is_bounded() -> None:
+def test_the_cookies_of_a_chain_are_bounded() -> None:
     chain = ChainCookies()
     for _ in range(3):
         chain.keep("http://h.test/", ((b"Set-Cookie", b"c%d=v" % k) for k in range(24_000)))

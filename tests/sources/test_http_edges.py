@@ -1,5 +1,5 @@
 """
-HTTP sources on a scripted transport: what no server has to be made for.
+HTTP sources on a scripted transport: cases that need no server.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def test_an_option_out_of_its_range(name: str, value: float) -> None:
 
 
 def test_a_failed_attempt_keeps_nothing_for_the_garbage_collector() -> None:
-    """What a hostile server sent for it, say: attempts would add up."""
+    """Otherwise the data of a hostile server would add up with each attempt."""
 
     class Received:
         pass
@@ -84,11 +84,11 @@ def test_a_failed_attempt_keeps_nothing_for_the_garbage_collector() -> None:
     kept = []
 
     def fail(request: httpx.Request) -> httpx.Response:
-        assert not any(one() for one in kept), "of the attempt before"
+        assert not any(one() for one in kept), "an object of an earlier attempt is still alive"
         received = Received()
         kept.append(weakref.ref(received))
         error = httpx.ReadError("it broke off", request=request)
-        raise error  # whose frame has it, too: a cycle
+        raise error  # its traceback has this frame, which refers to it: a cycle
 
     gc.disable()
     try:
@@ -109,16 +109,17 @@ def _busy(request: httpx.Request) -> httpx.Response:
     return well(request) if "bytes=0-" in request.headers["range"] else httpx.Response(503)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("handler", "kind"), [(_hang, SilentServerError), (_busy, FrameTimeoutError)], ids=["silent", "answers"]
 )
-def test_a_silent_server_is_told_from_a_busy_one(handler: Handler, kind: type[Exception]) -> None:
+def test_a_silent_server_raises_another_error_than_a_busy_one(handler: Handler, kind: type[Exception]) -> None:
     with pytest.raises(FrameTimeoutError) as caught:
         read("http://host/x", (0, 9), (20, 30), handler=handler, deadline=1, retries=10, backoff=1)
     assert type(caught.value) is kind
 
 
-def test_http2_is_true_or_false() -> None:
+def test_http2_must_be_a_bool() -> None:
     with pytest.raises(ValueError, match=r"^http2: expected False or True, found 'no'$"):
         HttpSource("http://host/x", http2="no")  # type: ignore[arg-type]
 
@@ -130,15 +131,18 @@ def test_http2_is_true_or_false() -> None:
         ("http://host", b"/"),
         ("http://host/a%2fb?x=1#part", b"/a%2fb?x=1"),
         ("http://host/a/../b/./c?d=/../e", b"/a/../b/./c?d=/../e"),
-        ("http://host/gr\u00fcn.asvp", b"/gr%C3%BCn.asvp"),  # what a request line cannot hold, httpx escapes
+        (
+            "http://host/gr\u00fcn.asvp",
+            b"/gr%C3%BCn.asvp",
+        ),  # httpx escapes characters that a request line must not contain
         ("http://host/a b", b"/a%20b"),
     ],
 )
-def test_the_target_goes_out_as_it_was_given(url: str, target: bytes) -> None:
+def test_the_target_is_sent_unchanged(url: str, target: bytes) -> None:
     targets = []
 
     def handler(request: httpx.Request) -> httpx.Response:
-        assert "target" not in request.extensions, "which a proxy would be told"
+        assert "target" not in request.extensions, "a proxy would see it"
         targets.append(request.url.raw_path)
         return well(request)
 
@@ -147,7 +151,7 @@ def test_the_target_goes_out_as_it_was_given(url: str, target: bytes) -> None:
 
 
 @pytest.mark.parametrize("target", ["/there?", "/a/../there?sig=%2F%2f", "/there;?x", "/a//b?c=d?e"])
-def test_an_absolute_redirect_is_followed_as_it_was_given(target: str) -> None:
+def test_the_target_of_an_absolute_redirect_is_sent_unchanged(target: str) -> None:
     targets = []
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -168,7 +172,7 @@ def test_a_whole_file_of_another_length_is_another_file() -> None:
         read("http://host/x", (0, 9), (9, 20), handler=handler)
 
 
-def test_a_fault_of_the_transports_own_is_not_taken_for_the_servers() -> None:
+def test_a_bug_of_a_transport_is_not_converted() -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         raise RuntimeError("a bug")
 
@@ -176,7 +180,7 @@ def test_a_fault_of_the_transports_own_is_not_taken_for_the_servers() -> None:
         read("http://host/x", (0, 9), handler=handler)
 
 
-def test_a_source_that_is_closed_while_its_url_is_asked_for() -> None:
+def test_a_source_that_is_closed_during_its_url_callable() -> None:
     async def run() -> None:
         async def sign() -> str:
             await source.aclose()
@@ -189,22 +193,22 @@ def test_a_source_that_is_closed_while_its_url_is_asked_for() -> None:
     asyncio.run(run())
 
 
-def test_a_callable_that_gives_no_url_in_time() -> None:
+def test_a_url_callable_that_takes_too_long() -> None:
     async def never() -> str:
         await asyncio.sleep(60)
         return "http://host/x"
 
     def refuse() -> str:
-        raise FrameTimeoutError("the signer's own")
+        raise FrameTimeoutError("raised by the signer")
 
     with pytest.raises(FrameTimeoutError, match=r"^the URL: bytes 0\.\.8 not read within 1 s$"):
         read(never, (0, 9), deadline=1)
-    with pytest.raises(FrameTimeoutError, match="^the signer's own$"):
+    with pytest.raises(FrameTimeoutError, match="^raised by the signer$"):
         read(refuse, (0, 9))
 
 
-def test_an_address_that_is_signed_anew_while_another_request_is_under_way() -> None:
-    """The first request ends well on an address that is given up meanwhile; it must not come back into use."""
+def test_an_address_that_expires_during_another_request_is_not_used_again() -> None:
+    """A request succeeds on an address that has expired meanwhile. The address must not be remembered again."""
 
     async def run() -> None:
         signed = iter(range(9))
@@ -235,8 +239,8 @@ def test_an_address_that_is_signed_anew_while_another_request_is_under_way() -> 
     asyncio.run(run())
 
 
-def test_a_server_of_the_tests_that_ends_while_clients_come_leaves_nothing_open() -> None:
-    """What it left open, a later test would be blamed for."""
+def test_the_test_server_closes_all_connections_when_it_ends() -> None:
+    """An open connection would make a later test fail."""
     for _ in range(20):
         with Server(DATA) as server:
             clients = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(3)]
@@ -246,7 +250,7 @@ def test_a_server_of_the_tests_that_ends_while_clients_come_leaves_nothing_open(
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("http://host/a\nb", r"expected no control characters, found U\+000A at character 13"),
         ("http://host/a\r\nX: y", r"found U\+000D at character 13"),
@@ -259,21 +263,21 @@ def test_a_server_of_the_tests_that_ends_while_clients_come_leaves_nothing_open(
         ("http://[::1::2]/x", "malformed host or port"),
         ("http://host:65536/", "malformed host or port"),
         ("http:///x", "found no host"),
-        (" http://host/", "expected http://host/... or https://host/..., found none"),
+        (" http://host/", "expected http://host/... or https://host/..., found no scheme"),
         ("ws://host/", "found the scheme 'ws'"),
     ],
 )
-def test_a_url_that_is_the_callers_mistake(url: str, said: str) -> None:
-    with pytest.raises(ValueError, match=f"^URL: .*{said}"):
+def test_an_invalid_url_is_a_value_error(url: str, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^URL: .*{message}"):
         HttpSource(url)
 
 
 @pytest.mark.parametrize("url", ["http://xn--/x", "http://a..b/x", f"http://{'a' * 64}.test/x", "http://1.2.3.400/x"])
-def test_a_host_that_no_name_can_be(url: str) -> None:
-    """Found with the first request, and the caller's mistake all the same, unless a callable gives it."""
+def test_an_invalid_host(url: str) -> None:
+    """Found at the first request. A ValueError if the caller gave the URL, and a TransportError if a callable did."""
     with pytest.raises(ValueError, match="^URL: malformed host or port$"):
         alphastream_gpu.open(url)
-    with pytest.raises(TransportError, match="leads to a URL with a malformed host or port"):
+    with pytest.raises(TransportError, match="the URL has a malformed host or port"):
         alphastream_gpu.open(lambda: url)
 
 
@@ -291,7 +295,7 @@ def test_a_long_url_is_sent() -> None:
     assert len(str(caught.value)) < 700
 
 
-def test_an_address_of_ipv6_is_shown_in_brackets() -> None:
+def test_an_ipv6_address_is_shown_in_brackets() -> None:
     source = HttpSource("http://user:pw@[::1]:9/x.asvp?a=b", retries=0)
     assert repr(source) == "<HttpSource 'http://[::1]:9/x.asvp' ? bytes>"
     with pytest.raises(TransportError, match=r"^http://\[::1\]:9/x\.asvp: "):
@@ -299,15 +303,15 @@ def test_an_address_of_ipv6_is_shown_in_brackets() -> None:
     assert repr(HttpSource("https://[fe80::1%25eth0]/x")) == "<HttpSource 'https://[fe80::1%25eth0]/x' ? bytes>"
 
 
-def test_what_is_shown_of_a_path_cannot_move_a_cursor() -> None:
+def test_a_shown_path_has_no_control_characters() -> None:
     assert (
         repr(HttpSource("http://host/gr\u00fcn\u202e.asvp"))
         == r"<HttpSource 'http://host/gr\\xfcn\\u202e.asvp' ? bytes>"
     )
 
 
-def test_who_asks() -> None:
-    """The library's name with its own client, also at another origin; a caller's client keeps its own."""
+def test_the_user_agent() -> None:
+    """It is the library's, or that of the caller's headers or client. Another origin always gets the library's."""
     agents: list[tuple[str, str | None]] = []
 
     async def elsewhere(server: Server, request: badserver.Request, wire: badserver.Wire) -> None:
@@ -338,7 +342,7 @@ async def _read_once(url: Any, **options: Any) -> bytes:
 
 
 def test_making_a_client_does_not_block_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes 20 ms, in which no other stream's frames would come."""
+    """Making a client takes 20 ms, in which no other stream could read frames."""
     made_by: list[threading.Thread] = []
     make = own_client.make_client
 
@@ -367,7 +371,7 @@ def test_making_a_client_does_not_block_the_event_loop(monkeypatch: pytest.Monke
 
 
 def test_nothing_is_imported_on_the_event_loop() -> None:
-    """Which takes 150 ms when it is the process's first read over HTTP."""
+    """The imports for the first read over HTTP of a process take 150 ms."""
     script = """
 import asyncio, sys, threading
 from alphastream_gpu import ByteRange, HttpSource
@@ -416,7 +420,7 @@ def test_a_source_that_is_closed_while_its_client_is_made(monkeypatch: pytest.Mo
     assert clients[0].is_closed
 
 
-def test_whose_client_is_closed() -> None:
+def test_only_a_client_of_a_callable_is_closed() -> None:
     async def run() -> None:
         made: list[httpx.AsyncClient] = []
 
@@ -435,14 +439,14 @@ def test_whose_client_is_closed() -> None:
 
 
 @pytest.mark.parametrize("client", [5, "client", httpx.Client()])
-def test_a_client_that_is_none(client: Any) -> None:
+def test_an_invalid_client(client: Any) -> None:
     with pytest.raises(TypeError, match="client: expected an httpx.AsyncClient or a callable that makes one, found"):
         HttpSource("http://host/x", client=client)
-    with pytest.raises(TransportError, match="client: expected an httpx.AsyncClient, found a .*, which the callable"):
+    with pytest.raises(TransportError, match="client: expected the callable to return an httpx.AsyncClient, found a "):
         alphastream_gpu.open("http://host/x", client=lambda: client)
 
 
-def test_a_callable_that_waits_does_not_block_the_event_loop() -> None:
+def test_a_url_callable_does_not_block_the_event_loop() -> None:
     called_by: list[threading.Thread] = []
 
     def sign() -> str:
@@ -465,7 +469,8 @@ def test_a_callable_that_waits_does_not_block_the_event_loop() -> None:
     assert called_by[0] is not threading.current_thread()
 
 
-def test_a_callable_whose_time_is_up() -> None:
+@pytest.mark.slow
+def test_errors_of_a_url_callable_that_times_out() -> None:
     async def never() -> str:
         await asyncio.sleep(60)
         return "http://host/x"
@@ -473,35 +478,36 @@ def test_a_callable_whose_time_is_up() -> None:
     async def gives_up() -> str:
         raise TimeoutError
 
-    with pytest.raises(TransportError, match=r"^the URL: the callable that gives the URL took longer than 1 s$"):
+    with pytest.raises(TransportError, match=r"^the URL: the URL callable took longer than 1 s$"):
         read(never, (0, 9), timeout=1, retries=1)
-    with pytest.raises(TransportError, match=r"^the URL: the callable that gives the URL failed: TimeoutError at "):
+    with pytest.raises(TransportError, match=r"^the URL: the URL callable failed: TimeoutError at "):
         read(gives_up, (0, 9))
 
 
-def test_how_it_goes_is_told_while_a_read_waits() -> None:
+def test_failed_attempts_are_reported_while_a_read_waits() -> None:
     async def run() -> None:
-        told: list[tuple[str, float | None]] = []
+        reports: list[tuple[str, float | None]] = []
         async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:
             source = HttpSource("http://host/x", client=client, backoff=10, retries=2)
             assert (source.last_failure, source.next_attempt_at, source.reply_summary) == (None, None, "")
-            source.on_attempt = lambda: told.append((str(source.last_failure), source.next_attempt_at))
+            source.on_attempt = lambda: reports.append((str(source.last_failure), source.next_attempt_at))
             before = time.monotonic()
             assert await source.read(ByteRange(0, 9)) == DATA[:9]
-            assert [text for text, _ in told] == ["http://host/x: the server answered 503 to bytes 0..8"] * 2 + ["None"]
-            assert told[0][1] is not None
-            assert before + 0.01 <= told[0][1] <= time.monotonic()
-            assert told[2][1] is None
+            failure = "http://host/x: the server answered 503 to bytes 0..8"
+            assert [text for text, _ in reports] == [failure, failure, "None"]
+            assert reports[0][1] is not None
+            assert before + 0.01 <= reports[0][1] <= time.monotonic()
+            assert reports[2][1] is None
             assert source.reply_summary == "status 206, content type 'video/x-alpha'"
             replies.extend([404])
             with pytest.raises(TransportError) as caught:
                 await source.read(ByteRange(10, 19))
-            assert str(source.last_failure) == str(caught.value) == told[3][0]
-            assert len(told) == 4
+            assert str(source.last_failure) == str(caught.value) == reports[3][0]
+            assert len(reports) == 4
             replies.extend([503, 503, 503])
             with pytest.raises(TransportError):
                 await source.read(ByteRange(10, 19))
-            assert [after is None for _, after in told[4:]] == [False, False, True]
+            assert [after is None for _, after in reports[4:]] == [False, False, True]
             assert source.next_attempt_at is None
 
     replies = [503, 503]
@@ -516,7 +522,7 @@ def test_how_it_goes_is_told_while_a_read_waits() -> None:
     asyncio.run(run())
 
 
-def test_a_read_that_is_given_up_waits_for_no_attempt() -> None:
+def test_a_cancelled_read_does_not_wait_for_an_attempt() -> None:
     async def run() -> None:
         async with httpx.AsyncClient(transport=httpx.MockTransport(lambda request: httpx.Response(503))) as client:
             source = HttpSource("http://host/x", client=client, backoff=60_000)

@@ -1,5 +1,5 @@
 """
-Opening URLs: what open takes besides, what stands in place of a file, and what an ASVR's key depends on.
+Opening URLs: headers, clients and callables, pages instead of files, and the resource name of an ASVR.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ PAGES = {
     "old html": (b"<HTML><BODY>Please sign in to go on.", "an HTML page"),
     "xml": (b"\xef\xbb\xbf<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "an XML or HTML document"),
     "json": (b'{"error": "the session has expired"}', "a JSON text"),
-    "git lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "a pointer of Git LFS"),
+    "git lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "a Git LFS pointer"),
 }
 
 
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("status", [200, 206])
-def test_a_page_in_place_of_a_file(name: str, status: int, passphrase: bytes) -> None:
-    """Neither the key nor the magic is to blame."""
+def test_a_page_instead_of_a_file(name: str, status: int, passphrase: bytes) -> None:
+    """The error must not be about the key or the magic."""
     text, kind = PAGES[name]
     key = AsvrKey(passphrase, scene_id=1)
     with Server(b"", lambda request: badserver.page(status, text)) as server:
@@ -59,7 +59,7 @@ def test_a_page_in_place_of_a_file(name: str, status: int, passphrase: bytes) ->
         alphastream_gpu.open(text, key=key)
 
 
-def test_a_key_that_does_not_open_says_what_the_server_sent(passphrase: bytes) -> None:
+def test_a_key_mismatch_has_a_summary_of_the_reply(passphrase: bytes) -> None:
     with (
         Server(b"", lambda request: badserver.page(200, b"Forbidden." * 9, "text/plain")) as server,
         pytest.raises(KeyMismatchError, match=r"\(.*; the server's reply: status 200, content type 'text/plain'\)"),
@@ -67,7 +67,7 @@ def test_a_key_that_does_not_open_says_what_the_server_sent(passphrase: bytes) -
         alphastream_gpu.open(server.url("/mask.asvr"), key=AsvrKey(passphrase, scene_id=1))
 
 
-def test_a_source_that_gives_more_than_it_was_asked_for() -> None:
+def test_a_source_that_returns_too_many_bytes() -> None:
     class Generous(MemorySource):
         async def read(self, span: ByteRange) -> memoryview:
             return await super().read(ByteRange(span.start, span.stop + (3 if span.start else 0)))
@@ -79,7 +79,7 @@ def test_a_source_that_gives_more_than_it_was_asked_for() -> None:
         asyncio.run(stream.frame(1))
 
 
-def test_open_takes_headers_a_client_and_a_callable() -> None:
+def test_open_with_headers_a_client_and_a_url_callable() -> None:
     data = asvp_of([block_of(SQUARE)] * 5)
     with Server(data) as server:
 
@@ -111,15 +111,15 @@ def test_open_takes_headers_a_client_and_a_callable() -> None:
 
 
 @pytest.mark.parametrize("source", [b"data", "no/such.asvp", Path("x"), "file:///x", MemorySource(b"data"), int])
-def test_headers_and_clients_are_for_http(source: Any) -> None:
+def test_headers_and_clients_are_only_for_http(source: Any) -> None:
     for options in ({"headers": {"X-Key": "1"}}, {"client": httpx.AsyncClient}):
-        with pytest.raises(ValueError, match="^headers, client: these are for http: and https: URLs"):
+        with pytest.raises(ValueError, match="^headers, client: only for http: and https: URLs"):
             alphastream_gpu.open(source, **options)
-        with pytest.raises(ValueError, match="^headers, client: these are for http: and https: URLs"):
+        with pytest.raises(ValueError, match="^headers, client: only for http: and https: URLs"):
             asyncio.run(alphastream_gpu.open_async(source, **options))
 
 
-def test_the_options_of_config_go_with_headers() -> None:
+def test_the_options_of_config_apply_with_headers() -> None:
     with Server(DATA, lambda request: badserver.status(503)) as server:
         with pytest.raises(AlphaStreamError):
             alphastream_gpu.open(server.url(), headers={"X-Key": "1"}, config=Config(http_retries=2, http_backoff=0))
@@ -129,7 +129,7 @@ def test_the_options_of_config_go_with_headers() -> None:
 @pytest.mark.parametrize(
     "path", ["/a/pov%20mask%231.asvr", "/a/pov mask%231.asvr?token=a/b.asvr#x/y", "//a%2Fpov%20mask%231.asvr#t"]
 )
-def test_a_key_does_not_depend_on_how_a_url_is_spelled(path: str, passphrase: bytes, tmp_path: Path) -> None:
+def test_a_key_does_not_depend_on_the_spelling_of_a_url(path: str, passphrase: bytes, tmp_path: Path) -> None:
     key = AsvrKey(passphrase, scene_id=7)
     local = tmp_path / "pov mask#1.asvr"
     with AsvrWriter(local, key=key) as writer:

@@ -1,5 +1,5 @@
 """
-HTTP sources behind proxies, real ones on loopback: the file opens, and the signed query goes to its server alone.
+HTTP sources behind real proxies on loopback. The file opens, and only its server gets the signed query.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from alphastream_gpu import ByteRange, Config, HttpSource, TransportError
 from alphastream_gpu._sources.http.environment import is_exempt
 
 HOST = "files.test"
-"""A name that the proxies alone know; it leads to the server of the test."""
+"""A host name that only the proxies resolve, to the server of the test."""
 QUERY = "?sig=S3CRET%2fa%2Fb+c&e=%7e~&x=[1]&y={2}"
 
 
 class Proxy(socketserver.ThreadingTCPServer):
-    """Forwards requests in absolute form, and tunnels what is asked for with CONNECT, to one server."""
+    """A proxy of one server. Forwards requests in absolute form and makes tunnels for CONNECT."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -50,7 +50,7 @@ class Proxy(socketserver.ThreadingTCPServer):
         self.lines: list[str] = []
         """The first line of each request."""
         self.seen = b""
-        """All that could be read here."""
+        """All bytes that the proxy received from clients."""
         self.is_tunnelling = False
 
     def __enter__(self) -> Proxy:
@@ -67,7 +67,7 @@ class Proxy(socketserver.ThreadingTCPServer):
 
 
 class _Client(socketserver.BaseRequestHandler):
-    """One connection of a client."""
+    """A connection of a client."""
 
     server: Proxy
 
@@ -186,12 +186,13 @@ def tls_origin(certificate: Certificate) -> Iterator[Server]:
 
 
 def read(url: str, **options: Any) -> int:
-    """Open, read a frame, and say how many there are."""
+    """Open a stream, read a frame, and return the number of frames."""
     with alphastream_gpu.open(url, config=Config(http_retries=0), **options) as stream:
         asyncio.run(stream.frame(100))
         return stream.metadata.frame_count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
 def test_a_forward_proxy_gets_the_absolute_form(origin: Server, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if variable == "HTTP_PROXY" and os.name != "nt":
@@ -203,15 +204,16 @@ def test_a_forward_proxy_gets_the_absolute_form(origin: Server, variable: str, m
         assert set(proxy.lines) == {f"GET http://{HOST}/dir/a%2fb.asvp{QUERY} HTTP/1.1"}
 
 
-def test_a_proxy_by_host_and_port_alone(origin: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_without_a_scheme(origin: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     with Proxy(origin) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url.removeprefix("http://"))
         assert read(f"http://{HOST}:8080/a.asvp") == 120
         assert proxy.lines[0] == f"GET http://{HOST}:8080/a.asvp HTTP/1.1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
-def test_a_tunnel_is_asked_for_by_host_and_port_alone(
+def test_a_tunnel_request_has_only_host_and_port(
     tls_origin: Server, certificate: Certificate, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Proxy(tls_origin) as proxy:
@@ -224,6 +226,7 @@ def test_a_tunnel_is_asked_for_by_host_and_port_alone(
         assert not re.search(rb"S3CRET|T0KEN|a%2fb", proxy.seen)
 
 
+@pytest.mark.slow
 def test_a_callers_client_with_a_proxy(origin: Server, tls_origin: Server, certificate: Certificate) -> None:
     with Proxy(origin) as proxy:
         client = partial(httpx.AsyncClient, proxy=proxy.url)
@@ -259,8 +262,9 @@ def test_a_redirect_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         assert {request.target for request in origin.requests} == {"/a.asvp", f"/there%2f{QUERY}"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("no_proxy", ["*", "127.0.0.1", "[::1],127.0.0.0/8", "fd00::/8, 127.0.0.1", "[fd00::]/8,*"])
-def test_what_no_proxy_exempts(origin: Server, no_proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hosts_in_no_proxy_are_exempt(origin: Server, no_proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Proxy(origin) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
         monkeypatch.setenv("no_proxy", no_proxy)
@@ -320,47 +324,49 @@ def test_a_proxy_that_refuses(origin: Server, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv("all_proxy", proxy.url)
         with pytest.raises(TransportError, match=r"https://files\.test/a\.asvp: the proxy answered 407 Proxy"):
             read(f"https://{HOST}/a.asvp?sig=S3CRET")
-        with pytest.raises(TransportError, match="found 407; the proxy wants credentials"):
+        with pytest.raises(TransportError, match="found 407; the proxy requires credentials"):
             read(f"http://{HOST}/a.asvp?sig=S3CRET")
         assert proxy.lines[0] == f"CONNECT {HOST}:443 HTTP/1.1"
 
 
 @pytest.mark.parametrize(
-    ("variables", "said"),
+    ("variables", "message"),
     [
-        ({"HTTP_PROXY": "nonsense://user:hush@proxy.test"}, "HTTP_PROXY names a proxy by something"),
-        ({"https_proxy": "http://[user:hush"}, "https_proxy names a proxy by something"),
-        ({"ALL_PROXY": "http://user:hush@h:port/"}, "ALL_PROXY names a proxy by something"),
+        ({"HTTP_PROXY": "nonsense://user:hush@proxy.test"}, "HTTP_PROXY: expected the URL of a proxy"),
+        ({"https_proxy": "http://[user:hush"}, "https_proxy: expected the URL of a proxy"),
+        ({"ALL_PROXY": "http://user:hush@h:port/"}, "ALL_PROXY: expected the URL of a proxy"),
         ({"ALL_PROXY": "socks5://127.0.0.1:9"}, "'socksio' package is not installed"),
     ],
 )
-def test_the_variable_at_fault_is_named(variables: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_invalid_variable_is_named(
+    variables: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(TransportError, match=said) as caught:
+    with pytest.raises(TransportError, match=message) as caught:
         read("https://example.test/person.asvp?sign=hush")
     assert "hush" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("variables", "said"),
+    ("variables", "message"),
     [
         ({"SSL_CERT_FILE": "/nowhere/c.pem"}, "the certificates that SSL_CERT_FILE names cannot be read: No such file"),
         ({"SSL_CERT_FILE": "README.md"}, "the certificates that SSL_CERT_FILE names cannot be read"),
         ({"SSLKEYLOGFILE": "/nowhere/keys"}, "the file that SSLKEYLOGFILE names cannot be written: No such file"),
     ],
 )
-def test_the_certificates_at_fault(variables: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_certificate_files(variables: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, str(SAMPLE.parents[1] / value) if value == "README.md" else value)
-    with pytest.raises(TransportError, match=said):
+    with pytest.raises(TransportError, match=message):
         read("https://example.test/person.asvp")
 
 
-def test_one_context_of_certificates_for_all_ways(origin: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To make one takes 20 ms."""
+def test_all_transports_share_one_ssl_context(origin: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Making an SSL context takes 20 ms."""
     made = []
     create = ssl.create_default_context
 

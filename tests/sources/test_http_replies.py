@@ -1,5 +1,5 @@
 """
-What a reply means: tables for the pure part, and servers whose replies are unusual but legal.
+Interpreting replies: tables of cases for the pure code, and servers with unusual but valid replies.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def test_a_range_unit_in_any_case(text: str) -> None:
         f"bytes 100-199/{'9' * 20}",
     ],
 )
-def test_a_range_that_is_none_or_another(text: str) -> None:
+def test_invalid_and_wrong_content_ranges(text: str) -> None:
     verdict = judge(reply(206, text), SPAN, TERMS)
     assert isinstance(verdict, Refused)
     assert "Content-Range" in verdict.text
@@ -95,7 +95,7 @@ def test_a_range_that_is_none_or_another(text: str) -> None:
         ("bytes 100-100/101", (100, 101), 101),
     ],
 )
-def test_fewer_bytes_than_asked_for(text: str, span: tuple[int, int], total: int) -> None:
+def test_fewer_bytes_than_requested(text: str, span: tuple[int, int], total: int) -> None:
     assert judge(reply(206, text), SPAN, TERMS) == Part(ByteRange(*span), total)
 
 
@@ -113,9 +113,13 @@ CASES: dict[str, tuple[Reply, Terms, Verdict | str]] = {
     "404 of a signature": (reply(404), terms(is_signed=True), "found 404; no such file"),
     "416 past the end": (reply(416, "bytes */100"), TERMS, Nothing(100)),
     "416 in any case": (reply(416, "BYTES */0"), TERMS, Nothing(0)),
-    "416 within": (reply(416, "bytes */101"), TERMS, "found 416; it says that the file has 101 bytes"),
+    "416 within": (reply(416, "bytes */101"), TERMS, "found 416; the server says that the file has 101 bytes"),
     "416 without": (reply(416), TERMS, "found 416"),
-    "416 later": (reply(416, "bytes */50"), terms(file=File(300)), "found 416; it says that the file has 50 bytes"),
+    "416 later": (
+        reply(416, "bytes */50"),
+        terms(file=File(300)),
+        "found 416; the server says that the file has 50 bytes",
+    ),
     "gzip": (reply(206, "bytes 100-199/300", content_encoding="gzip"), TERMS, "Content-Encoding 'gzip'"),
     "identity": (reply(206, "bytes 100-199/300", content_encoding=" Identity "), TERMS, WHOLE_PART),
     "another length": (
@@ -162,8 +166,8 @@ CASES: dict[str, tuple[Reply, Terms, Verdict | str]] = {
         reply(206, "bytes 0-9/300", is_reused=True),
         TERMS,
         Again(
-            "expected Content-Range 100-199, found 'bytes 0-9/300', which may answer an earlier request on this"
-            " connection"
+            "expected Content-Range 100-199, found 'bytes 0-9/300', which may be the reply to an earlier request on"
+            " this connection"
         ),
     ),
     "whole": (reply(200, content_length="300"), TERMS, Whole(300, 1000)),
@@ -174,19 +178,19 @@ CASES: dict[str, tuple[Reply, Terms, Verdict | str]] = {
     "too much": (
         reply(200, content_length="1001"),
         TERMS,
-        "answered 200 with 1001 bytes; whole files are taken up to 1000",
+        "answered 200 with 1001 bytes; whole files are accepted up to 1000",
     ),
     "too much, as is known": (reply(200), terms(file=File(1001)), "with an unknown number of bytes; whole files are"),
-    "none taken": (
+    "none accepted": (
         reply(200),
         terms(whole_file_cap=0),
-        "with an unknown number of bytes; whole files are taken up to 0",
+        "with an unknown number of bytes; whole files are accepted up to 0",
     ),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_verdict(name: str) -> None:
+def test_verdicts(name: str) -> None:
     given, wanted, expected = CASES[name]
     verdict = judge(given, SPAN, wanted)
     if isinstance(expected, str):
@@ -196,14 +200,14 @@ def test_a_verdict(name: str) -> None:
         assert verdict == expected
 
 
-def test_a_servers_text_is_cut_in_messages() -> None:
+def test_quoted_headers_are_cut_in_messages() -> None:
     verdict = judge(reply(206, "x" * 100_000), SPAN, TERMS)
     assert isinstance(verdict, Refused)
     assert len(verdict.text) < 200
     assert "\n" not in judge(reply(206, "a\nb\x1b[2J"), SPAN, TERMS).text  # type: ignore[union-attr]
 
 
-def test_what_identifies_a_file() -> None:
+def test_the_header_that_identifies_a_file() -> None:
     both = {"etag": '"a"', "last_modified": "Mon"}
     assert File().learned(5, reply(206, **both)) == File(5, ("etag", '"a"'))
     assert File().learned(5, reply(206, etag='W/"a"', last_modified="Mon")) == File(5, ("last-modified", "Mon"))
@@ -275,7 +279,7 @@ def always(behaviour: Behaviour) -> Callable[[Request], Behaviour | None]:
     return lambda request: behaviour
 
 
-def test_the_rest_of_a_short_reply_is_asked_for() -> None:
+def test_the_rest_of_a_short_reply_is_requested() -> None:
     with Server(DATA, always(badserver.at_most(300))) as server:
         assert fetch(server.url(), (0, 1000), (299_900, 300_100)) == [DATA[:1000], DATA[299_900:]]
         assert [request.range for request in server.requests] == [
@@ -297,21 +301,21 @@ def test_a_stream_from_a_server_of_short_replies() -> None:
         assert asyncio.run(stream.frame(100)) == asyncio.run(same.frame(100))
 
 
-def test_replies_that_hardly_advance_are_given_up() -> None:
+def test_too_many_tiny_replies_are_refused() -> None:
     with Server(DATA, always(badserver.at_most(1))) as server:
-        with pytest.raises(TransportError, match=r"the server cuts bytes 0\.\.999 into more than 16 pieces"):
+        with pytest.raises(TransportError, match=r"the server sent bytes 0\.\.999 in more than 16 pieces"):
             fetch(server.url(), (0, 1000))
         assert len(server.requests) == 16
         assert fetch(server.url(), (0, 16)) == [DATA[:16]]
 
 
-def test_pieces_as_large_as_servers_make_them_may_be_many() -> None:
+def test_many_pieces_of_a_usual_size_are_accepted() -> None:
     with Server(DATA, always(badserver.at_most(15_000))) as server:
         assert fetch(server.url(), (0, 300_000)) == [DATA]
         assert len(server.requests) == 20
 
 
-def test_a_failure_amid_pieces_is_retried() -> None:
+def test_a_failure_between_pieces_is_retried() -> None:
     def script(request: Request) -> Behaviour:
         return badserver.reset_within_the_body if request.number == 1 else badserver.at_most(400)
 
@@ -321,7 +325,7 @@ def test_a_failure_amid_pieces_is_retried() -> None:
 
 
 @pytest.mark.parametrize("behaviour", [badserver.whole_file_until_the_end, badserver.whole_file_in_chunks])
-def test_a_whole_file_whose_length_nobody_tells(behaviour: Behaviour) -> None:
+def test_a_whole_file_of_unknown_length(behaviour: Behaviour) -> None:
     with Server(DATA, always(behaviour)) as server:
         assert fetch(server.url(), (0, 10), (100, 200), (0, 400_000)) == [DATA[:10], DATA[100:200], DATA]
         assert len(server.requests) == 1
@@ -332,7 +336,7 @@ def test_a_whole_file_whose_length_nobody_tells(behaviour: Behaviour) -> None:
 
 
 def test_a_whole_file_of_another_length_than_known() -> None:
-    """Nobody tells the length, so it shows in the end; it may have broken off."""
+    """The reply has no length, so the difference is found at its end. The reply may also have broken off."""
 
     def script(request: Request) -> Behaviour | None:
         return badserver.whole_file_in_chunks if request.number else badserver.altered(content_range="bytes 0-9/300005")
@@ -345,8 +349,8 @@ def test_a_whole_file_of_another_length_than_known() -> None:
         assert fetch(server.url(), (0, 10), (10, 20), validate="none") == [DATA[:10], DATA[10:20]]
 
 
-def test_what_is_taken_of_a_whole_file_without_an_end() -> None:
-    """No more than the limit, and what was on its way."""
+def test_received_bytes_of_a_whole_file_without_an_end() -> None:
+    """At most the limit plus the data in transit is received."""
 
     async def endless(server: Server, request: Request, wire: Wire) -> None:
         await wire.head(200)
@@ -364,11 +368,11 @@ def test_what_is_taken_of_a_whole_file_without_an_end() -> None:
         assert asyncio.run(read()) < 1_200_000
 
 
-def test_the_second_of_two_replies_to_one_request_is_not_taken_for_an_answer() -> None:
+def test_the_second_of_two_replies_to_one_request_is_not_used() -> None:
     with Server(DATA, always(badserver.twice)) as server:
         spans = [(k, k + 10) for k in range(0, 50, 10)]
         assert fetch(server.url(), *spans) == [DATA[a:b] for a, b in spans]
-        with pytest.raises(TransportError, match="may answer an earlier request on this connection"):
+        with pytest.raises(TransportError, match="may be the reply to an earlier request on this connection"):
             fetch(server.url(), (0, 10), (10, 20), retries=0)
 
 
@@ -401,7 +405,7 @@ def test_a_file_that_grows() -> None:
 
 
 @pytest.mark.parametrize("value", ["ETag", "strong", None, True])
-def test_a_validate_that_is_none(value: Any) -> None:
+def test_an_invalid_validate(value: Any) -> None:
     with pytest.raises(ValueError, match="validate: expected 'etag' or 'size' or 'none', found"):
         HttpSource("http://host/x", validate=value)
     with pytest.raises(ValueError, match="http_validate: expected 'etag' or 'size' or 'none', found"):
@@ -421,7 +425,7 @@ def test_the_first_read_may_be_past_the_end() -> None:
 
 
 def test_two_first_reads_of_two_files() -> None:
-    """Both may begin before anything is known; only one of them can be of the file."""
+    """Both reads may begin before anything is known about the file, but only one of them can succeed."""
 
     async def read() -> None:
         source = HttpSource(server.url())

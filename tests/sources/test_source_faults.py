@@ -1,5 +1,6 @@
 """
-A caller's own code in the library's threads: whatever it raises fails that call alone, and what blocks blocks no other.
+Code of callers in the library's threads: an exception fails only its own call, and a call that blocks delays no other
+stream.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from alphastream_gpu._runtime.workers import in_thread
 from alphastream_gpu._sources import file as _file
 
 SLOWLY = Config(prefetch_frames=0, get_frame_timebox=1000)
-"""Time enough for a busy machine, and no prefetch that would meet the fault first."""
+"""A long time box for a busy machine, and no prefetch, which would cause the fault first."""
 
 
 class Faulty(MemorySource):
-    """Reads header and table; every read after that does what the test says, until it says no more."""
+    """A source that reads header and table correctly. Later reads call `fault` until it is None."""
 
     def __init__(self, fault: Callable[[], Any]) -> None:
         super().__init__(SAMPLE.read_bytes(), name="faulty")
@@ -52,7 +53,7 @@ class Faulty(MemorySource):
 
 @pytest.fixture
 def other() -> Iterator[AlphaStream]:
-    """A stream that has nothing to do with the fault, on the same event loop."""
+    """Another stream without a fault, on the same event loop."""
     with alphastream_gpu.open(MemorySource(SAMPLE.read_bytes()), config=SLOWLY) as stream:
         yield stream
 
@@ -93,7 +94,7 @@ FAULTS: dict[str, tuple[Callable[[], Any], ErrorCode, str]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_source_that_raises_fails_that_read_alone(name: str, other: AlphaStream) -> None:
+def test_an_exception_of_a_source_fails_only_that_read(name: str, other: AlphaStream) -> None:
     fault, code, message = FAULTS[name]
     source = Faulty(fault)
     with alphastream_gpu.open(source, config=SLOWLY) as stream:
@@ -121,10 +122,10 @@ def test_a_source_whose_closing_raises(error: BaseException, other: AlphaStream)
 
 
 def test_the_loop_survives_a_task_that_raises_system_exit(other: AlphaStream, caplog: pytest.LogCaptureFixture) -> None:
-    """Of a source's own making: nobody stands between it and the loop."""
+    """A source may start tasks that run directly on the loop."""
 
     class Spawning(MemorySource):
-        tasks: list[asyncio.Task[None]] = []  # noqa: RUF012 - there is one
+        tasks: list[asyncio.Task[None]] = []  # noqa: RUF012 - there is only one instance
 
         async def read(self, span: ByteRange) -> memoryview:
             if not self.tasks:
@@ -167,7 +168,7 @@ def test_a_callable_in_a_thread_that_raises(
     assert other.get_geometry(100) is not None
 
 
-def test_a_callable_that_blocks_keeps_nobody_waiting(other: AlphaStream) -> None:
+def test_a_callable_that_blocks_does_not_delay_other_streams(other: AlphaStream) -> None:
     done = threading.Event()
     lease = LoopLease()
     try:
@@ -183,7 +184,7 @@ def test_a_callable_that_blocks_keeps_nobody_waiting(other: AlphaStream) -> None
 
 
 class HangingDisk:
-    """A file server that is gone: asking for a file's state does not return until the test says so."""
+    """A file server that is gone: fstat() does not return until `is_back` is set."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.is_gone = False
@@ -198,7 +199,7 @@ class HangingDisk:
         monkeypatch.setattr(_file.os, "fstat", fstat)
 
 
-def test_a_disk_that_hangs_keeps_nobody_waiting(other: AlphaStream, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_hangs_does_not_delay_other_streams(other: AlphaStream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_file, "_CLOSE_SECONDS", 0.05)
     disk = HangingDisk(monkeypatch)
     stream = alphastream_gpu.open(SAMPLE, config=Config(prefetch_frames=0))
@@ -219,7 +220,7 @@ def test_a_disk_that_hangs_keeps_nobody_waiting(other: AlphaStream, monkeypatch:
     wait_until(lambda: not source._thread.is_running)
 
 
-def test_a_files_thread_ends_with_its_source() -> None:
+def test_the_thread_of_a_file_ends_with_its_source() -> None:
     def n_threads() -> int:
         return sum(thread.name == "alphastream-file" for thread in threading.enumerate())
 
@@ -234,12 +235,12 @@ def test_a_files_thread_ends_with_its_source() -> None:
     wait_until(lambda: n_threads() == 0)
 
 
-def test_a_files_reads_go_on_after_one_that_was_given_up() -> None:
+def test_reads_of_a_file_work_after_a_cancelled_read() -> None:
     async def read() -> bytes:
         source = FileSource(SAMPLE)
-        given_up = asyncio.ensure_future(source.read(ByteRange(0, 4)))
+        cancelled = asyncio.ensure_future(source.read(ByteRange(0, 4)))
         await asyncio.sleep(0)
-        given_up.cancel()
+        cancelled.cancel()
         try:
             return await source.read(ByteRange(0, 4))
         finally:
@@ -248,7 +249,7 @@ def test_a_files_reads_go_on_after_one_that_was_given_up() -> None:
     assert asyncio.run(read()) == b"ASVP"
 
 
-def test_the_librarys_work_runs_in_a_context_of_its_own() -> None:
+def test_the_library_does_not_use_the_context_of_the_caller() -> None:
     import contextvars
 
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")

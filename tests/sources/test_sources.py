@@ -1,5 +1,5 @@
 """
-Sources: ranges of bytes from memory and from disk.
+Sources: all kinds of sources by one conformance test, files and memory in detail, and sources of callers.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import sys
 import threading
 from array import array
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from badserver import Server
 from support import NO_FILE, SAMPLE, SQUARE, asvp_of, block_of, wait_until
 
 import alphastream_gpu
@@ -34,6 +36,7 @@ from alphastream_gpu._sources import file as _file
 from alphastream_gpu._sources import select as _select
 from alphastream_gpu._sources.base import resource_name_of
 from alphastream_gpu._sources.guest import GuestSource
+from alphastream_gpu.testing import SourceConformance
 
 DATA = bytes(range(256)) * 4
 
@@ -42,53 +45,8 @@ def _read(source: Source, start: int, stop: int) -> bytes:
     return bytes(asyncio.run(source.read(ByteRange(start, stop))))
 
 
-class SourceConformance:
-    """What every source must do. Subclasses seed the data behind the source's back."""
-
-    def make(self, data: bytes, tmp_path: Path) -> Source:
-        raise NotImplementedError
-
-    @pytest.fixture
-    def source(self, tmp_path: Path) -> Iterator[Source]:
-        source = self.make(DATA, tmp_path)
-        yield source
-        asyncio.run(source.aclose())
-
-    def test_its_length(self, source: Source) -> None:
-        assert source.length == len(DATA)
-
-    @pytest.mark.parametrize(("start", "stop"), [(0, 1), (0, 1024), (5, 9), (1023, 1024), (7, 7), (1024, 1024)])
-    def test_ranges_inside(self, source: Source, start: int, stop: int) -> None:
-        assert _read(source, start, stop) == DATA[start:stop]
-
-    @pytest.mark.parametrize(("start", "stop"), [(1000, 2000), (1024, 1030), (5000, 6000)])
-    def test_ranges_past_the_end_are_short(self, source: Source, start: int, stop: int) -> None:
-        assert _read(source, start, stop) == DATA[start:stop]
-
-    def test_reads_at_once(self, source: Source) -> None:
-        async def read() -> list[bytes]:
-            spans = [ByteRange(k, k + 50) for k in range(0, 900, 3)]
-            return [bytes(part) for part in await asyncio.gather(*map(source.read, spans))]
-
-        assert asyncio.run(read()) == [DATA[k : k + 50] for k in range(0, 900, 3)]
-
-    def test_bytes_outlive_the_source(self, source: Source) -> None:
-        async def read() -> bytes:
-            part = await source.read(ByteRange(3, 8))
-            await source.aclose()
-            return bytes(part)
-
-        assert asyncio.run(read()) == DATA[3:8]
-
-    def test_nothing_to_read(self, tmp_path: Path) -> None:
-        source = self.make(b"", tmp_path)
-        assert source.length == 0
-        assert _read(source, 0, 10) == b""
-        asyncio.run(source.aclose())
-
-
 class TestMemory(SourceConformance):
-    def make(self, data: bytes, tmp_path: Path) -> Source:
+    def make(self, data: bytes, folder: Path) -> Source:
         return MemorySource(bytearray(data), name="x")
 
     def test_slices_are_not_copies(self) -> None:
@@ -100,13 +58,23 @@ class TestMemory(SourceConformance):
 
 
 class TestGuest(SourceConformance):
-    def make(self, data: bytes, tmp_path: Path) -> Source:
+    def make(self, data: bytes, folder: Path) -> Source:
         return GuestSource(MemorySource(data, name="x"))
 
 
+class TestHttp(SourceConformance):
+    @pytest.fixture(autouse=True)
+    def _servers(self) -> Iterator[None]:
+        with ExitStack() as self.servers:
+            yield
+
+    def make(self, data: bytes, folder: Path) -> Source:
+        return HttpSource(self.servers.enter_context(Server(data)).url())
+
+
 class TestMappedFile(SourceConformance):
-    def make(self, data: bytes, tmp_path: Path) -> Source:
-        path = tmp_path / "data.bin"
+    def make(self, data: bytes, folder: Path) -> Source:
+        path = folder / "data.bin"
         path.write_bytes(data)
         source = FileSource(path)
         assert source.is_mapped == bool(data)
@@ -121,8 +89,8 @@ class TestBufferedFile(SourceConformance):
 
         monkeypatch.setattr(_file.mmap, "mmap", refuse)
 
-    def make(self, data: bytes, tmp_path: Path) -> Source:
-        path = tmp_path / "data.bin"
+    def make(self, data: bytes, folder: Path) -> Source:
+        path = folder / "data.bin"
         path.write_bytes(data)
         source = FileSource(path)
         assert not source.is_mapped
@@ -146,7 +114,7 @@ class TestBufferedFile(SourceConformance):
     ],
 )
 def test_a_file_truncated_while_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_mapped: bool) -> None:
-    """Not a crash of the process: touching a mapping's lost pages would be one."""
+    """The read raises. Reading the lost pages of a mapping would crash the process."""
     if not is_mapped:
         monkeypatch.setattr(_file, "_map", lambda file, length: None)
     path = tmp_path / "cut.asvp"
@@ -193,10 +161,10 @@ def test_a_buffer_out_of_its_range(buffer: int) -> None:
     ("path", "shown"),
     [
         ("no/such.asvp", "'no/such.asvp'"),
-        ("no/such.asvp?a=b", "'no/such.asvp...' (a path: a URL begins with http:// or https://)"),
-        ("no/such.asvp#a", "'no/such.asvp...' (a path: a URL begins with http:// or https://)"),
-        ("user:pw@host/x", "'...@host/x' (a path: a URL begins with http:// or https://)"),
-        ("//user:p@w@host/x", "'//...@host/x' (a path: a URL begins with http:// or https://)"),
+        ("no/such.asvp?a=b", "'no/such.asvp...' (taken as a path; a URL begins with http:// or https://)"),
+        ("no/such.asvp#a", "'no/such.asvp...' (taken as a path; a URL begins with http:// or https://)"),
+        ("user:pw@host/x", "'...@host/x' (taken as a path; a URL begins with http:// or https://)"),
+        ("//user:p@w@host/x", "'//...@host/x' (taken as a path; a URL begins with http:// or https://)"),
     ],
 )
 def test_a_missing_file_that_may_be_a_url(path: str, shown: str) -> None:
@@ -214,7 +182,7 @@ def test_a_folder(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in the file system")
 def test_pipes_and_sockets_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # a socket's path may have some hundred characters, which macOS's own folders take
+    monkeypatch.chdir(tmp_path)  # macOS's temporary folders are too long for the path of a socket
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(TransportError, match="found a pipe; frames are read by position"):
         FileSource(tmp_path / "pipe")
@@ -224,7 +192,7 @@ def test_pipes_and_sockets_are_refused(tmp_path: Path, monkeypatch: pytest.Monke
             FileSource(tmp_path / "socket")
 
 
-def test_what_an_argument_means(tmp_path: Path) -> None:
+def test_the_source_for_each_kind_of_argument(tmp_path: Path) -> None:
     config = Config()
     path = tmp_path / "a b.asvp"
     path.write_bytes(DATA)
@@ -244,14 +212,14 @@ def test_what_an_argument_means(tmp_path: Path) -> None:
         assert source.length == len(DATA)
         asyncio.run(source.aclose())
     with pytest.raises(
-        TypeError, match="a callable that gives one, a contiguous bytes-like object or a Source, found int"
+        TypeError, match="a callable that returns a URL, a contiguous bytes-like object or a Source, found int"
     ):
         as_source(5, config)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="scheme 'ftp'"):
         as_source("ftp://host/x.asvp", config)
     with pytest.raises(ValueError, match="no host or localhost, found 'elsewhere'"):
         as_source("file://user:pw@elsewhere/x.asvp", config)
-    with pytest.raises(ValueError, match="found 'a malformed one'"):
+    with pytest.raises(ValueError, match=r"found '\(malformed\)'"):
         as_source("file://[::1/x.asvp", config)
     for url in ("http://host/x", "HTTPS://host/x", lambda: "http://host/x"):
         assert isinstance(as_source(url, config), HttpSource)
@@ -259,7 +227,7 @@ def test_what_an_argument_means(tmp_path: Path) -> None:
         as_source(str, config)  # type: ignore[arg-type]
 
 
-def test_a_file_that_opens_when_nobody_waits_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_opens_after_the_timeout_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "slow.asvp"
     path.write_bytes(asvp_of([block_of(SQUARE)]))
     waits = threading.Event()
@@ -279,7 +247,9 @@ def test_a_file_that_opens_when_nobody_waits_any_more(tmp_path: Path, monkeypatc
     wait_until(lambda: bool(opened) and "closed" in repr(opened[0]))
 
 
-def test_a_file_that_is_open_just_when_nobody_waits_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_open_when_the_caller_is_cancelled_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "late.asvp"
     path.write_bytes(DATA)
     opened: list[Source] = []
@@ -302,7 +272,7 @@ def test_a_file_that_is_open_just_when_nobody_waits_any_more(tmp_path: Path, mon
         (r"C:\films\pov_mask.asvr", "pov_mask.asvr"),
         (r"C://films\pov_mask.asvr", "pov_mask.asvr"),
         ("a/", ""),
-        ("a#b%20c.asvr", "a#b%20c.asvr"),  # a path is taken as it is, but for what the format cuts off
+        ("a#b%20c.asvr", "a#b%20c.asvr"),  # a path is not decoded; only the part from "?" on is cut
         ("a?b.asvr", "a"),
         ("cdn.test/a.asvr?back=https://x/y", "a.asvr"),
         ("https://h/a/pov_mask.asvr?token=a/b.c", "pov_mask.asvr"),
@@ -328,7 +298,7 @@ def test_resource_names(path: str, name: str) -> None:
 
 
 class Blocking(MemorySource):
-    """A caller's own source whose reads block their thread, once it is told to."""
+    """A caller's source whose reads block their thread until `may_go_on` is set."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
@@ -340,7 +310,7 @@ class Blocking(MemorySource):
         return await super().read(span)
 
 
-def test_a_source_that_blocks_keeps_no_other_stream_waiting() -> None:
+def test_a_source_that_blocks_does_not_delay_other_streams() -> None:
     config = Config(prefetch_frames=0, get_frame_timebox=1000)
     blocking, others = Blocking(SAMPLE.read_bytes()), MemorySource(SAMPLE.read_bytes())
     with (
@@ -377,7 +347,7 @@ def test_a_source_of_two_streams_has_one_loop() -> None:
 
 
 def test_a_source_is_closed_after_its_last_read_ended() -> None:
-    said = []
+    events = []
 
     class Careful(MemorySource):
         async def read(self, span: ByteRange) -> memoryview:
@@ -387,20 +357,20 @@ def test_a_source_is_closed_after_its_last_read_ended() -> None:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
                 await asyncio.sleep(0.05)
-                said.append("the read ended")
+                events.append("the read ended")
                 raise
-            raise AssertionError("nobody cancelled it")
+            raise AssertionError("the read was not cancelled")
 
         async def aclose(self) -> None:
-            said.append("closed")
+            events.append("closed")
 
     with alphastream_gpu.open(Careful(SAMPLE.read_bytes()), config=Config(prefetch_frames=0)) as stream:
         assert stream.get_geometry(110) is None
-    assert said == ["the read ended", "closed"]
+    assert events == ["the read ended", "closed"]
 
 
 @pytest.mark.parametrize("error", [GeneratorExit, SystemExit, KeyboardInterrupt, asyncio.CancelledError])
-def test_what_a_source_raises_fails_its_read_alone(
+def test_an_exception_of_a_source_fails_only_its_read(
     error: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
     class Raising(MemorySource):

@@ -116,6 +116,7 @@ class Simulation:
 # Bar 1: one millisecond after convergence.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [1.0, 2.0, 0.5, -1.0])
 @pytest.mark.parametrize("speed", [1.001, 0.999, 1.0])
 @pytest.mark.parametrize("interval", [1 / 60, 0.1, 0.25, 1.0, 2.0])
@@ -247,6 +248,7 @@ def test_reports_out_of_order(delay: float) -> None:
 # Bar 3: media times that step.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [1.0, -1.0])
 @pytest.mark.parametrize("phase", [0.0, 0.06, 0.13, 0.19, 0.245])
 @pytest.mark.parametrize("interval", [1 / 60, 1 / 25, 0.05, 0.1])
@@ -314,6 +316,7 @@ def test_a_value_reported_twice_does_not_make_it_a_media_clock_that_steps() -> N
 # Stalls.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [1.0, 2.0, -1.0])
 @pytest.mark.parametrize(("step", "interval"), [(0.0, 1 / 60), (0.0, 0.1), (0.0, 0.25), (0.25, 1 / 60), (0.25, 0.1)])
 @pytest.mark.parametrize("seconds", [0.3, 1.0, 3.0, 60.0])

@@ -16,10 +16,10 @@ import pytest
 from support import asvp_of, block_of, payload_of, wait_until
 
 import alphastream_gpu
-from alphastream_gpu import AlphaStream, ByteRange, Config, FrameGeometry, MemorySource
+from alphastream_gpu import AlphaStream, ByteRange, Config, FrameGeometry, MemorySource, rasterize
 from alphastream_gpu._stream import products as _products
 from alphastream_gpu._stream import session as _session
-from alphastream_gpu._stream.ahead import MadeAhead
+from alphastream_gpu._stream.ahead import GivenUp, MadeAhead
 
 N = 3000
 PAYLOADS = [payload_of([((index % 65536, 7), [(5, 0), (0, 5)])]) for index in range(N)]
@@ -203,15 +203,14 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Any:
             self.waiting: list[int] = []
 
     made = Gate()
-    real = _products._mask_of
+    real = _products.Products._mask_ahead
 
-    def make(native_size: Any, geometry: FrameGeometry, variant: Any) -> np.ndarray:
-        if threading.current_thread().name.startswith("alphastream-raster"):
-            made.waiting.append(int(geometry.points[0, 0]))
-            assert made.opened.wait(20)
-        return real(native_size, geometry, variant)
+    def make(products: _products.Products, geometry: FrameGeometry, variant: Any) -> np.ndarray:
+        made.waiting.append(int(geometry.points[0, 0]))
+        assert made.opened.wait(20)
+        return real(products, geometry, variant)
 
-    monkeypatch.setattr(_products, "_mask_of", make)
+    monkeypatch.setattr(_products.Products, "_mask_ahead", make)
     yield made
     made.opened.set()
 
@@ -238,6 +237,23 @@ def test_masks_ahead_that_are_no_longer_wanted_are_not_begun(gate: Any) -> None:
         wait_until(lambda: stream.stats().made_ahead >= 10)
         assert gate.waiting[0] < 100
         assert all(1500 < index <= 1510 for index in gate.waiting[1:])
+
+
+def test_a_mask_ahead_is_given_up_while_somebody_waits() -> None:
+    """Between two steps; and it is made later."""
+    with alphastream_gpu.open(FILE, config=Config(ready_frames=3, get_frame_timebox=1000)) as stream:
+        products = stream._products
+        geometry = stream.read_frame(7)
+        products._pause()
+        with pytest.raises(GivenUp):
+            products._mask_ahead(geometry, (0, LARGE))
+        products._resume()
+        assert (products._mask_ahead(geometry, (0, LARGE)) == rasterize(geometry, LARGE)).all()
+        products._pause()
+        assert stream.get_frame(0, *LARGE) is not None
+        assert stream.stats().made_ahead == 0
+        products._resume()
+        wait_until(lambda: stream.stats().made_ahead == 3)
 
 
 def test_nothing_is_begun_ahead_while_somebody_waits() -> None:

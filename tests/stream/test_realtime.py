@@ -151,6 +151,7 @@ def opened(kind: str, container: str, tmp_path: Path, passphrase: bytes) -> Iter
             yield stream
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trace", TRACES)
 def test_every_source_container_and_trace(opened: AlphaStream, container: str, trace: str) -> None:
     goldens = golden_frames()
@@ -392,6 +393,7 @@ def test_two_players_on_one_stream_both_get_their_frames() -> None:
         assert min(got) > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slots", [1, 4])
 def test_prefetching_never_stops_for_good(slots: int) -> None:
     """Random jumps from many threads, some so close together that a fetch is cancelled before it begins."""
@@ -465,6 +467,7 @@ def test_a_cache_no_larger_than_the_window(cache: int, prefetch: int) -> None:
         assert len(source.spans) < 700
 
 
+@pytest.mark.slow
 def test_masks_of_another_source_are_never_given() -> None:
     """Loading, and asking for the same frame at the same size, while others play."""
     one = asvp_of([block_of(payload_of([((2, 2), [(9, 0), (0, 9)])]))] * 40)
@@ -727,6 +730,7 @@ def test_the_cache_is_bounded_in_bytes() -> None:
 # Threads.
 
 
+@pytest.mark.slow
 def test_eight_threads_get_exactly_the_serial_results() -> None:
     source = Scripted()
     chance = random.Random(8)
@@ -1046,6 +1050,7 @@ TestStreamModel = StreamModel.TestCase
 TestStreamModel.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads its memory where only Linux tells it")
 def test_soak() -> None:
     """Random seeks with a flat memory line. ALPHASTREAM_SOAK names another number of calls; the nightly run takes
@@ -1129,6 +1134,7 @@ def test_large_frames_are_handed_on_before_all_are_decoded(monkeypatch: pytest.M
     assert 1 < max(taken) <= 5
 
 
+@pytest.mark.slow
 def test_polling_through_an_outage_tells_of_it() -> None:
     """Between two attempts nothing is on its way; while one goes on, the frame is still coming."""
     more_than_the_first_read = asvp_of([block_of(numbered_payload(index)) for index in range(4000)])

@@ -434,6 +434,7 @@ FORGETFUL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORGETFUL)
 def test_a_program_that_forgets_to_close_exits(name: str) -> None:
     script = f"import alphastream_gpu as a\nsample = {str(SAMPLE)!r}\n{FORGETFUL[name]}\n"
@@ -500,7 +501,8 @@ def test_no_memory_for_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
                 patch.setattr("alphastream_gpu._stream.products.rasterize", refuse)
                 while (error := stream.get_frame(0, *size) or stream.last_error()).code is ErrorCode.TIMEOUT:
                     pass
-                assert (error.code, error.message) == (ErrorCode.DECODE, "frame 0: too large for the memory there is")
+                assert (error.code, error.frame_index) == (ErrorCode.DECODE, 0)
+                assert "memory" in error.message
             while stream.get_frame(0, *size) is None:
                 pass
 

@@ -1,5 +1,5 @@
 """
-Writers and conversion: byte-exact payloads, kept blocks, whole files or none.
+Writers and conversion: exact payloads, unchanged blocks, complete files or none.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _payloads(path: Path, key: AsvrKey | None = None) -> list[bytes]:
 
 
 def _blocks(path: Path, key: AsvrKey | None = None) -> list[bytes]:
-    """Every block as stored, less its cipher."""
+    """Every block as stored, after decryption."""
 
     async def read() -> list[bytes]:
         source = FileSource(path)
@@ -66,10 +66,11 @@ def _convert(source: Path, writer: AsvpWriter | AsvrWriter, key: AsvrKey | None 
     return asyncio.run(run())
 
 
+@pytest.mark.slow
 @given(payloads=st.lists(payload_frames(), max_size=4))
 def test_round_trips_are_byte_exact(tmp_path: Path, payloads: list[bytes]) -> None:
     key = AsvrKey(os.urandom(32), scene_id=3)
-    key._keys["a.asvr"] = bytes(32)  # scrypt a thousand times would only warm the room
+    key._keys["a.asvr"] = bytes(32)  # saves a thousand calls of scrypt
     for path, writer in (
         (tmp_path / "a.asvp", AsvpWriter(tmp_path / "a.asvp")),
         (tmp_path / "a.asvr", AsvrWriter(tmp_path / "a.asvr", key=key)),
@@ -114,7 +115,7 @@ def test_nothing_appears_before_close(tmp_path: Path) -> None:
     writer.close()
     writer.abort()
     assert os.listdir(tmp_path) == ["x.asvp"]
-    with pytest.raises(ClosedError, match="frames come before close"):
+    with pytest.raises(ClosedError, match="the writer is closed"):
         writer.add_frame(SQUARE)
 
 
@@ -126,7 +127,7 @@ def test_an_exception_leaves_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
-def test_a_failing_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+def test_the_old_file_is_kept_after_a_disk_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
     path = tmp_path / "x.asvp"
     path.write_bytes(b"old")
     writer = AsvpWriter(path)
@@ -142,9 +143,9 @@ def test_a_failing_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     assert os.listdir(tmp_path) == ["x.asvp"]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="limits a file's size, which here only Linux can")
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of a file, which works only on Linux")
 def test_a_disk_that_fills_up(tmp_path: Path) -> None:
-    """Nothing foreign escapes, the caller's own exception is kept, and a writer that lost bytes makes no file."""
+    """Errors of the system are converted, the caller's own exception is kept, and an incomplete file is not written."""
     script = f"""
 import os, resource, signal, sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
@@ -179,7 +180,7 @@ print(sorted(os.listdir({str(tmp_path)!r})))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("typed typed mine typed ")
-    assert "not written, since a frame could not be" in done.stdout
+    assert "not written, because adding a frame failed" in done.stdout
     assert done.stdout.endswith("[]\n")
 
 
@@ -194,8 +195,8 @@ def test_frames_from_several_threads(tmp_path: Path, passphrase: bytes) -> None:
     assert _payloads(tmp_path / "x.asvr", key) == [SQUARE] * 800
 
 
-def test_targets_that_cannot_be_are_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="expected a file's name"):
+def test_invalid_targets_are_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="path: expected the path of a file"):
         AsvpWriter("")
     with pytest.raises(TransportError, match="it is a directory"):
         AsvpWriter(tmp_path)
@@ -209,7 +210,7 @@ def test_a_missing_folder(tmp_path: Path, passphrase: bytes) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no umask")
-def test_a_file_has_the_callers_mode(tmp_path: Path) -> None:
+def test_the_mode_of_a_file_follows_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         AsvpWriter(tmp_path / "x.asvp").close()

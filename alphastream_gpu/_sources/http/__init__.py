@@ -1,18 +1,19 @@
 """
-A source over HTTP range requests, on httpx.
+HTTP: a source that reads a file by HTTP range requests with httpx.
 
 Strategy
 --------
-* ``address.py`` and ``reply.py`` are pure: what a URL means, and what a reply means. They see no socket, so that their
-  cases are tables in the tests.
-* ``wire.py``, ``cookies.py`` and ``client.py`` know httpx, and are imported with it in a thread, at the first read.
-  ``environment.py`` reads the variables that name proxies.
-* ``locate.py`` remembers where the file is: the URL that a callable gave, and where redirects led.
-* ``source.py`` has :class:`HttpSource`: slots, retries, deadlines, and what is known about the file.
-* ``quiet.py`` keeps secrets out of what httpx, httpcore and hpack log.
+* ``address.py`` checks URLs, and ``reply.py`` and ``verdict.py`` interpret replies. They are pure, so tables of cases
+  in the tests cover them.
+* ``wire.py``, ``cookies.py`` and ``client.py`` use httpx. They are imported at the first read, in a thread.
+  ``environment.py`` reads the environment variables for proxies and certificates.
+* ``locate.py`` remembers the address of the file: the URL that a callable returned, and the target of redirects.
+* ``source.py`` has :class:`HttpSource`: concurrency, deadlines, and what is known about the file. ``progress.py`` has
+  the retries.
+* ``quiet.py`` keeps secrets out of the log records of httpx, httpcore and hpack.
 
-Failures travel as values (:mod:`.reply`) and are raised in one place, outside of any ``except``. A raised error would
-bring along the foreign exception that was being handled, whose text may quote a signed address.
+Failures are passed as values (:mod:`.verdict`) and raised in one place, outside of any ``except`` block. An error that
+is raised inside one would have the foreign exception attached, whose message may quote a signed address.
 """
 
 from .source import OPTIONS, ClientLike, HttpSource, UrlLike

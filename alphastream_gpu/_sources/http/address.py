@@ -1,5 +1,5 @@
 """
-HTTP addresses: which texts are one, what of them is shown and sent, and where a redirect leads. Pure.
+Address: checks HTTP URLs and headers, resolves redirects, and makes the form of a URL for messages. Pure.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from ..._format.names import scheme_of
 __all__ = ["NO_HOST", "Address", "check_header", "check_url", "shown", "target_of"]
 
 NO_HOST: Final = "malformed host or port"
-"""What is wrong with most URLs of which no request can be made."""
+"""The problem of most URLs that no request can be made for."""
 
 _MOST_CHARACTERS: Final = 65_536
-"""Of a URL; httpx takes no more."""
+"""The most characters of a URL; httpx accepts no more."""
 _SHOWN_CHARACTERS: Final = 500
 _SCHEMES: Final = ("http", "https")
 _UNSENDABLE: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -34,7 +34,7 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 @dataclass(frozen=True, slots=True)
 class Address:
     """
-    Where requests go: a URL, and the one that the caller named, from which it came by redirects.
+    The target of requests: a URL, and the caller's URL, from which redirects led to it.
     """
 
     url: str
@@ -42,39 +42,39 @@ class Address:
 
     @property
     def is_own_origin(self) -> bool:
-        """Whether credentials may go there."""
+        """Whether the URL has the origin of the caller's URL. Credentials are sent only to that origin."""
         return _origin(self.url) == _origin(self.own)
 
     def redirected(self, location: str) -> Address | str:
         """
-        The address that a reply leads to.
+        The address that a reply redirects to.
 
         Args:
-            location: the reply's ``Location``. An absolute one is taken byte for byte.
+            location: the ``Location`` header of the reply. An absolute URL is used byte for byte.
 
         Returns:
-            The address, or why it is refused: a text that quotes nothing of it.
+            The address, or the reason why it is refused, which does not quote the address.
         """
         try:
             url = location if scheme_of(location) in _SCHEMES else urljoin(self.url, location)
         except ValueError:
-            return "redirects to something that is no http address"
+            return "redirects to something that is not an HTTP URL"
         if _problem(url):
-            return "redirects to something that is no http address"
+            return "redirects to something that is not an HTTP URL"
         if scheme_of(self.own) == "https" and scheme_of(url) != "https":
-            return "redirects from https to plain http; refused"
+            return "redirects from https to plain http, which is refused"
         return Address(url, self.own)
 
 
 def check_url(url: str) -> None:
     """
-    Check that a text is an HTTP address.
+    Check that a text is an HTTP URL.
 
     Args:
         url: the text.
 
     Raises:
-        ValueError: it is none. The message quotes neither user information, nor query, nor fragment.
+        ValueError: it is not an HTTP URL. The message does not quote the user information, the query or the fragment.
     """
     problem = _problem(url)
     if problem:
@@ -83,38 +83,40 @@ def check_url(url: str) -> None:
 
 def check_header(name: str, value: str) -> None:
     """
-    Check a header that the caller wants sent.
+    Check a header that the caller gave.
 
     Args:
-        name: of the header.
-        value: which is secret.
+        name: the name of the header.
+        value: the value, which is secret.
 
     Raises:
-        TypeError: not two texts.
-        ValueError: HTTP cannot carry it, or the source sends its own. The message does not quote the value.
+        TypeError: the name or the value is not a str.
+        ValueError: HTTP does not allow the header, or the source sets it itself. The message does not quote the value.
     """
     if not isinstance(name, str) or not isinstance(value, str):
-        raise TypeError(f"headers: expected texts, found {type(name).__name__}: {type(value).__name__}")
+        raise TypeError(
+            f"headers: expected str names and str values, found {type(name).__name__}: {type(value).__name__}"
+        )
     if not _TOKEN.fullmatch(name):
-        raise ValueError(f"headers: expected the name of a header, found {_escaped(name)!r}")
+        raise ValueError(f"headers: expected a valid header name, found {_escaped(name)!r}")
     if name.lower() in _OWN_HEADERS:
-        raise ValueError(f"headers: {name} cannot be given; the source sends its own")
+        raise ValueError(f"headers: {name} cannot be set; the source sets it itself")
     if not _HEADER_VALUE.fullmatch(value) or value != value.strip():
         raise ValueError(
-            f"headers: the value of {name} has characters that HTTP cannot carry, such as a line break, or spaces"
-            " around it (the value is not shown)"
+            f"headers: the value of {name} has characters that HTTP does not allow, such as a line break, or spaces at"
+            " an end (the value is not shown)"
         )
 
 
 def shown(url: str) -> str:
     """
-    An address for messages: scheme, host, port and path, without user information, query and fragment.
+    The form of a URL for messages: scheme, host, port and path, without user information, query and fragment.
 
-    Printable ASCII, whatever the path has, so that a message with it can be printed anywhere and cannot move a
-    terminal's cursor.
+    The result is printable ASCII for any path. So a message with it can be printed anywhere and cannot move the cursor
+    of a terminal.
 
     Args:
-        url: an address that :func:`check_url` accepts.
+        url: a URL that :func:`check_url` accepts.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -126,10 +128,10 @@ def shown(url: str) -> str:
 
 def target_of(url: str) -> bytes | None:
     """
-    Path and query of an address byte for byte as given, or None where they hold what a request line cannot.
+    The path and the query of a URL, byte for byte; None if they have characters that a request line must not contain.
 
     Args:
-        url: an address that :func:`check_url` accepts.
+        url: a URL that :func:`check_url` accepts.
     """
     rest = url.partition("://")[2].partition("#")[0]
     cut = min((at for at in (rest.find("/"), rest.find("?")) if at >= 0), default=len(rest))
@@ -140,7 +142,7 @@ def target_of(url: str) -> bytes | None:
 
 
 def _problem(url: str) -> str:
-    """Why a text is no HTTP address; empty if it is one."""
+    """Why a text is not an HTTP URL; empty if it is one."""
     if len(url) > _MOST_CHARACTERS:
         return f"expected at most {_MOST_CHARACTERS} characters, found {len(url)}"
     unsendable = _UNSENDABLE.search(url)
@@ -148,7 +150,7 @@ def _problem(url: str) -> str:
         return f"expected no control characters, found U+{ord(unsendable[0]):04X} at character {unsendable.start()}"
     scheme = scheme_of(url)
     if scheme not in _SCHEMES:
-        found = "none" if scheme is None else f"the scheme {scheme[:20]!r}"
+        found = "no scheme" if scheme is None else f"the scheme {scheme[:20]!r}"
         return f"expected http://host/... or https://host/..., found {found}"
     try:
         parts = urlsplit(url)
@@ -157,7 +159,7 @@ def _problem(url: str) -> str:
         return NO_HOST
     if not host:
         return "expected http://host/... or https://host/..., found no host"
-    # A backslash would be a slash for some readers of URLs, which then see another host.
+    # Some parsers take a backslash for a slash and would find another host.
     return "" if _is_host(host) and "\\" not in parts.netloc else NO_HOST
 
 

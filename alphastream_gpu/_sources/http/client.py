@@ -1,5 +1,5 @@
 """
-Making the library's own httpx client. Takes some 20 ms, and 150 with the imports: in a thread.
+Client: makes the library's own httpx client. This takes some 20 ms, or 150 ms with the imports, so it runs in a thread.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ def open_wire(
     given: Any, *, makes_client: bool, http2: bool, headers: Mapping[str, str], timeout: float, traffic: Traffic
 ) -> Wire:
     """
-    What a source sends requests with.
+    Make the object that sends the requests of a source.
 
     Args:
-        given: a client, a callable that makes one, or None for one of the library's own.
-        makes_client: whether `given` is such a callable.
-        http2: whether that one offers HTTP/2.
-        headers: for the URL's own origin.
+        given: a client, a callable that makes one, or None for a client of the library.
+        makes_client: whether `given` is a callable.
+        http2: whether a client of the library offers HTTP/2.
+        headers: headers for the URL's own origin.
         timeout: seconds for connecting, for each read and for each write.
-        traffic: where to count.
+        traffic: the counters of the source.
 
     Raises:
-        TransportError: as of :func:`make_client`, or what was given is no client.
+        TransportError: as of :func:`make_client`, or the callable did not return a client.
     """
     _load()
     if given is None:
@@ -46,30 +46,30 @@ def open_wire(
     client = given() if makes_client else given
     if not isinstance(client, httpx.AsyncClient):
         raise TransportError(
-            f"client: expected an httpx.AsyncClient, found a {type(client).__name__}, which the callable returned"
+            f"client: expected the callable to return an httpx.AsyncClient, found a {type(client).__name__}"
         )
     return Wire(client, keeps_cookies=True, headers=headers, timeout=timeout, traffic=traffic)
 
 
 def _load() -> None:
-    """Import what the first request would import on the event loop, and keep secrets out of its logs."""
+    """Import the modules that the first request would import on the event loop, and filter their log records."""
     quiet.install()
     for module in ("tenacity", "anyio._backends._asyncio", "httpcore._backends.anyio"):
-        with suppress(ImportError):  # where they are is these packages' own business
+        with suppress(ImportError):  # these packages may move their modules
             importlib.import_module(module)
 
 
 def make_client(*, http2: bool, timeout: float) -> httpx.AsyncClient:
     """
-    A client that names this package, keeps no cookies and uses the proxies that the environment names.
+    Make a client with this package's User-Agent, without cookies, and with the proxies of the environment.
 
     Args:
         http2: whether to offer HTTP/2.
         timeout: seconds for connecting, for each read and for each write.
 
     Raises:
-        TransportError: a package is missing, or the environment names something that cannot be used. The message has no
-            address, and names the variable.
+        TransportError: a package is missing, or an environment variable has an invalid value. The message names the
+            variable and contains no URL.
     """
     verify = _ssl_context()
     problem = ""
@@ -83,13 +83,13 @@ def make_client(*, http2: bool, timeout: float) -> httpx.AsyncClient:
             headers={"User-Agent": USER_AGENT},
             cookies=NoCookies(),
         )
-    except ImportError as exc:  # for HTTP/2, or for a SOCKS proxy
+    except ImportError as exc:  # of a package for HTTP/2 or for SOCKS proxies
         problem = str(exc)
     raise TransportError(problem)
 
 
 class _UnlessExempt(httpx.AsyncBaseTransport):
-    """Sends through a proxy, except to the hosts of ``NO_PROXY``."""
+    """A transport that uses a proxy, except for the hosts in ``NO_PROXY``."""
 
     def __init__(self, proxy: httpx.AsyncBaseTransport, direct: httpx.AsyncBaseTransport, no_proxy: str) -> None:
         self._proxy = proxy
@@ -102,13 +102,13 @@ class _UnlessExempt(httpx.AsyncBaseTransport):
         return await chosen.handle_async_request(request)
 
     async def aclose(self) -> None:
-        await self._proxy.aclose()  # the client closes the other one
+        await self._proxy.aclose()  # the client closes the direct transport
 
 
 def _proxies(
     direct: httpx.AsyncBaseTransport, verify: ssl.SSLContext, http2: bool
 ) -> dict[str, httpx.AsyncBaseTransport | None]:
-    """What a client sends through proxies, by scheme."""
+    """The transports for the proxies of the environment, by scheme."""
     proxies, no_proxy = environment_proxies()
     mounts: dict[str, httpx.AsyncBaseTransport | None] = {}
     for scheme, url in proxies.items():
@@ -119,16 +119,16 @@ def _proxies(
 
 
 def _proxy(scheme: str, url: str) -> httpx.Proxy:
-    with suppress(ValueError, httpx.InvalidURL):  # whose texts quote the URL, with the proxy's password
+    with suppress(ValueError, httpx.InvalidURL):  # their messages quote the URL, with the password of the proxy
         return httpx.Proxy(url)
     raise TransportError(
-        f"{variable_of(scheme)} names a proxy by something that is no URL of a proxy; expected http://host:port,"
-        " https://host:port or socks5://host:port"
+        f"{variable_of(scheme)}: expected the URL of a proxy: http://host:port, https://host:port or"
+        " socks5://host:port; found another text (not shown)"
     )
 
 
 def _ssl_context() -> ssl.SSLContext:
-    """As httpx makes it: one for the direct way and all proxies."""
+    """Make the context as httpx does. One is used for direct connections and all proxies."""
     try:
         return httpx.create_ssl_context()
     except OSError as exc:

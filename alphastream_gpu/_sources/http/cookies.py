@@ -1,5 +1,5 @@
 """
-Cookies: none are kept, but those that a chain of redirects sets for itself.
+Cookies: a cookie jar that stays empty, and one that keeps the cookies of one chain of redirects.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ __all__ = ["ChainCookies", "NoCookies"]
 
 _MOST_COOKIES: Final = 50
 _MOST_BYTES: Final = 16 * 1024
-"""Of all ``Set-Cookie`` texts of a chain. Browsers take 50 cookies of 4096 bytes for a site, and servers send less."""
+"""Of all ``Set-Cookie`` values of a chain. Browsers accept 50 cookies of 4096 bytes for a site; servers send less."""
 _COOKIE: Final = re.compile(rb"[\t -~]+")
 
 
 class NoCookies(CookieJar):
     """
-    A jar that stays empty, without looking at a reply: to read thousands of ``Set-Cookie`` takes a second.
+    A jar that stays empty. It does not parse replies, because parsing thousands of ``Set-Cookie`` headers takes a
+    second.
     """
 
     def extract_cookies(self, response: Any, request: Any) -> None:
-        """Take nothing."""
+        """Do nothing."""
 
 
 class ChainCookies:
     """
-    The cookies of one request: what a hop of its redirects sets goes to those later hops to which it belongs, by the
-    rules of domains, paths and ``Secure``. A login that answers with signed cookies and a redirect needs that.
+    The cookies of one request. A cookie that a hop of its redirects sets is sent to later hops, by the rules for
+    domains, paths and ``Secure``. A login that replies with signed cookies and a redirect needs them.
     """
 
     def __init__(self) -> None:
@@ -41,11 +42,11 @@ class ChainCookies:
 
     def keep(self, url: str, raw: Iterable[tuple[bytes, bytes]]) -> None:
         """
-        Keep what a redirecting reply sets, within the limits.
+        Keep the cookies that a redirect sets, within the limits.
 
         Args:
-            url: whose reply it is.
-            raw: the reply's headers.
+            url: the URL that replied with the redirect.
+            raw: the headers of the reply.
         """
         lines: list[tuple[str, str]] = []
         for name, value in raw:
@@ -63,10 +64,10 @@ class ChainCookies:
 
     def header(self, url: str) -> str:
         """
-        The ``Cookie`` header for a hop; empty if no cookie belongs there.
+        The ``Cookie`` header for a hop; empty if no cookie matches.
 
         Args:
-            url: of the hop.
+            url: the URL of the hop.
         """
         if self._cookies is None:
             return ""

@@ -1,8 +1,8 @@
 """
-What the environment says about proxies and certificates, and which variable is at fault.
+Environment: reads the environment variables for proxies and certificates, and finds the invalid one after an error.
 
-``trust_env`` of httpx reads the same variables. It was turned down: one entry of ``NO_PROXY`` that it cannot parse,
-such as ``[::1]`` or ``fd00::/8``, makes its client raise, without saying whose fault it is.
+``trust_env`` of httpx reads the same variables, but was rejected. An entry of ``NO_PROXY`` that it cannot parse, such
+as ``[::1]`` or ``fd00::/8``, makes its client raise an error that does not name the variable.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SCHEMES: Final = ("http", "https", "all")
 def environment_proxies() -> tuple[dict[str, str], str]:
     """
     The proxies of ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``ALL_PROXY`` by scheme (``http``, ``https``, ``all``), and the
-    text of ``NO_PROXY``. On Windows and macOS, those of the system's settings where the variables are not set.
+    text of ``NO_PROXY``. On Windows and macOS, the system's settings are used if the variables are not set.
     """
     found = getproxies()
     proxies = {scheme: found[scheme] for scheme in _SCHEMES if found.get(scheme)}
@@ -29,23 +29,23 @@ def environment_proxies() -> tuple[dict[str, str], str]:
 
 
 def variable_of(scheme: str) -> str:
-    """The variable that names the proxy for a scheme, spelled as it is set."""
+    """The name of the variable that sets the proxy for a scheme, in upper or lower case as it is set."""
     name = f"{scheme}_proxy"
     return next((one for one in os.environ if one.lower() == name), name.upper())
 
 
 def is_exempt(no_proxy: str, host: str, port: int | None, scheme: str) -> bool:
     """
-    Whether ``NO_PROXY`` says to connect to a host directly. Pure.
+    Whether ``NO_PROXY`` exempts a host from proxies. Pure.
 
-    Entries are separated by commas: ``*`` for every host, ``example.org`` (with its subdomains), ``.example.org``
-    (subdomains only), addresses and networks of IPv4 and IPv6 (an IPv6 address may stand in brackets), each also with a
-    port or behind ``http://`` or ``https://``. An entry that is none of these matches no host.
+    The entries are separated by commas: ``*`` for every host, ``example.org`` (with its subdomains), ``.example.org``
+    (subdomains only), addresses and networks of IPv4 and IPv6 (an IPv6 address may be in brackets). Each entry may have
+    a port, or ``http://`` or ``https://`` in front. Any other entry matches no host.
 
     Args:
-        no_proxy: the variable's text.
-        host: in lower case, without brackets.
-        port: 0..65535; None is the scheme's own.
+        no_proxy: the value of the variable.
+        host: the host in lower case, without brackets.
+        port: 0..65535, or None for the default port of the scheme.
         scheme: ``http`` or ``https``.
     """
     port = port if port is not None else 443 if scheme == "https" else 80
@@ -53,7 +53,7 @@ def is_exempt(no_proxy: str, host: str, port: int | None, scheme: str) -> bool:
 
 
 def certificates_at_fault() -> str:
-    """Which file that the environment names keeps an SSL context from being made, as the begin of a message."""
+    """Find the certificate file that makes an SSL context fail. Returns the start of an error message."""
     for variable, argument in (("SSL_CERT_FILE", "cafile"), ("SSL_CERT_DIR", "capath")):
         path = os.environ.get(variable)
         if path:
@@ -61,7 +61,7 @@ def certificates_at_fault() -> str:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(**{argument: path})
             except OSError:
                 return f"the certificates that {variable} names cannot be read"
-            break  # httpx looks at the first one only
+            break  # httpx uses only the first variable that is set
     path = os.environ.get("SSLKEYLOGFILE")
     if path:
         try:
@@ -85,7 +85,7 @@ def _matches(entry: str, host: str, port: int, scheme: str) -> bool:
     try:
         return ip_address(host.partition("%")[0]) in ip_network(name, strict=False)
     except ValueError:
-        pass  # one of the two is a name
+        pass  # the host or the entry is a name
     name = name.removeprefix("*")
     if name.startswith("."):
         return host.endswith(name)
@@ -93,7 +93,7 @@ def _matches(entry: str, host: str, port: int, scheme: str) -> bool:
 
 
 def _split_port(entry: str) -> tuple[str, int | None]:
-    """An entry without brackets and port."""
+    """Split an entry into its name without brackets and its port, or None."""
     if entry.startswith("["):
         name, _, rest = entry[1:].partition("]")
         if rest.startswith("/"):  # [fd00::]/8

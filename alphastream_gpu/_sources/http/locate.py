@@ -1,5 +1,5 @@
 """
-Where a file is: the URL that the caller or a callable of the caller's gives, and where redirects led from there.
+Locate: remembers the address of a file, which is the caller's URL, the result of a callable, or a redirect's target.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from .verdict import Again, Refused
 __all__ = ["Locator", "UrlLike"]
 
 UrlLike = str | Callable[[], str | Awaitable[str]]
-"""A URL, or a callable that returns one, such as a signer; called again once after 401 or 403."""
+"""A URL, or a callable that returns one, such as a signer. The callable is called once more after 401 or 403."""
 
 
 class Locator:
     """
-    Remembers an address until it no longer serves.
+    Remembers an address while it works.
 
     Args:
-        given: a URL, or a callable that gives one. A callable that is no coroutine function runs in a thread.
-        timeout: seconds for one call.
+        given: a URL, or a callable that returns one. A callable that is not a coroutine function runs in a thread.
+        timeout: seconds for one call of the callable.
 
     Raises:
-        TypeError: `given` is neither.
-        ValueError: `given` is no HTTP address.
+        TypeError: `given` is neither a str nor a callable.
+        ValueError: `given` is not an HTTP URL.
     """
 
     def __init__(self, given: UrlLike, *, timeout: float) -> None:
         if isinstance(given, str):
             check_url(given)
         elif not callable(given):
-            raise TypeError(f"url: expected a str or a callable that gives one, found {type(given).__name__}")
+            raise TypeError(f"url: expected a str or a callable that returns one, found {type(given).__name__}")
         self._given = given
         self._timeout = timeout
         self._lock = asyncio.Lock()
@@ -46,20 +46,20 @@ class Locator:
 
     @property
     def is_signed(self) -> bool:
-        """Whether a callable gives the URL."""
+        """Whether the URL comes from a callable."""
         return not isinstance(self._given, str)
 
     @property
     def own(self) -> str | None:
-        """The URL that was given last; None before a callable was asked."""
+        """The caller's URL, or the last one that the callable returned; None before the first call."""
         return self._own
 
     async def resolve(self) -> Address | Again | Refused:
         """
-        The address in use, or why there is none. Many requests make one call.
+        The current address, or why there is none. Requests at the same time share one call of the callable.
 
         Raises:
-            FrameTimeoutError: the callable raised it.
+            FrameTimeoutError: the callable raised this error.
         """
         async with self._lock:
             if self._address is None:
@@ -72,19 +72,21 @@ class Locator:
             return self._address
 
     def remember(self, address: Address) -> None:
-        """Use the address that served, unless the URL was given anew meanwhile."""
+        """Keep an address that worked, unless the callable has returned another URL meanwhile."""
         if self._own == address.own:
             self._address = address
 
     def expire(self, address: Address) -> None:
-        """An address no longer serves; unless another request found that out first, begin at the one before it."""
+        """Forget an address that no longer works, unless another request has done so. Start again at the caller's
+        URL."""
         if self._address == address:
             self._address = None
         if self.is_signed and self._own == address.own:
             self._own = self._address = None
 
     async def _ask(self) -> str | Again | Refused:
-        """Call the callable. What it raises may quote the URL, so only the kind of failure and the place are told."""
+        """Call the callable. Its exception may quote the URL, so the message has only the exception's type and
+        place."""
         limit = asyncio.timeout(self._timeout)
         try:
             async with limit:
@@ -93,14 +95,14 @@ class Locator:
             raise
         except Exception as exc:  # the caller's code, which may raise anything
             if limit.expired():
-                return Again(f"the callable that gives the URL took longer than {self._timeout:g} s")
-            return Refused(f"the callable that gives the URL failed: {type(exc).__name__}{_place(exc)}")
+                return Again(f"the URL callable took longer than {self._timeout:g} s")
+            return Refused(f"the URL callable failed: {type(exc).__name__}{_place(exc)}")
         if not isinstance(url, str):
-            return Refused(f"the callable that gives the URL returned a {type(url).__name__}, expected a str")
+            return Refused(f"the URL callable returned a {type(url).__name__}, expected a str")
         try:
             check_url(url)
         except ValueError as exc:
-            return Refused(f"the callable that gives the URL: {exc}")
+            return Refused(f"the URL callable: {exc}")
         return url
 
     async def _call(self) -> object:
@@ -114,12 +116,12 @@ class Locator:
 def _called(function: Callable[[], object]) -> object:
     try:
         return function()
-    except StopIteration as exc:  # which no future can carry
+    except StopIteration as exc:  # a future cannot hold it
         error = RuntimeError(f"StopIteration{_place(exc)}")
     raise error
 
 
 def _place(exc: BaseException) -> str:
-    """Where an exception was raised."""
+    """The file and the line in which an exception was raised."""
     frames = traceback.extract_tb(exc.__traceback__)
     return f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

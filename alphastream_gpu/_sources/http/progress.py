@@ -1,5 +1,5 @@
 """
-Repeating what failed for the moment, and telling how it goes.
+Progress: repeats requests that failed for a temporary reason, and reports each failure.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "Retries", "Traffic", "all_or_none"]
 
 Outcome = bytes | Again | Refused
-"""The bytes of a range, or why there are none: a failure whose text names the address."""
+"""The bytes of a range, or a failure whose text contains the address."""
 
 
 @dataclass
 class Traffic:
     """
-    What went over the network so far.
+    Counters of the network traffic so far.
     """
 
     requests: int = 0
     replies: int = 0
     bytes_received: int = 0
-    """Of bodies, also of those that broke off."""
+    """Bytes of reply bodies, including those that broke off."""
 
 
 class Retries:
     """
-    Repeats attempts, of several reads at once.
+    Repeats failed attempts, for several reads at the same time.
 
     Args:
         retries: how often an attempt is repeated.
-        backoff: seconds before the first repetition, doubling, with as much again at random.
+        backoff: seconds before the first retry. They double with each retry; up to as much again is added at random.
         on_attempt: called after each attempt.
     """
 
@@ -51,22 +51,23 @@ class Retries:
         self._on_attempt = on_attempt
         self._pauses: dict[object, float] = {}
         self.error: TransportError | None = None
-        """Why the last attempt failed; None after one that succeeded."""
+        """Why the last attempt failed; None after a successful attempt."""
 
     def next_attempt_at(self) -> float | None:
-        """When the next attempt begins, in seconds of ``time.monotonic``; None if no read waits for one."""
-        return min(tuple(self._pauses.values()), default=None)  # a copy: other threads ask, too
+        """The time of the next attempt, in seconds of ``time.monotonic``; None if no read waits for one."""
+        return min(tuple(self._pauses.values()), default=None)  # a copy, because other threads call this, too
 
     async def run(self, attempt: Callable[[], Awaitable[Outcome]], ends_at: float) -> Outcome:
         """
-        Repeat an attempt while it gives :class:`Again`.
+        Repeat an attempt while it returns :class:`Again`.
 
         Args:
-            attempt: makes one.
-            ends_at: the deadline by ``time.monotonic``. Whoever is asked to wait past it gives up at once.
+            attempt: a function that makes one attempt.
+            ends_at: the deadline, a time of ``time.monotonic``. If a server asks to wait past it, this gives up at
+                once.
 
         Returns:
-            What the last attempt gave.
+            The result of the last attempt.
         """
         from tenacity import AsyncRetrying, retry_if_result
 
@@ -80,11 +81,11 @@ class Retries:
             self._pauses[this] = time.monotonic() + state.upcoming_sleep
             self._on_attempt()
 
-        async def attempt_and_tell() -> Outcome:
+        async def attempt_and_report() -> Outcome:
             self._pauses.pop(this, None)
             outcome = await attempt()
             self.error = None if isinstance(outcome, bytes) else TransportError(outcome.text)
-            if not isinstance(outcome, Again):  # or else when the pause is known
+            if not isinstance(outcome, Again):  # otherwise pause() reports it
                 self._on_attempt()
             return outcome
 
@@ -94,7 +95,7 @@ class Retries:
             wait = _asked_wait(state)
             if not is_too_long(state):
                 return last
-            return replace(last, text=f"{last.text}; it asks to wait {wait:g} s, past the deadline")
+            return replace(last, text=f"{last.text}; the server asks to wait {wait:g} s, past the deadline")
 
         retrying = AsyncRetrying(
             stop=lambda state: state.attempt_number > self._retries or is_too_long(state),
@@ -104,7 +105,7 @@ class Retries:
             retry_error_callback=give_up,
         )
         try:
-            outcome: Outcome = await retrying(attempt_and_tell)
+            outcome: Outcome = await retrying(attempt_and_report)
             return outcome
         finally:
             self._pauses.pop(this, None)
@@ -123,12 +124,12 @@ def _failure(state: RetryCallState) -> Again:
 
 
 def _asked_wait(state: RetryCallState) -> float:
-    """Seconds that the server asked to wait; 0 if it did not."""
+    """Seconds that the server asks to wait; 0 if it does not ask."""
     return _failure(state).retry_after or 0.0
 
 
 async def all_or_none(reads: list[Coroutine[Any, Any, bytes]]) -> list[bytes]:
-    """All results; the first failure cancels the other reads. A TaskGroup would wrap it in a group."""
+    """Await all reads. The first failure cancels the others. A TaskGroup would wrap the failure in a group."""
     tasks = [asyncio.ensure_future(read) for read in reads]
     try:
         return await asyncio.gather(*tasks)

@@ -1,15 +1,15 @@
 """
-Keeps secrets out of the logs of httpx, httpcore and hpack.
+Quiet: keeps secrets out of the log records of httpx, httpcore and hpack.
 
 Strategy
 --------
-httpx logs each request's URL at INFO, query included. httpcore logs at DEBUG the headers of replies, so where a
-redirect leads and which cookies were set, and h11's errors, which quote a header line; hpack logs headers one by one.
+httpx logs the URL of each request at INFO, with its query. httpcore logs the headers of replies at DEBUG, which contain
+the targets of redirects and cookies. It also logs errors of h11, which quote a header line. hpack logs each header.
 
-Filters on those loggers rewrite the records, but only those of this package's requests: they are known by a context
-variable, which is set while a request is under way and which asyncio hands on to the tasks that belong to it. Requests
-of the host program are logged as ever. To give httpx a URL object whose text is another one was turned down: a caller's
-client may have authentication or hooks that sign that text.
+Filters on these loggers rewrite only the records of this package's requests. A context variable marks them: it is set
+during a request, and asyncio passes it on to the tasks that belong to the request. Requests of the host program are
+logged as usual. Rejected: a URL object for httpx whose text differs from the URL. The client of a caller may have
+authentication or hooks that sign that text.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _LOGGERS: Final = (
     "hpack.table",
 )
 _HARMLESS: Final = ("connect_tcp.", "start_tls.")
-"""Events of httpcore whose details are hosts, ports and errors of the system."""
+"""Events of httpcore with harmless details: hosts, ports and errors of the system."""
 
 _is_ours: ContextVar[bool] = ContextVar("alphastream_http_request", default=False)
 
 
 class _Quiet(logging.Filter):
-    """Rewrites the records of this package's requests."""
+    """A filter that rewrites the records of this package's requests."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if _is_ours.get():
@@ -57,19 +57,19 @@ _quiet: Final = _Quiet()
 
 
 def install() -> None:
-    """Add the filters; those that are there already are kept."""
+    """Add the filters. A second call has no effect."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_quiet)
 
 
 @contextmanager
 def quiet_logs() -> Iterator[None]:
-    """What is logged meanwhile, by this task and those that it starts, is of this package's requests."""
+    """Mark the log records of the ``with`` block as this package's, including those of tasks that start in it."""
     token = _is_ours.set(True)
     try:
         yield
     finally:
-        with suppress(ValueError):  # of a task that the garbage collector ends, in a context of its own
+        with suppress(ValueError):  # the garbage collector ends a task in another context
             _is_ours.reset(token)
 
 
@@ -81,5 +81,5 @@ def _without_queries(record: logging.LogRecord) -> None:
 def _shown(url: str) -> str:
     try:
         return shown(url)
-    except ValueError:  # which would end the request
-        return "(a URL that is not shown)"
+    except ValueError:  # it would end the request
+        return "(URL not shown)"

@@ -1,14 +1,14 @@
 """
-What a reply to a range request means: status and headers in, a verdict out. Pure.
+Reply: interprets the reply to a range request. Status and headers in, a verdict out. Pure.
 
 Strategy
 --------
-A reply counts only if its body can be nothing else than bytes of the range that was asked for: a 206 that starts where
-it was asked to, uncompressed, of the same file as before; or, within a limit, a 200 with the whole file. Fewer bytes
-than asked for are fine (RFC 9110, section 15.3.7, leaves that to the server); the rest is asked for again. Everything
-else is a verdict of failure. Nothing is guessed.
+A reply is accepted only if its body must consist of bytes of the requested range. It is a 206 without compression that
+starts at the requested byte and belongs to the same file as before. Or it is a 200 with the whole file, up to a limit.
+A 206 may have fewer bytes than requested, which RFC 9110 leaves to the server (section 15.3.7); the remaining bytes are
+requested again. Any other reply is a failure. Nothing is guessed.
 
-Messages quote a server's headers, cut after some characters. They name no address: whoever has one puts it in front.
+Messages quote headers of the server, cut to a maximum length. They contain no address; the caller adds it in front.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ __all__ = ["judge", "read_headers", "retry_after", "too_long"]
 _RETRIED: Final = frozenset({408, 429})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _GONE: Final = frozenset({401, 403, 404, 410})
-"""Replies of a remembered redirect target that send us back to the original address once."""
+"""Statuses of a remembered redirect target after which the original address is used once more."""
 _UNSIGNED: Final = frozenset({401, 403})
-"""Replies to a URL of a callable, after which it is asked for another one."""
+"""Statuses for the URL of a callable after which the callable is called again."""
 _HINTS: Final = {
-    401: "; it wants credentials",
+    401: "; the server requires credentials",
     403: "; access denied",
     404: "; no such file",
-    407: "; the proxy wants credentials",
+    407: "; the proxy requires credentials",
 }
 _CONTENT_RANGE: Final = re.compile(r"(?i:bytes) +(?:([0-9]{1,19})-([0-9]{1,19})|\*)/([0-9]{1,19}|\*)")
 _LENGTH: Final = re.compile(r"[0-9]{1,19}")
 _DIGITS: Final = re.compile(r"[0-9]+")
 _LONGEST_WAIT: Final = 1e9
-"""Seconds; longer than any deadline."""
+"""In seconds; longer than any deadline."""
 _WANTED: Final = frozenset(
     {
         b"content-encoding",
@@ -58,12 +58,12 @@ _WANTED: Final = frozenset(
 
 def judge(reply: Reply, span: ByteRange, terms: Terms) -> Verdict:
     """
-    What a reply means.
+    Interpret a reply.
 
     Args:
         reply: the reply.
-        span: what was asked for; not empty.
-        terms: what it has to meet.
+        span: the requested range; not empty.
+        terms: the requirements for the reply.
     """
     status = reply.status
     if status >= 500 or status in _RETRIED:
@@ -78,7 +78,7 @@ def judge(reply: Reply, span: ByteRange, terms: Terms) -> Verdict:
         return Refused(f"expected 206 for {span}, found {status}{_HINTS.get(status, '')}")
     encoding = reply.headers.get("content-encoding", "").strip().lower()
     if encoding not in ("", "identity"):
-        return Refused(f"expected plain bytes, found Content-Encoding {quoted(encoding)}, which was not asked for")
+        return Refused(f"expected plain bytes, found Content-Encoding {quoted(encoding)}, which was not requested")
     changed = _changed(reply, terms)
     if changed is not None:
         return changed
@@ -87,10 +87,10 @@ def judge(reply: Reply, span: ByteRange, terms: Terms) -> Verdict:
 
 def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """
-    The headers that :func:`judge` looks at, read in one pass: a reply may have tens of thousands.
+    Read the headers that :func:`judge` needs, in one pass, because a reply may have tens of thousands of headers.
 
     Args:
-        raw: names and values as they came. Values of one name are joined by commas.
+        raw: names and values as received. Values with the same name are joined by commas.
     """
     found: dict[str, str] = {}
     for raw_name, raw_value in raw:
@@ -103,10 +103,10 @@ def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 def retry_after(text: str | None) -> float | None:
     """
-    Seconds that a ``Retry-After`` asks to wait, 0..1e9; None if it says nothing that can be understood.
+    The time to wait of a ``Retry-After`` header in seconds, 0..1e9; None if the header is invalid or missing.
 
     Args:
-        text: digits, or a date in any of HTTP's three forms.
+        text: digits, or a date in any of the three forms of HTTP.
     """
     if text is None:
         return None
@@ -115,7 +115,7 @@ def retry_after(text: str | None) -> float | None:
         return min(float(text), _LONGEST_WAIT)
     try:
         date = parsedate_to_datetime(text)
-        # HTTP's dates are in GMT, also the oldest form, which does not say so.
+        # All dates of HTTP are in GMT, including the oldest form, which has no time zone.
         wait = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time()
     except (ValueError, TypeError, OverflowError):
         return None
@@ -123,17 +123,17 @@ def retry_after(text: str | None) -> float | None:
 
 
 def _beyond_the_end(reply: Reply, span: ByteRange, terms: Terms) -> Verdict:
-    """A 416: fine if the file is not known yet, and ends before the range."""
+    """A 416, which is accepted if the file is unknown yet and ends before the range."""
     match = _CONTENT_RANGE.fullmatch(reply.headers.get("content-range", "").strip())
     length = int(match[3]) if match is not None and match[1] is None and match[3] != "*" else None
     if length is not None and length <= span.start and terms.file.length is None:
         return Nothing(length)
-    told = "" if length is None else f"; it says that the file has {length} bytes"
-    return Refused(f"expected 206 for {span}, found 416{told}")
+    hint = "" if length is None else f"; the server says that the file has {length} bytes"
+    return Refused(f"expected 206 for {span}, found 416{hint}")
 
 
 def _changed(reply: Reply, terms: Terms) -> Refused | None:
-    """A refusal, if the reply is of another content than before."""
+    """A refusal if the content of the file has changed."""
     if terms.validate != "etag" or terms.file.validator is None:
         return None
     header, pinned = terms.file.validator
@@ -145,19 +145,19 @@ def _changed(reply: Reply, terms: Terms) -> Refused | None:
 
 
 def _change(reply: Reply, text: str) -> Refused:
-    """Another file, or a page in its place: an expired session's, say."""
+    """The refusal of another file, or of a page instead of the file, for example after a session has expired."""
     is_page = reply.headers.get("content-type", "").strip().lower().startswith("text/")
     return Refused(f"the file changed while open: {text}" + (f" (the reply: {reply.summary()})" if is_page else ""))
 
 
 def _part(reply: Reply, span: ByteRange, terms: Terms) -> Verdict:
-    """A 206: what it says it holds."""
+    """Interpret a 206."""
     text = reply.headers.get("content-range", "")
     match = _CONTENT_RANGE.fullmatch(text.strip())
     if match is None or match[1] is None:
         return Refused(f"expected a Content-Range for {span}, found {quoted(text)}")
     if match[3] == "*":
-        return Refused(f"expected a Content-Range that tells the file's length, found {quoted(text)}")
+        return Refused(f"expected a Content-Range with the length of the file, found {quoted(text)}")
     first, stop, total = int(match[1]), int(match[2]) + 1, int(match[3])
     known = terms.file.length
     if known is not None and total != known and terms.validate != "none":
@@ -166,14 +166,14 @@ def _part(reply: Reply, span: ByteRange, terms: Terms) -> Verdict:
         return Part(ByteRange(first, stop), total)
     wrong = f"expected Content-Range {span.start}-{min(span.stop, total) - 1}, found {quoted(text)}"
     if reply.is_reused:
-        # A server that answers one request twice: the second answer lies in wait for the next request. This connection
-        # is closed, its body unread, and a new one will show what the server means.
-        return Again(f"{wrong}, which may answer an earlier request on this connection")
+        # A server may reply twice to one request, and then the next request gets the second reply. This connection is
+        # closed without reading the body, and the request is repeated on a new one.
+        return Again(f"{wrong}, which may be the reply to an earlier request on this connection")
     return Refused(wrong)
 
 
 def _whole(reply: Reply, terms: Terms) -> Verdict:
-    """A 200, from a server that ignores ranges."""
+    """Interpret a 200, from a server that ignores ranges."""
     cap = terms.whole_file_cap
     known = None if terms.validate == "none" else terms.file.length
     announced = reply.headers.get("content-length", "")
@@ -187,10 +187,10 @@ def _whole(reply: Reply, terms: Terms) -> Verdict:
 
 
 def too_long(length: int | None, cap: int) -> str:
-    """Why a whole file is not taken."""
+    """Why a whole file is refused."""
     return (
         f"the server ignores ranges and answered 200 with {'an unknown number of' if length is None else length} bytes;"
-        f" whole files are taken up to {cap} bytes (whole_file_cap)"
+        f" whole files are accepted up to {cap} bytes (whole_file_cap)"
     )
 
 

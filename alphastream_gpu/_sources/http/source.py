@@ -3,11 +3,12 @@ HttpSource: a file behind HTTP(S) range requests.
 
 Strategy
 --------
-* No HEAD request. The first read asks for a range like any other; the reply's Content-Range tells the length, and its
-  ETag (or Last-Modified) is pinned: a later reply that differs belongs to another file, and mixing two would be a wrong
-  frame.
-* Retrying is tenacity's: which outcomes, how often and how long to wait is said declaratively, the loop is theirs.
-* The file's state is one value, :class:`File`, replaced only when a whole reply is here: a failure teaches nothing.
+* There is no HEAD request. The first read requests a range like any other read. Its Content-Range has the length of the
+  file, and its ETag (or Last-Modified) is remembered. A later reply with another value belongs to another file, and
+  bytes of two files would give a wrong frame.
+* tenacity makes the retries. Which outcomes are repeated, how often, and after which pause is declared.
+* The facts about the file are one value, :class:`File`. It is replaced only after a complete reply, so a failure does
+  not change it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["OPTIONS", "ClientLike", "HttpSource", "UrlLike"]
 
 ClientLike: TypeAlias = "httpx.AsyncClient | Callable[[], httpx.AsyncClient]"
-"""A client of the caller's, or a callable that makes one."""
+"""A client of the caller, or a callable that makes one."""
 
 OPTIONS: Final = {
     name: name if name == "http2" else f"http_{name}"
@@ -54,52 +55,53 @@ OPTIONS: Final = {
         "validate",
     )
 }
-"""The source's options, and what :class:`Config`, which defines them, calls each."""
+"""The names of the source's options, and their names in :class:`Config`, which defines them."""
 
 _FREE_PIECES: Final = 16
 _PIECE_BYTES: Final = 64 * 1024
-"""A range may come in some pieces of any size, and in as many more as pieces of this size would need."""
+"""A range may come in `_FREE_PIECES` pieces of any size, plus as many as pieces of this size would need."""
 
 
 class HttpSource(Source):
     """
-    A file behind HTTP(S) range requests.
+    A source that reads a file by HTTP(S) range requests.
 
-    Proxies are those of ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``, certificates those of
-    ``SSL_CERT_FILE`` or ``SSL_CERT_DIR``, unless the client is the caller's. No cookies are kept, but those that a
-    redirect sets for the hops after it.
+    The proxies come from ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and ``NO_PROXY``, and the certificates from
+    ``SSL_CERT_FILE`` or ``SSL_CERT_DIR``, unless the caller gives a client. Cookies are not kept, except those of a
+    redirect for its next hops.
 
     Args:
-        url: ``http:`` or ``https:``, or a callable that returns one, also asynchronously. A callable that is no
-            coroutine function runs in a thread.
-        client: an ``httpx.AsyncClient`` of the caller's, which stays open, or a callable that makes one, which is
-            called in a thread and whose client is closed with the source. Its headers, cookies, authentication and
-            proxies are used for the URL's own origin. A stream's requests run on the library's event loop, so a
-            client that was used on another one cannot serve. When omitted, a client of the source's own.
-        headers: sent to the URL's own origin, never to another one that it redirects to. They are never shown.
-        timeout: seconds for one request, from connecting to the last byte. This option and those that follow are
-            options of :class:`Config`, where their names begin with ``http_``; units, defaults and ranges are the same.
+        url: an ``http:`` or ``https:`` URL, or a callable that returns one, which may be asynchronous. A callable that
+            is not a coroutine function runs in a thread.
+        client: an ``httpx.AsyncClient``, which stays open, or a callable that makes one. The callable is called in a
+            thread, and its client is closed with the source. The headers, cookies, authentication and proxies of the
+            client are used for the URL's own origin. The requests of a stream run on the library's event loop, so a
+            client that was used on another loop does not work. If omitted, the source makes its own client.
+        headers: sent only to the URL's own origin, never to another origin after a redirect. They are never shown.
+        timeout: seconds for one request, from connecting to the last byte. This argument and the following ones are
+            also options of :class:`Config`, with the prefix ``http_``; units, defaults and ranges are the same.
         deadline: seconds for one read with all its retries and redirects.
         retries: how often a failed request is repeated.
-        backoff: milliseconds before the first repetition, doubling, with as much again at random.
-        chunk: most bytes of one request.
-        concurrency: most requests at a time.
-        whole_file_cap: most bytes taken from a server that ignores ranges and sends the whole file; 0 refuses it.
+        backoff: milliseconds before the first retry. They double with each retry; up to as much again is added at
+            random.
+        chunk: most bytes that one request asks for.
+        concurrency: most requests at the same time.
+        whole_file_cap: most bytes accepted from a server that ignores ranges and sends the whole file; 0 accepts none.
         http2: whether to offer HTTP/2 (needs the ``h2`` package).
-        validate: what must stay the same from reply to reply: ``"etag"`` (a strong ETag, else Last-Modified, and the
-            length), ``"size"`` (the length) or ``"none"``. With ``"size"`` and ``"none"`` a file that is replaced while
-            it is read, or replicas that differ, can give wrong masks or a DecodeError.
+        validate: what must not change between replies: ``"etag"`` (a strong ETag, or else Last-Modified, and the
+            length), ``"size"`` (the length) or ``"none"``. With ``"size"`` and ``"none"``, a file that is replaced
+            while it is read, or replicas that differ, can give wrong masks or a DecodeError.
 
     Raises:
-        ValueError: `url` is no ``http:`` or ``https:`` URL with a host, a header cannot be sent, or an option is
+        ValueError: `url` is not an ``http:`` or ``https:`` URL with a host, a header cannot be sent, or an option is
             outside its range.
-        TypeError: `url`, `client` or a header is of another kind.
+        TypeError: `url`, `client` or a header has an unsupported type.
 
-    Reading fails with a :class:`TransportError`, whose message names the URL without user, query and fragment, or, when
-    the deadline has passed, with a :class:`FrameTimeoutError`. A failure is never remembered.
+    A failed read raises :class:`TransportError`, with the URL in the message, but without user, query and fragment.
+    After the deadline it raises :class:`FrameTimeoutError`. A failure is never remembered.
 
-    A source cannot be pickled, since it may hold secrets and connections: pass the URL, and make a source where it is
-    needed.
+    A source cannot be pickled, because it may hold secrets and connections: pass the URL on, and make a new source
+    where it is needed.
     """
 
     def __init__(
@@ -135,7 +137,7 @@ class HttpSource(Source):
             )
         self._given_client = client
         self._client: httpx.AsyncClient | None = None
-        """The one in use, from the first read on."""
+        """The client in use, from the first read on."""
         self._where = Locator(url, timeout=self._timeout)
         self._name = resource_name_of(url) if isinstance(url, str) else ""
         self._file = File()
@@ -143,7 +145,7 @@ class HttpSource(Source):
         self._wire: Wire | None = None
         self._making = asyncio.Lock()
         self._traffic = Traffic()
-        self._retries = Retries(_option("retries", retries), _option("backoff", backoff) / 1000, self._tell)
+        self._retries = Retries(_option("retries", retries), _option("backoff", backoff) / 1000, self._report)
         self._summary = ""
         self._closed = False
 
@@ -187,7 +189,7 @@ class HttpSource(Source):
             ByteRange(start, min(start + self._chunk, span.stop)) for start in range(span.start, span.stop, self._chunk)
         ]
         if self.length is None or len(parts) == 1:
-            # The first reply tells the length, and with it which of the other parts there are.
+            # The first reply has the length of the file, which determines the other parts that exist.
             first = await self._part(parts[0])
             return first if len(parts) == 1 else first + await self.read(ByteRange(parts[0].stop, span.stop))
         return b"".join(await all_or_none([self._part(part) for part in parts]))
@@ -212,7 +214,7 @@ class HttpSource(Source):
         )
 
     async def _part(self, span: ByteRange) -> bytes:
-        """One range within the deadline, in as many pieces as the server makes of it."""
+        """Read one range within the deadline. The server may send it in several pieces."""
         replies = self._traffic.replies
         limit = asyncio.timeout(self._deadline)
         outcome: Outcome | None = None
@@ -221,7 +223,7 @@ class HttpSource(Source):
                 outcome = await self._pieces(span, time.monotonic() + self._deadline)
         except TimeoutError:
             if not limit.expired():
-                raise  # of the callable that gives the URL, say
+                raise  # for example from the URL callable
         if isinstance(outcome, bytes):
             return outcome
         if outcome is not None:
@@ -231,7 +233,7 @@ class HttpSource(Source):
         raise kind(f"{self._shown()}: {span} not read within {self._deadline:g} s{cause}")
 
     async def _pieces(self, span: ByteRange, ends_at: float) -> Outcome:
-        """A range, asked for again from where a reply ended early."""
+        """Read a range. If a reply ends early, the remaining bytes are requested again."""
         wire = await self._ready()
         pieces: list[bytes] = []
         at = span.start
@@ -243,10 +245,10 @@ class HttpSource(Source):
             at += len(outcome)
             if not outcome or self.length is None or at >= min(span.stop, self.length):
                 return b"".join(pieces)
-        return Refused(f"{self._shown()}: the server cuts {span} into more than {len(pieces)} pieces")
+        return Refused(f"{self._shown()}: the server sent {span} in more than {len(pieces)} pieces")
 
     async def _attempt(self, span: ByteRange, wire: Wire) -> Outcome:
-        """One attempt; an address that has expired is asked for anew, once."""
+        """Make one attempt. If the address has expired, a new one is used once."""
         outcome: Outcome | Elsewhere = Elsewhere("")
         for _ in range(2):
             async with self._slots:
@@ -257,7 +259,7 @@ class HttpSource(Source):
         return Refused(outcome.text)
 
     async def _once(self, span: ByteRange, wire: Wire) -> Outcome | Elsewhere:
-        """One request with its redirects, within its time."""
+        """Make one request with its redirects, within its time limit."""
         address = await self._where.resolve()
         self._refuse_if_closed()
         if not isinstance(address, Address):
@@ -270,7 +272,7 @@ class HttpSource(Source):
                 answer = await wire.fetch(span, address, partial(self._judge, span))
         except TimeoutError:
             if not limit.expired():
-                raise  # of a caller's client
+                raise  # from a caller's client
         if answer is None:
             return Again(f"{shown(address.url)}: no complete reply to {span} within {self._timeout:g} s")
         return self._taken(span, address, answer)
@@ -281,7 +283,7 @@ class HttpSource(Source):
         return judge(reply, span, terms)
 
     def _taken(self, span: ByteRange, address: Address, answer: Answer) -> Outcome | Elsewhere:
-        """The bytes of an answer, and what it teaches; or its failure."""
+        """The bytes of an answer, or its failure. Remembers the address and the facts about the file."""
         verdict, reply = answer.verdict, answer.reply
         where = shown(answer.address.url)
         match verdict:
@@ -293,10 +295,11 @@ class HttpSource(Source):
             case Part() | Whole() | Nothing():
                 assert reply is not None
                 return self._learned(span, verdict, reply, answer)
-        # No request can be made of the URL: the caller's mistake, unless a callable or a server gave it.
+        # httpx cannot make a request for the URL. That is an error of the caller, unless the URL comes from a callable
+        # or from a redirect.
         if answer.address.url == address.own and not self._where.is_signed:
             raise callers_mistake(f"URL: {NO_HOST}")
-        return Refused(f"{where}: leads to a URL with a {NO_HOST}")
+        return Refused(f"{where}: the URL has a {NO_HOST}")
 
     def _learned(self, span: ByteRange, verdict: Part | Whole | Nothing, reply: Reply, answer: Answer) -> bytes:
         self._where.remember(answer.address)
@@ -312,7 +315,7 @@ class HttpSource(Source):
         return answer.body[span.start : span.stop]
 
     async def _ready(self) -> Wire:
-        """The wire, made at first use, in a thread: its imports and certificates would block the event loop."""
+        """Make the wire at first use, in a thread: its imports and certificates would block the event loop."""
         if self._wire is None:
             async with self._making:
                 if self._wire is None:
@@ -327,7 +330,7 @@ class HttpSource(Source):
         return self._wire
 
     def _make_wire(self) -> Wire | str:
-        """The wire, or why there is none. In a thread."""
+        """Make the wire; returns the reason if that fails. Runs in a thread."""
         try:
             from .client import open_wire
 
@@ -346,17 +349,17 @@ class HttpSource(Source):
         if self._closed:
             raise ClosedError(f"{self._name!r}: the source is closed")
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if self.on_attempt is not None:
             self.on_attempt()
 
     def _shown(self) -> str:
-        """The address for messages."""
+        """The form of the address for messages."""
         return "the URL" if self._where.own is None else shown(self._where.own)
 
 
 def _is_client(thing: object) -> bool:
-    """Without httpx, which may not be loaded yet."""
+    """Whether an object is a client. Does not use httpx, which may not be loaded yet."""
     return not isinstance(thing, type) and inspect.iscoroutinefunction(getattr(thing, "send", None))
 
 

@@ -1,5 +1,5 @@
 """
-The values that the judgement of a reply is made of: what came, what is known of the file, and the verdicts. Pure.
+Verdict: the values for interpreting a reply: the reply, the known facts about the file, and the verdicts. Pure.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class Reply:
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Those of interest, by their names in lower case."""
+    """The headers that are used, by their names in lower case."""
     is_reused: bool = False
-    """Whether its connection had carried another reply before."""
+    """Whether an earlier reply came on the same connection."""
 
     def summary(self) -> str:
         """Status and content type, for messages."""
@@ -52,16 +52,16 @@ class Reply:
 @dataclass(frozen=True, slots=True)
 class File:
     """
-    What replies have told about the file so far.
+    The facts about a file that are known from the replies so far.
     """
 
     length: int | None = None
     """In bytes."""
     validator: tuple[str, str] | None = None
-    """The header that identifies the file's content, and its text."""
+    """The name and the value of the header that identifies the content of the file."""
 
     def learned(self, length: int, reply: Reply) -> File:
-        """This, and what a reply tells that is not known yet."""
+        """Add the facts from a reply that are not known yet."""
         etag, modified = reply.headers.get("etag", ""), reply.headers.get("last-modified", "")
         validator = self.validator
         if validator is None and etag and not etag.startswith("W/"):
@@ -74,17 +74,17 @@ class File:
 @dataclass(frozen=True, slots=True)
 class Terms:
     """
-    What a reply has to meet.
+    The requirements for a reply.
     """
 
     file: File
     validate: Validate
     whole_file_cap: int
-    """Most bytes taken from a server that ignores ranges."""
+    """Most bytes that are accepted from a server that ignores ranges."""
     is_moved: bool
-    """Whether the request went to a remembered address that is not the one which the caller gave."""
+    """Whether the request went to a remembered redirect target instead of the caller's URL."""
     is_signed: bool
-    """Whether a callable gives the URL."""
+    """Whether the URL comes from a callable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """The body is the whole file. Its length, or None if only the end of the body tells; and the most it may have."""
+    """The body is the whole file of `length` bytes, at most `most`. The length is None if only the end of the body
+    shows it."""
 
     length: int | None
     most: int
@@ -112,23 +113,23 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The file is elsewhere."""
+    """The reply redirects to another address."""
 
     location: str
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """This attempt failed in a way that another may not."""
+    """The attempt failed, but another one may succeed."""
 
     text: str
     retry_after: float | None = None
-    """Seconds that the server asks to wait."""
+    """Seconds that the server asks to wait, or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """The address in use no longer serves; ask again from the start, at once."""
+    """The current address no longer works. The request is repeated at once, starting at the caller's URL."""
 
     text: str
 
@@ -145,9 +146,9 @@ Verdict = Part | Whole | Nothing | Moved | Again | Elsewhere | Refused
 
 def quoted(text: str) -> str:
     """
-    A server's text for a message: cut to a sensible length, in quotes, and in printable ASCII.
+    The form of a header for messages: cut to 80 characters, in quotes, and in printable ASCII.
 
     Args:
-        text: a header's.
+        text: the value of the header.
     """
     return ascii(text if len(text) <= _QUOTED_CHARACTERS else text[:_QUOTED_CHARACTERS] + "...")

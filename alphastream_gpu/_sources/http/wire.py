@@ -1,14 +1,14 @@
 """
-One range request on the network: sent, its redirects followed, its body received in bounded memory.
+Wire: sends one range request, follows its redirects, and receives the body in bounded memory.
 
 Strategy
 --------
-* The query string of a signed URL is a byte string. It goes out as given, by a URL object whose ``raw_path`` is those
-  bytes. httpcore has the request extension ``target`` for that. It was turned down: it replaces the absolute form that
-  a forward proxy needs, and the host and port of ``CONNECT``, so that a proxy is told the query.
-* Redirects are followed here, not by httpx: the final address is remembered, and to another origin none of the caller's
-  headers and credentials go, neither at the hop nor later.
-* Nothing of httpx is raised, or attached to what is returned: its errors quote headers and addresses.
+* The query of a signed URL is a string of bytes and is sent unchanged, by a URL object whose ``raw_path`` is those
+  bytes. Rejected: the request extension ``target`` of httpcore. It replaces the absolute form that a forward proxy
+  needs, and the host and port of ``CONNECT``, so a proxy would see the query.
+* Redirects are followed here and not by httpx. So the final address can be remembered, and the caller's headers and
+  credentials are never sent to another origin, neither during the redirect nor later.
+* Exceptions of httpx are neither raised nor attached to a result, because they quote headers and addresses.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ Judge = Callable[[Reply, Address], Verdict]
 
 @dataclass(frozen=True, slots=True)
 class BadAddress:
-    """No request can be made of the URL."""
+    """httpx cannot make a request for the URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """
-    What came of a request.
+    The result of a request.
     """
 
     verdict: Verdict | BadAddress
     address: Address
-    """The hop at which it ended."""
+    """The address of the last hop."""
     reply: Reply | None = None
     body: bytes = b""
-    """All of it, where the verdict is :class:`Part` or :class:`Whole`."""
+    """The complete body if the verdict is :class:`Part` or :class:`Whole`."""
 
 
 class Wire:
@@ -62,11 +62,11 @@ class Wire:
     Sends requests with one client.
 
     Args:
-        client: the library's own or the caller's.
-        keeps_cookies: whether it has a jar of its own, as a caller's client has.
-        headers: for the URL's own origin.
-        timeout: seconds for connecting, each read and each write, of requests to other origins.
-        traffic: where to count.
+        client: the client of the library or of the caller.
+        keeps_cookies: whether the client has a cookie jar, as a caller's client has.
+        headers: headers for the URL's own origin.
+        timeout: seconds for connecting, for each read and for each write, of requests to other origins.
+        traffic: the counters of the source.
     """
 
     def __init__(
@@ -84,16 +84,16 @@ class Wire:
         self._timeout = httpx.Timeout(timeout)
         self._traffic = traffic
         self._used: WeakSet[Any] = WeakSet()
-        """Network streams of connections that carried a reply."""
+        """The network streams of the connections that have carried a reply."""
 
     async def fetch(self, span: ByteRange, address: Address, judge: Judge) -> Answer:
         """
-        Ask for a range; follow redirects.
+        Request a range and follow redirects.
 
         Args:
-            span: which bytes; not empty.
-            address: where to begin.
-            judge: what a reply means.
+            span: the range of bytes; not empty.
+            address: the first address.
+            judge: the function that interprets a reply.
         """
         cookies = ChainCookies()
         with quiet_logs():
@@ -105,14 +105,14 @@ class Wire:
                 if isinstance(target, str):
                     return Answer(Refused(target), address)
                 address = target
-        return Answer(Refused(f"more than {_MOST_REDIRECTS} redirects; they lead in a circle"), address)
+        return Answer(Refused(f"more than {_MOST_REDIRECTS} redirects; they may form a loop"), address)
 
     async def _hop(self, span: ByteRange, address: Address, judge: Judge, cookies: ChainCookies) -> Answer:
-        """One request and its reply."""
+        """Send one request and receive its reply."""
         try:
             request = self._build(span, address, cookies)
             _check_host(request.url)
-        except (ValueError, httpx.InvalidURL):  # a host name that no domain name can be
+        except (ValueError, httpx.InvalidURL):  # an invalid host name
             return Answer(BadAddress(), address)
         try:
             self._traffic.requests += 1
@@ -130,19 +130,20 @@ class Wire:
                 body = await self._body(response, verdict)
                 if not isinstance(body, bytes):
                     return Answer(body, address, reply)
-                # Judged again: another request may have told meanwhile that the file is another.
+                # Judged again, because the reply to another request may have shown meanwhile that the file changed.
                 return Answer(judge(reply, address), address, reply, body)
             finally:
                 await response.aclose()
         except httpx.TransportError as exc:
-            # Connecting, reading, writing, timing out, a protocol violation: all of the moment.
-            # Its frames keep what came, in cycles that wait for the garbage collector, with each attempt anew.
+            # Failures in connecting, reading and writing, timeouts and protocol violations may be temporary. The frames
+            # of the exception hold the received data in reference cycles; without clearing, each attempt would add
+            # more until the garbage collector runs.
             _forget_locals(exc)
             return Answer(Again(_reason(exc)), address)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as exc:
             return Answer(Refused(_reason(exc)), address)
-        except UnicodeError:  # httpx has looked where the reply leads
-            return Answer(Refused("redirects to something that is no http address"), address)
+        except UnicodeError:  # httpx itself parses the target of a redirect
+            return Answer(Refused("redirects to something that is not an HTTP URL"), address)
         except RuntimeError:
             if not self.client.is_closed:
                 raise
@@ -153,10 +154,10 @@ class Wire:
         if address.is_own_origin:
             request = self.client.build_request("GET", address.url, headers={**self._headers, **headers})
         else:
-            # Built beside the client, so that its default headers and cookies stay at home.
+            # Built without the client, so that its default headers and cookies are not sent to another origin.
             request = httpx.Request("GET", address.url, headers={**headers, "Accept": "*/*", "User-Agent": USER_AGENT})
             request.extensions = {"timeout": self._timeout.as_dict()}
-        if not (self._keeps_cookies and address.is_own_origin):  # else they are in the jar
+        if not (self._keeps_cookies and address.is_own_origin):  # otherwise they are in the jar
             _add_cookies(request, cookies.header(address.url))
         target = target_of(address.url)
         if target is not None:
@@ -164,7 +165,7 @@ class Wire:
         return request
 
     async def _body(self, response: httpx.Response, verdict: Part | Whole) -> bytes | Again | Refused:
-        """Exactly the bytes that were promised, received in bounded memory."""
+        """Receive exactly the announced bytes in bounded memory."""
         expected = len(verdict.span) if isinstance(verdict, Part) else verdict.length
         most = verdict.most if expected is None and isinstance(verdict, Whole) else expected
         assert most is not None
@@ -180,20 +181,20 @@ class Wire:
         return bytes(body)
 
     def _is_reused(self, response: httpx.Response) -> bool:
-        """Whether this reply's connection had carried another; it is noted that it has now."""
+        """Whether the connection of this reply has carried a reply before. Remembers the connection."""
         stream = response.extensions.get("network_stream")
         if stream is None:
             return False
         try:
             is_reused = stream in self._used
             self._used.add(stream)
-        except TypeError:  # a transport of the caller's, with streams that cannot be referred to weakly
+        except TypeError:  # the streams of a caller's transport may not support weak references
             return False
         return is_reused
 
 
 class _ExactURL(httpx.URL):
-    """A URL whose path and query go out as these bytes."""
+    """A URL whose path and query are sent as the given bytes."""
 
     def __init__(self, url: httpx.URL, target: bytes) -> None:
         super().__init__(url)
@@ -208,7 +209,7 @@ class _ExactURL(httpx.URL):
 
 
 def _check_host(url: httpx.URL) -> None:
-    """Raise UnicodeError where connecting would: later it could not be told from one of httpx about a redirect."""
+    """Raise UnicodeError if connecting would. Later, such an error could also be about the target of a redirect."""
     _ = url.host
     url.raw_host.decode("ascii").encode("idna")
 
@@ -220,9 +221,10 @@ def _add_cookies(request: httpx.Request, text: str) -> None:
 
 
 def _reason(exc: httpx.HTTPError | httpx.InvalidURL | httpx.StreamError) -> str:
-    """What to say of an error of httpx. Those of protocols and URLs quote what came, such as a signed address."""
+    """The message for an error of httpx. Its errors about protocols and URLs quote the data, such as signed
+    addresses."""
     if isinstance(exc, httpx.LocalProtocolError):
-        return "the request cannot be sent; does the client that was given add headers which HTTP cannot carry?"
+        return "the request cannot be sent; check whether the given client adds headers that HTTP does not allow"
     if isinstance(exc, httpx.ProtocolError | httpx.InvalidURL):
         return "the server broke the HTTP protocol"
     if isinstance(exc, httpx.ProxyError):
@@ -232,8 +234,8 @@ def _reason(exc: httpx.HTTPError | httpx.InvalidURL | httpx.StreamError) -> str:
 
 def _forget_locals(exc: BaseException) -> None:
     """
-    Clear the variables of the frames that an exception, and those that it was raised from, went through. Not those of
-    its context, which may be an exception that the caller is dealing with.
+    Clear the local variables in the tracebacks of an exception and of its causes. The tracebacks of its context are
+    kept: the context may be an exception that the caller is handling.
     """
     cause: BaseException | None = exc
     while cause is not None:
