@@ -55,6 +55,8 @@ lint:
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy tests/typing/api.py
+	@$(BIN)/basedpyright
 	@$(BIN)/zizmor --quiet --offline --persona pedantic .github
 
 docs:

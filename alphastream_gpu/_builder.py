@@ -5,11 +5,10 @@ AlphaStreamBuilder: a fluent interface that sets the options of Config one by on
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from fractions import Fraction
 from typing import Any, Self
 
-from ._config import Config
+from ._config import Config, Processing, Validate
 from ._format.cipher import AsvrKey
 from ._open import open, open_async
 from ._sources import ClientLike, SourceLike
@@ -104,6 +103,186 @@ class AlphaStreamBuilder:
         """
         return self._with("fps", fps)
 
+    def init_timeout(self, init_timeout: float) -> Self:
+        """
+        Set ``Config.init_timeout``.
+
+        Args:
+            init_timeout: 0.1..300.0 s.
+        """
+        return self._with("init_timeout", init_timeout)
+
+    def cache_frames(self, cache_frames: int) -> Self:
+        """
+        Set ``Config.cache_frames``.
+
+        Args:
+            cache_frames: 1..65536 frames.
+        """
+        return self._with("cache_frames", cache_frames)
+
+    def prefetch_frames(self, prefetch_frames: int) -> Self:
+        """
+        Set ``Config.prefetch_frames``.
+
+        Args:
+            prefetch_frames: 0..65536 frames.
+        """
+        return self._with("prefetch_frames", prefetch_frames)
+
+    def get_frame_timebox(self, get_frame_timebox: float) -> Self:
+        """
+        Set ``Config.get_frame_timebox``.
+
+        Args:
+            get_frame_timebox: 0.0..1000.0 ms.
+        """
+        return self._with("get_frame_timebox", get_frame_timebox)
+
+    def raster_workers(self, raster_workers: int) -> Self:
+        """
+        Set ``Config.raster_workers``.
+
+        Args:
+            raster_workers: 1..64 threads.
+        """
+        return self._with("raster_workers", raster_workers)
+
+    def ready_frames(self, ready_frames: int) -> Self:
+        """
+        Set ``Config.ready_frames``.
+
+        Args:
+            ready_frames: 0..256 frames.
+        """
+        return self._with("ready_frames", ready_frames)
+
+    def processing(self, processing: Processing) -> Self:
+        """
+        Set ``Config.processing``.
+
+        Args:
+            processing: 'mask' or 'triangles' or 'both'.
+        """
+        return self._with("processing", processing)
+
+    def decode_workers(self, decode_workers: int) -> Self:
+        """
+        Set ``Config.decode_workers``.
+
+        Args:
+            decode_workers: 1..64 threads.
+        """
+        return self._with("decode_workers", decode_workers)
+
+    def file_buffer(self, file_buffer: int) -> Self:
+        """
+        Set ``Config.file_buffer``.
+
+        Args:
+            file_buffer: 4096..67108864 bytes.
+        """
+        return self._with("file_buffer", file_buffer)
+
+    def http_timeout(self, http_timeout: float) -> Self:
+        """
+        Set ``Config.http_timeout``.
+
+        Args:
+            http_timeout: 1.0..300.0 s.
+        """
+        return self._with("http_timeout", http_timeout)
+
+    def http_deadline(self, http_deadline: float) -> Self:
+        """
+        Set ``Config.http_deadline``.
+
+        Args:
+            http_deadline: 1.0..3600.0 s.
+        """
+        return self._with("http_deadline", http_deadline)
+
+    def http_retries(self, http_retries: int) -> Self:
+        """
+        Set ``Config.http_retries``.
+
+        Args:
+            http_retries: 0..10 retries.
+        """
+        return self._with("http_retries", http_retries)
+
+    def http_backoff(self, http_backoff: float) -> Self:
+        """
+        Set ``Config.http_backoff``.
+
+        Args:
+            http_backoff: 0.0..60000.0 ms.
+        """
+        return self._with("http_backoff", http_backoff)
+
+    def http_chunk(self, http_chunk: int) -> Self:
+        """
+        Set ``Config.http_chunk``.
+
+        Args:
+            http_chunk: 4096..67108864 bytes.
+        """
+        return self._with("http_chunk", http_chunk)
+
+    def http_concurrency(self, http_concurrency: int) -> Self:
+        """
+        Set ``Config.http_concurrency``.
+
+        Args:
+            http_concurrency: 1..64 requests.
+        """
+        return self._with("http_concurrency", http_concurrency)
+
+    def http_whole_file_cap(self, http_whole_file_cap: int) -> Self:
+        """
+        Set ``Config.http_whole_file_cap``.
+
+        Args:
+            http_whole_file_cap: 0..1073741824 bytes.
+        """
+        return self._with("http_whole_file_cap", http_whole_file_cap)
+
+    def http_validate(self, http_validate: Validate) -> Self:
+        """
+        Set ``Config.http_validate``.
+
+        Args:
+            http_validate: 'etag' or 'size' or 'none'.
+        """
+        return self._with("http_validate", http_validate)
+
+    def http2(self, http2: bool) -> Self:
+        """
+        Set ``Config.http2``.
+
+        Args:
+            http2: False or True.
+        """
+        return self._with("http2", http2)
+
+    def max_frame_bytes(self, max_frame_bytes: int) -> Self:
+        """
+        Set ``Config.max_frame_bytes``.
+
+        Args:
+            max_frame_bytes: 64..33554432 bytes.
+        """
+        return self._with("max_frame_bytes", max_frame_bytes)
+
+    def max_frames(self, max_frames: int) -> Self:
+        """
+        Set ``Config.max_frames``.
+
+        Args:
+            max_frames: 1..268435456 frames.
+        """
+        return self._with("max_frames", max_frames)
+
     def config(self) -> Config:
         """
         Make a Config of the options that are set so far.
@@ -150,19 +329,6 @@ class AlphaStreamBuilder:
             client=self._client,
         )
 
-    def __getattr__(self, name: str) -> Any:
-        if name not in _OPTIONS:
-            raise AttributeError(
-                f"{type(self).__name__!r} object has no attribute {name!r}; options: {sorted(_OPTIONS)}"
-            )
-
-        def set_option(value: Any) -> AlphaStreamBuilder:
-            return self._with(name, value)
-
-        set_option.__name__ = name
-        set_option.__doc__ = _OPTIONS[name]
-        return set_option
-
     def __getstate__(self) -> dict[str, Any]:
         if self._headers is not None or self._client is not None:
             raise TypeError(
@@ -170,9 +336,6 @@ class AlphaStreamBuilder:
                 " its config() on"
             )
         return self.__dict__
-
-    def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *_OPTIONS})
 
     def _with(self, name: str, value: Any) -> Self:
         self._options[name] = value
@@ -182,6 +345,3 @@ class AlphaStreamBuilder:
         if self._source is None:
             raise ValueError("source: not set; call source(...) first, or build() for an empty stream")
         return self._source
-
-
-_OPTIONS = {option.name: str(option.metadata["doc"]) for option in fields(Config)}

@@ -16,7 +16,7 @@ import numpy as np
 from ._format.polystream import MAX_PAYLOAD_BYTES
 from ._geometry.size import MAX_NATIVE_EDGE
 
-__all__ = ["Config", "Validate", "check_option", "option_from_text"]
+__all__ = ["Config", "Processing", "Validate", "check_option", "option_from_text"]
 
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
@@ -24,6 +24,10 @@ MIB: Final = 1024 * 1024
 
 Validate: TypeAlias = Literal["etag", "size", "none"]
 """What must not change between replies: ETag (or else Last-Modified) and length, only the length, or nothing."""
+
+
+Processing: TypeAlias = Literal["mask", "triangles", "both"]
+"""What is made ahead of the play head, beside the geometry."""
 
 
 def _option(default: Any, low: Any, high: Any, unit: str, doc: str, convert: Callable[[Any], Any] = int) -> Any:
@@ -116,7 +120,7 @@ class Config:
     )
     raster_workers: int = _option(2, 1, 64, "threads", "Threads that rasterize frames ahead of the play head.", _whole)
     ready_frames: int = _option(10, 0, 256, "frames", "Masks rasterized ahead of the play head.", _whole)
-    processing: str = _option(
+    processing: Processing = _option(
         "mask",
         None,
         ("mask", "triangles", "both"),

@@ -4,8 +4,10 @@ Config: the ranges of the options, equality, and the builder.
 
 from __future__ import annotations
 
-from dataclasses import fields
+import inspect
+from dataclasses import Field, fields
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,8 +107,22 @@ def test_the_builder_gives_the_same_stream(passphrase: bytes) -> None:
         AlphaStreamBuilder().open()
     with pytest.raises(ValueError, match="cache_frames: expected"):
         AlphaStreamBuilder().cache_frames(0).build()
-    with pytest.raises(AttributeError, match="no attribute 'cash_frames'; options"):
-        _ = AlphaStreamBuilder().cash_frames
-    assert "http_backoff" in dir(builder)
-    [option] = [option for option in fields(Config) if option.name == "http_backoff"]
-    assert builder.http_backoff.__doc__ == option.metadata["doc"]
+    with pytest.raises(AttributeError, match="cash_frames"):
+        _ = AlphaStreamBuilder().cash_frames  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("option", fields(Config), ids=lambda option: option.name)
+def test_the_builder_has_a_method_for_each_option(option: Field[Any]) -> None:
+    """It takes what the option takes, and its docstring states the range."""
+    method = getattr(AlphaStreamBuilder, option.name)
+    default = getattr(Config(), option.name)
+    builder = AlphaStreamBuilder()
+    arguments = default if option.name == "native_size" else (default,)
+    assert method(builder, *arguments) is builder
+    assert builder.config() == Config(**{option.name: default})
+    assert builder._options == {option.name: default}
+    if option.name not in {"native_size", "fps"}:
+        assert inspect.signature(method).parameters[option.name].annotation == option.type
+        low, high = option.metadata["low"], option.metadata["high"]
+        text = " or ".join(map(repr, high)) if low is None else f"{low}..{high} {option.metadata['unit']}"
+        assert f"{option.name}: {text}." in inspect.getdoc(method)

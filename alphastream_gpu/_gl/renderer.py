@@ -17,7 +17,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from types import TracebackType
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, overload
 from weakref import ref
 
 import moderngl
@@ -209,7 +209,13 @@ class MaskRenderer:
         """A snapshot of the counters."""
         return RenderStats(**{option.name: self._counts[option.name] for option in fields(RenderStats)})
 
-    def render(self, geometry: FrameGeometry, *, into: Texture | None = None, layer: int | None = None) -> Texture:
+    @overload
+    def render(self, geometry: FrameGeometry, *, into: None = None, layer: int | None = None) -> moderngl.Texture: ...
+
+    @overload
+    def render(self, geometry: FrameGeometry, *, into: Texture, layer: int | None = None) -> Texture: ...
+
+    def render(self, geometry: FrameGeometry, *, into: Any = None, layer: int | None = None) -> Any:
         """
         Render a frame's mask.
 
@@ -243,7 +249,7 @@ class MaskRenderer:
             )
             _check_layers(target, 0 if layer is None else layer, 1)
             self._render([geometry], target, layer)
-        return texture  # type: ignore[return-value]  # the renderer's own where into is None
+        return texture
 
     def render_many(
         self, geometries: Iterable[FrameGeometry], *, into: moderngl.TextureArray | int, first_layer: int = 0

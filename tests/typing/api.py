@@ -1,0 +1,168 @@
+"""
+A user's program that calls everything public, for type checkers: mypy and basedpyright check it, in ``make lint``.
+
+It is never run. A wrong call that must be refused has a comment that ignores its error. A comment that ignores no error
+is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import assert_type
+
+import httpx
+import moderngl
+import numpy as np
+import numpy.typing as npt
+
+import alphastream_gpu
+from alphastream_gpu import (
+    AlphaStream,
+    AlphaStreamBuilder,
+    AlphaStreamError,
+    AsvpWriter,
+    AsvrKey,
+    AsvrWriter,
+    ByteRange,
+    Config,
+    ErrorCode,
+    FileSource,
+    FrameGeometry,
+    HttpSource,
+    LastError,
+    MaskRenderer,
+    MemorySource,
+    Metadata,
+    PlaybackClock,
+    RenderStats,
+    Source,
+    Stats,
+)
+
+Mask = npt.NDArray[np.uint8]
+
+
+class Storage(Source):
+    """A source of a user's own."""
+
+    @property
+    def name(self) -> str:
+        return "person.asvp"
+
+    @property
+    def length(self) -> int | None:
+        return None
+
+    async def read(self, span: ByteRange) -> bytes:
+        return bytes(len(span))
+
+
+def options(passphrase: bytes) -> None:
+    config = Config(native_size=(1024, 512), fps=Fraction(60000, 1001), processing="both", http_validate="size")
+    assert_type(config.cache_frames, int)
+    assert_type(config.fps, Fraction)
+    assert_type(config.native_size, tuple[int, int])
+    builder = AlphaStreamBuilder().source("person.asvp").cache_frames(64).http_retries(1).native_size(1024, 512)
+    assert_type(builder.processing("mask").config(), Config)
+    assert_type(builder.key(AsvrKey(passphrase, scene_id=1, version="1.5.0")).open(), AlphaStream)
+    builder.cache_frames("many")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    builder.processing("all")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    builder.opne()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    Config(cash_frames=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def sources(path: Path, client: httpx.AsyncClient) -> None:
+    for source in (
+        "person.asvp",
+        path,
+        b"bytes",
+        memoryview(b"bytes"),
+        MemorySource(b"bytes", name="person.asvp"),
+        FileSource(path, buffer=65536),
+        HttpSource(
+            "https://host/person.asvp", client=client, headers={"X": "y"}, timeout=5, backoff=100, validate="none"
+        ),
+        Storage(),
+        lambda: "https://host/person.asvp?signature=...",
+    ):
+        assert_type(alphastream_gpu.open(source), AlphaStream)
+    alphastream_gpu.open("https://host/x", headers={"X": "y"}, client=lambda: client, strict=False)
+    alphastream_gpu.open(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def stream(ctx: moderngl.Context) -> None:
+    with alphastream_gpu.open("person.asvp", config=Config()) as stream:
+        assert_type(stream.metadata, Metadata)
+        assert_type(stream.get_frame(60, 1024, 512), Mask | None)
+        geometry = stream.get_geometry(60)
+        assert_type(geometry, FrameGeometry | None)
+        assert_type(stream.get_triangle_strip_vertices(60), npt.NDArray[np.float32])
+        assert_type(stream.last_error(), LastError | None)
+        stream.clear_error()
+        assert_type(stream.time_of(60), float)
+        assert_type(stream.frame_at(1.0), int)
+        assert_type(stream.stats(), Stats)
+        assert_type(stream.read_frame(60), FrameGeometry)
+        assert_type(stream.read_frames(0, 120), Iterator[FrameGeometry])
+        stream.set_rate(30)
+        stream.load_source(b"bytes")
+        renderer = MaskRenderer.for_stream(stream, ctx)
+        if geometry is not None:
+            draw(renderer, geometry, ctx)
+    error = stream.last_error()
+    if error is not None:
+        assert_type(error.code, ErrorCode)
+
+
+def draw(renderer: MaskRenderer, geometry: FrameGeometry, ctx: moderngl.Context) -> None:
+    texture = renderer.render(geometry)
+    assert_type(texture, moderngl.Texture)
+    assert_type(renderer.render(geometry, into=texture), moderngl.Texture)
+    assert_type(renderer.render(geometry, into=7), int)
+    array = ctx.texture_array((8, 8, 2), 1)
+    assert_type(renderer.render(geometry, into=array, layer=1), moderngl.TextureArray)
+    renderer.render_many([geometry], into=array)
+    assert_type(renderer.read(texture), Mask)
+    assert_type(renderer.read_frames([geometry], size=(8, 8)), Iterator[Mask])
+    assert_type(renderer.stats, RenderStats)
+    assert_type(renderer.method, str)
+    renderer.release()
+    MaskRenderer(ctx, method="gpu")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(alphastream_gpu.create_headless_context(), moderngl.Context)
+
+
+def shapes(geometry: FrameGeometry) -> None:
+    assert_type(geometry.points, npt.NDArray[np.int32])
+    assert_type(geometry.to_payload(), bytes)
+    assert_type(alphastream_gpu.rasterize(geometry, (1024, 512), native_size=(2048, 1024)), Mask)
+    assert_type(alphastream_gpu.rasterize_packed(geometry), Mask)
+    geometry.triangle_strip("cover")
+    alphastream_gpu.rasterize([(0, 0)])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def writing(key: AsvrKey, geometry: FrameGeometry) -> None:
+    with AsvpWriter("out.asvp") as writer:
+        writer.add_frame(geometry)
+        writer.add_frame(geometry.to_payload())
+    with AsvrWriter("out.asvr", key=key) as encrypted:
+        encrypted.add_frame(geometry)
+
+
+def clock() -> None:
+    clock = PlaybackClock()
+    clock.play()
+    assert_type(clock.sync(1.0), bool)
+    assert_type(clock.time(), float)
+
+
+async def awaited() -> None:
+    async with await alphastream_gpu.open_async("person.asvp") as stream:
+        assert_type(await stream.frame(60), FrameGeometry)
+        assert_type(stream.frames(0, 10), AsyncIterator[FrameGeometry])
+        await stream.aload_source(b"bytes")
+    try:
+        await stream.aclose()
+    except AlphaStreamError as error:
+        assert_type(error.frame_index, int | None)
