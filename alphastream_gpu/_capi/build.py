@@ -33,7 +33,6 @@ _NEEDED_PACKAGES: Final = (
     "httpx",
     "cryptography",
     "manifold3d",
-    "tenacity",
 )
 _STARTUP: Final = f"""
 from {_MODULE} import ffi

@@ -28,7 +28,7 @@ from .vendors import VendorFiles, find_vendors
 
 __all__ = ["ContextFacts", "EglFacts", "Facts", "GlfwFacts", "gather"]
 
-_PACKAGES: Final = ("numpy", "moderngl", "glcontext", "manifold3d", "cryptography", "httpx", "tenacity")
+_PACKAGES: Final = ("numpy", "moderngl", "glcontext", "manifold3d", "cryptography", "httpx")
 _LIBRARIES: Final = {
     # soname: the variable that makes glcontext load another library
     "libEGL.so.1": "GLCONTEXT_LINUX_LIBEGL",

@@ -96,8 +96,10 @@ class Chooser:
                 _logger.info("the method %s is not available: %s", name, exc)
                 continue
             if method is not None:
+                _logger.info("masks are made by the method %s (%s)", name, self._identity.gl.driver)
                 return method, are_exact
             are_exact = False
+        _logger.info("masks are made by the method upload (%s)", self._identity.gl.driver)
         return None, are_exact
 
     def _made_and_checked(self, name: str) -> Method[Any] | None:

@@ -276,8 +276,8 @@ def test_glfw_may_hang_or_crash(monkeypatch: pytest.MonkeyPatch, script: str, pr
 
 
 def test_a_package_that_is_missing() -> None:
-    finding = found(replace(WELL, packages={"tenacity": ""}))["tenacity"]
-    assert finding == Finding("tenacity", False, "not installed", "pip install tenacity")
+    finding = found(replace(WELL, packages={"httpx": ""}))["httpx"]
+    assert finding == Finding("httpx", False, "not installed", "pip install httpx")
     assert _facts._version("no-such-package-of-ours") == ""
 
 

@@ -54,7 +54,7 @@ def open_wire(
 def _load() -> None:
     """Import the modules that the first request would import on the event loop, and filter their log records."""
     quiet.install()
-    for module in ("tenacity", "anyio._backends._asyncio", "httpcore._backends.anyio"):
+    for module in ("anyio._backends._asyncio", "httpcore._backends.anyio"):
         with suppress(ImportError):  # these packages may move their modules
             importlib.import_module(module)
 

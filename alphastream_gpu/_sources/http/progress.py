@@ -5,19 +5,20 @@ Progress: repeats requests that failed for a temporary reason, and reports each 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from itertools import count
+from typing import Any
 
 from ..._exceptions import TransportError
 from .verdict import Again, Refused
 
-if TYPE_CHECKING:
-    from tenacity import RetryCallState
-
 __all__ = ["Outcome", "Retries", "Traffic", "all_or_none"]
+
+_logger = logging.getLogger("alphastream_gpu")
 
 Outcome = bytes | Again | Refused
 """The bytes of a range, or a failure whose text contains the address."""
@@ -69,63 +70,30 @@ class Retries:
         Returns:
             The result of the last attempt.
         """
-        from tenacity import AsyncRetrying, retry_if_result
-
         this = object()
-
-        def is_too_long(state: RetryCallState) -> bool:
-            wait = _asked_wait(state)
-            return wait > 0 and wait >= ends_at - time.monotonic()
-
-        def pause(state: RetryCallState) -> None:
-            self._pauses[this] = time.monotonic() + state.upcoming_sleep
-            self._on_attempt()
-
-        async def attempt_and_report() -> Outcome:
-            self._pauses.pop(this, None)
+        for number in count():
             outcome = await attempt()
-            self.error = None if isinstance(outcome, bytes) else TransportError(outcome.text)
-            if not isinstance(outcome, Again):  # otherwise pause() reports it
-                self._on_attempt()
-            return outcome
-
-        def give_up(state: RetryCallState) -> Outcome:
-            self._on_attempt()
-            last = _failure(state)
-            wait = _asked_wait(state)
-            if not is_too_long(state):
-                return last
-            return replace(last, text=f"{last.text}; the server asks to wait {wait:g} s, past the deadline")
-
-        retrying = AsyncRetrying(
-            stop=lambda state: state.attempt_number > self._retries or is_too_long(state),
-            wait=self._wait,
-            retry=retry_if_result(lambda outcome: isinstance(outcome, Again)),
-            before_sleep=pause,
-            retry_error_callback=give_up,
-        )
-        try:
-            outcome: Outcome = await retrying(attempt_and_report)
-            return outcome
-        finally:
             self._pauses.pop(this, None)
-
-    def _wait(self, state: RetryCallState) -> float:
-        """Seconds before the next attempt."""
-        pause: float = self._backoff * 2 ** (state.attempt_number - 1) * random.uniform(1, 2)
-        return max(pause, _asked_wait(state))
-
-
-def _failure(state: RetryCallState) -> Again:
-    assert state.outcome is not None
-    failure = state.outcome.result()
-    assert isinstance(failure, Again)
-    return failure
-
-
-def _asked_wait(state: RetryCallState) -> float:
-    """Seconds that the server asks to wait; 0 if it does not ask."""
-    return _failure(state).retry_after or 0.0
+            self.error = None if isinstance(outcome, bytes) else TransportError(outcome.text)
+            if not isinstance(outcome, Again):
+                self._on_attempt()
+                return outcome
+            asked = outcome.retry_after or 0.0
+            is_too_long = 0.0 < asked >= ends_at - time.monotonic()
+            if number == self._retries or is_too_long:
+                self._on_attempt()
+                if not is_too_long:
+                    return outcome
+                return replace(outcome, text=f"{outcome.text}; the server asks to wait {asked:g} s, past the deadline")
+            pause = max(self._backoff * 2**number * random.uniform(1, 2), asked)
+            _logger.debug("%s; retry %d of %d in %.2f s", outcome.text, number + 1, self._retries, pause)
+            self._pauses[this] = time.monotonic() + pause
+            self._on_attempt()
+            try:
+                await asyncio.sleep(pause)
+            finally:
+                self._pauses.pop(this, None)
+        raise AssertionError  # the loop does not end by itself
 
 
 async def all_or_none(reads: list[Coroutine[Any, Any, bytes]]) -> list[bytes]:

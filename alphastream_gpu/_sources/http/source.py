@@ -6,7 +6,6 @@ Strategy
 * There is no HEAD request. The first read requests a range like any other read. Its Content-Range has the length of the
   file, and its ETag (or Last-Modified) is remembered. A later reply with another value belongs to another file, and
   bytes of two files would give a wrong frame.
-* tenacity makes the retries. Which outcomes are repeated, how often, and after which pause is declared.
 * The facts about the file are one value, :class:`File`. It is replaced only after a complete reply, so a failure does
   not change it.
 """

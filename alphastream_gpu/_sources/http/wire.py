@@ -13,6 +13,7 @@ Strategy
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ __all__ = ["USER_AGENT", "Answer", "BadAddress", "Wire"]
 
 USER_AGENT: Final = f"alphastream_gpu/{__version__}"
 _MOST_REDIRECTS: Final = 10
+_logger = logging.getLogger("alphastream_gpu")
 
 Judge = Callable[[Reply, Address], Verdict]
 
@@ -104,6 +106,7 @@ class Wire:
                 target = address.redirected(answer.verdict.location)
                 if isinstance(target, str):
                     return Answer(Refused(target), address)
+                _logger.debug("redirected from %s to %s", shown(address.url), shown(target.url))
                 address = target
         return Answer(Refused(f"more than {_MOST_REDIRECTS} redirects; they may form a loop"), address)
 
