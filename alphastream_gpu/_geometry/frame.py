@@ -126,7 +126,7 @@ class FrameGeometry:
     @property
     def boxes(self) -> npt.NDArray[np.int32]:
         """
-        The bounding box of each channel: left, top, right and bottom in native pixels, all inclusive.
+        The bounding box of each channel, as left, top, right and bottom in native pixels, all inclusive.
 
         int32 (channels, 4), read-only; (0, 0, -1, -1) for a channel without points. Computed at first use.
         """

@@ -80,8 +80,8 @@ class RenderStats:
     upload_frames: int = 0
     """Masks made by the CPU twin, and uploaded, or yielded directly by :meth:`MaskRenderer.read_frames`."""
     cpu_fallbacks: int = 0
-    """Uploaded masks that the shader method in use could not make: points too far away, too many points, or too many
-    overlapping channels."""
+    """Uploaded masks that the shader method in use could not make, because of points too far away, too many points, or
+    too many overlapping channels."""
     draws: int = 0
     """GL draw calls."""
     dispatches: int = 0
@@ -196,7 +196,7 @@ class MaskRenderer:
 
     @property
     def method(self) -> str:
-        """The method in use: ``"compute"``, ``"triangles"`` or ``"upload"``."""
+        """The method in use, ``"compute"``, ``"triangles"`` or ``"upload"``."""
         return self._method.name
 
     @property

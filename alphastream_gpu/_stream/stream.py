@@ -68,15 +68,15 @@ class AlphaStream:
     12 ms), and move the play head: what lies ahead of it is fetched, decoded and rasterized meanwhile. *Offline* calls
     wait for as long as it takes.
 
-    ======================================  ======================  =====================  =============================
-    call                                    returns                 waits                  if the frame is missing
-    ======================================  ======================  =====================  =============================
-    :meth:`get_frame`                       a mask                  for the time box       None; see :meth:`last_error`
-    :meth:`get_geometry`                    a FrameGeometry         for the time box       None; see :meth:`last_error`
-    :meth:`get_triangle_strip_vertices`     a triangle strip        for the time box       raises
-    :meth:`read_frame`, :meth:`read_frames` FrameGeometry objects   blocks the thread      raises
-    :meth:`frame`, :meth:`frames`           FrameGeometry objects   is awaited             raises
-    ======================================  ======================  =====================  =============================
+    =======================================  ======================  ====================  =============================
+    call                                     returns                 waits                 if the frame is missing
+    =======================================  ======================  ====================  =============================
+    :meth:`get_frame`                        a mask                  for the time box      None; see :meth:`last_error`
+    :meth:`get_geometry`                     a FrameGeometry         for the time box      None; see :meth:`last_error`
+    :meth:`get_triangle_strip_vertices`      a triangle strip        for the time box      raises
+    :meth:`read_frame`, :meth:`read_frames`  FrameGeometry objects   blocks the thread     raises
+    :meth:`frame`, :meth:`frames`            FrameGeometry objects   is awaited            raises
+    =======================================  ======================  ====================  =============================
 
     Args:
         config: options; the defaults of :class:`Config` otherwise.
