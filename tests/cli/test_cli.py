@@ -27,8 +27,8 @@ from support import GOLDEN, ROOT, SAMPLE, SQUARE, asvp_of, block_of, golden_fram
 
 import alphastream_gpu
 from alphastream_gpu import AsvrKey, GLUnavailableError, _cli
+from alphastream_gpu._cli.pipes import input_of
 from alphastream_gpu._gl import choice, compute
-from alphastream_gpu._pipes import input_of
 
 
 def run(*arguments: object, env: dict[str, str] | None = None) -> click.testing.Result:
@@ -139,7 +139,8 @@ def no_gl(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise GLUnavailableError("no driver here\non two lines; on Debian: apt-get install libegl1")
 
-    monkeypatch.setattr(_cli, "create_headless_context", refuse)
+    for module in (_cli.render, _cli.verify):
+        monkeypatch.setattr(module, "create_headless_context", refuse)
 
 
 @pytest.mark.usefixtures("no_gl")
@@ -193,7 +194,7 @@ def test_verify_on_a_driver_that_fails_the_self_check(ctx: moderngl.Context, mon
 
 
 def test_verify_stops_at_the_first_difference(ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = _cli.rasterize
+    real = _cli.verify.rasterize
     calls = []
 
     def wrong(geometry: alphastream_gpu.FrameGeometry, **options: tuple[int, int]) -> np.ndarray:
@@ -203,7 +204,7 @@ def test_verify_stops_at_the_first_difference(ctx: moderngl.Context, monkeypatch
             mask[100, 100] ^= 255
         return mask
 
-    monkeypatch.setattr(_cli, "rasterize", wrong)
+    monkeypatch.setattr(_cli.verify, "rasterize", wrong)
     done = run("verify", SAMPLE, "--method", "triangles")
     ctx.__enter__()
     assert done.exit_code == 1

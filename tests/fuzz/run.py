@@ -60,9 +60,10 @@ def one(target: str, arguments: tuple[str, ...]) -> None:
 
     with atheris.instrument_imports(include=["alphastream_gpu"]):
         check = importlib.import_module(f"fuzz.{target}").check
-        for module in sorted((ROOT / "alphastream_gpu").glob("_[!_]*.py")):
-            if module.stem not in ("_cli", "_doctor", "_facts"):  # what is imported later would not be instrumented
-                importlib.import_module(f"alphastream_gpu.{module.stem}")
+        for room in ("_format", "_geometry", "_raster", "_runtime", "_sources", "_stream", "_writing"):
+            for module in sorted((ROOT / "alphastream_gpu" / room).rglob("[!_]*.py")):
+                # What is imported later would not be instrumented.
+                importlib.import_module(".".join(module.relative_to(ROOT).with_suffix("").parts))
     # libFuzzer starts itself again by its first argument, so that must be a program.
     atheris.Setup([str(_launcher(target)), *arguments], check)
     atheris.Fuzz()

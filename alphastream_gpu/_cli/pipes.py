@@ -13,9 +13,9 @@ import sys
 from dataclasses import dataclass
 from typing import IO, Final
 
-from ._exceptions import TransportError, mapped_errors
-from ._sources import MemorySource, SourceLike
-from ._sources.base import resource_name_of
+from .._exceptions import TransportError, mapped_errors
+from .._sources import MemorySource, SourceLike
+from .._sources.base import resource_name_of
 
 __all__ = ["STANDARD", "Input", "input_of", "standard_output"]
 

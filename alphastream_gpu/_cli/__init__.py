@@ -1,0 +1,13 @@
+"""
+The command line, on click and rich: a file for each command, which is a thin layer over the library.
+
+The exit codes are fixed: 0 done, 1 a check failed, 2 wrong usage, 3 the input is bad or unreachable, the output cannot
+be written, or GL was required and is not available. __main__.py handles errors of standard output itself.
+
+To add a command, write a file like ``info.py`` and import it here.
+"""
+
+from . import build_capi, convert, doctor, info, render, verify  # noqa: F401 - each adds its command to the group
+from .running import cli
+
+__all__ = ["cli"]
