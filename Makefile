@@ -69,7 +69,7 @@ linkcheck:
 
 bench:
 	@.ci/setup bench
-	@$(BIN)/python -m pytest bench -p no:randomly -o addopts="" -o python_files="bench_*.py" --benchmark-only
+	@$(BIN)/python -m pytest bench -p no:randomly -o addopts="" -o python_files="bench_*.py" --benchmark-only --benchmark-quiet
 	@$(BIN)/python bench/results.py
 
 bench-publish:

@@ -203,6 +203,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: Any) -> None:
     for bar in BARS:
         if line := _line_of(bar, {**medians, **measured}):
             write(line)
+    in_bars = {name for bar in BARS for name in (bar.measured, bar.yardstick)} | set(BESIDE)
+    per_frame = {bench.name.removeprefix("test_") for bench in benchmarks if bench.extra_info.get("frames", 1) > 1}
+    for name in sorted(per_frame & medians.keys() - in_bars):
+        write(f"{results.LABELS.get(name, name):<44} {medians[name] * 1e6:9.1f} us")
     for name in BESIDE:
         if name in medians and "fillpoly" in medians:
             ratio = medians[name] / medians["fillpoly"]

@@ -42,6 +42,7 @@ _YARDSTICKS: Final = {
     "pillow": "Pillow, 2048 x 1024, not exact",
     "skia": "skia, 2048 x 1024, not exact",
 }
+LABELS: Final = _OURS | _YARDSTICKS
 _OUR_COLOUR: Final = "#2a6f97"
 _OTHER_COLOUR: Final = "#9a9a9a"
 _BAR_COLOUR: Final = "#b23a48"
