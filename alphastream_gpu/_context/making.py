@@ -16,8 +16,9 @@ from typing import Any, Final
 import moderngl
 
 from .._exceptions import GLUnavailableError
-from .._gl.attach import identity_of, without_default
+from .._gl.attach import identity_of
 from .._gl.loader import current_context
+from .._gl.undocumented import without_default
 from .egl import Library, as_line, load_problem
 from .system import System
 

@@ -12,8 +12,9 @@ from .._exceptions import GLUnavailableError, WrongContextError
 from .guest import Attaching
 from .identity import Identity
 from .loader import CurrentContext, current_context
+from .undocumented import default_context, is_released, without_default
 
-__all__ = ["attach", "identity_of", "without_default"]
+__all__ = ["attach", "identity_of"]
 
 _identities: WeakKeyDictionary[moderngl.Context, Identity] = WeakKeyDictionary()
 """The GL context that each moderngl context wraps."""
@@ -35,7 +36,7 @@ def identity_of(ctx: moderngl.Context) -> Identity:
     """
     if not isinstance(ctx, moderngl.Context):
         raise TypeError(f"ctx: expected a moderngl.Context, found {type(ctx).__name__}")
-    if _is_released(ctx):
+    if is_released(ctx):
         raise GLUnavailableError("ctx: the context is released")
     known = _identities.get(ctx)
     if known is None:
@@ -58,12 +59,12 @@ def attach() -> moderngl.Context:
         GLUnavailableError: no context is current, or the current one is not desktop OpenGL 3.3 or newer.
     """
     current = current_context()
-    default: moderngl.Context | None = moderngl._store.default_context  # type: ignore[attr-defined]
+    default = default_context()
     candidates = [*_attached] if default is None else [default, *_attached]
     for ctx in candidates:
-        if not _is_released(ctx) and ctx in _identities and _identities[ctx].is_current():
+        if not is_released(ctx) and ctx in _identities and _identities[ctx].is_current():
             return ctx
-    is_unknown = default is not None and not _is_released(default) and default not in _identities
+    is_unknown = default is not None and not is_released(default) and default not in _identities
     if default is not None and is_unknown and _stands_for(default, current):
         _identities[default] = Identity(current)
         return default
@@ -99,17 +100,3 @@ def _stands_for(ctx: moderngl.Context, current: CurrentContext) -> bool:
     except Exception:  # glcontext raises bare Exception
         return False
     return (found.interface, found.handle) == (current.interface, current.handle)
-
-
-def _is_released(ctx: moderngl.Context) -> bool:
-    return type(ctx.mglo).__name__ == "InvalidObject"
-
-
-class without_default:  # noqa: N801 - a context manager, read as a phrase
-    """Creates a context without making it moderngl's default. moderngl has no option for that."""
-
-    def __enter__(self) -> None:
-        self._before = moderngl._store.default_context  # type: ignore[attr-defined]
-
-    def __exit__(self, *exc: object) -> None:
-        moderngl._store.default_context = self._before  # type: ignore[attr-defined]

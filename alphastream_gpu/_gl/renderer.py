@@ -36,6 +36,7 @@ from .guest import Making, Reading
 from .method import Method, release
 from .readback import Ring, Slot
 from .target import Attachment, Target, find_target
+from .undocumented import is_released
 
 __all__ = ["MaskRenderer", "RenderStats"]
 
@@ -480,7 +481,7 @@ class MaskRenderer:
         return texture
 
     def _own_texture(self) -> moderngl.Texture:
-        if self._texture is None or type(self._texture.mglo).__name__ == "InvalidObject":  # released by a caller
+        if self._texture is None or is_released(self._texture):  # released by a caller
             self._texture = self._new_texture(self._native_size)
         return self._texture
 

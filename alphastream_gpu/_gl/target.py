@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from . import enums as e
 from .functions import Functions
+from .undocumented import is_released
 
 __all__ = ["Attachment", "Target", "find_target"]
 
@@ -66,7 +67,7 @@ def find_target(
     kind = e.GL_TEXTURE_2D_ARRAY if is_array else e.GL_TEXTURE_2D
     expected = moderngl.TextureArray if is_array else moderngl.Texture
     if isinstance(texture, expected):
-        if type(texture.mglo).__name__ == "InvalidObject":
+        if is_released(texture):
             raise ValueError("texture: the texture is released")
         if texture.ctx is not ctx:
             raise ValueError("texture: the texture belongs to another context than the renderer")

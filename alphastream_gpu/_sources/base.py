@@ -62,11 +62,6 @@ class Source(ABC):
         return ""
 
     @property
-    def _last_failure(self) -> str:
-        """:attr:`last_failure` as text, for the error of a read that is ended before its next attempt."""
-        return str(self.last_failure or "")
-
-    @property
     @abstractmethod
     def name(self) -> str:
         """

@@ -107,8 +107,8 @@ class _Opening:
         with self._lock:
             self._opened = opened
             is_awaited = self._is_awaited
-        if not is_awaited and isinstance(opened, FileSource):  # other sources have no resources before the first read
-            opened._close()
+        if not is_awaited:
+            asyncio.run(opened.aclose())
         return opened
 
     def give_up(self) -> Source | None:

@@ -715,7 +715,8 @@ class AlphaStream:
             if opened is not None and (present is None or present.reader.source is not opened):
                 await opened.aclose()
             if isinstance(exc, TimeoutError) and not isinstance(exc, AlphaStreamError):
-                cause = "" if opened is None or not opened._last_failure else f"; so far: {opened._last_failure}"
+                failure = None if opened is None else opened.last_failure
+                cause = "" if failure is None else f"; so far: {failure}"
                 raise FrameTimeoutError(
                     f"opening: header and table not read within {config.init_timeout:.3g} s{cause}"
                 ) from exc

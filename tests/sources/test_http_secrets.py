@@ -64,7 +64,7 @@ def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[..., None]]:
 
 
 def source_texts(source: HttpSource) -> list[Any]:
-    return [source, source.name, source.last_failure, source.reply_summary, source._last_failure]
+    return [source, source.name, source.last_failure, source.reply_summary]
 
 
 async def broken_location(server: Server, request: Request, wire: Wire) -> None:

@@ -227,7 +227,7 @@ class HttpSource(Source):
             return outcome
         if outcome is not None:
             raise TransportError(outcome.text)
-        cause = f"; so far: {self._last_failure}" if self._last_failure else ""
+        cause = "" if self.last_failure is None else f"; so far: {self.last_failure}"
         kind = SilentServerError if self._traffic.replies == replies else FrameTimeoutError
         raise kind(f"{self._shown()}: {span} not read within {self._deadline:g} s{cause}")
 
