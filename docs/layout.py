@@ -152,8 +152,9 @@ def _imported(name: str, path: Path, paths: dict[str, Path]) -> set[str]:
             parts += node.module.split(".") if node.module else []
             for alias in node.names:
                 module = ".".join((*parts, alias.name))
-                found.add(module if module in paths else ".".join(parts))
-    return found - {"", name}  # the package itself: its version
+                if module != "__version__":  # of the package, which every part may show
+                    found.add(module if module in paths else ".".join(parts))
+    return found - {name}
 
 
 if __name__ == "__main__":
