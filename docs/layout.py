@@ -9,6 +9,7 @@ imports from.
 from __future__ import annotations
 
 import ast
+import re
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -72,6 +73,7 @@ def purpose(module: str) -> str:
     leaf = module.rpartition(".")[2].strip("_").replace("_", "").casefold()
     if colon and len(head.split()) <= 2 and leaf.rstrip("s") in head.casefold().replace("-", ""):
         first = rest
+    first = re.sub(r":\w+:`~?(?:\w+\.)*(\w+)`", r"`\1`", first)
     first = first.partition(". ")[0].rstrip(".").replace("``", "`")
     return first[:1].upper() + first[1:]
 
