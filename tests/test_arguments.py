@@ -43,10 +43,9 @@ def test_a_path_in_bytes(path: bytes, passphrase: bytes) -> None:
         with pytest.raises(DecodeError) as caught:
             alphastream_gpu.open(path, **options)
         assert not isinstance(caught.value, KeyMismatchError)
-        assert str(caught.value) == (
-            "source: bytes are taken as a stream's content, and these are none, but look like a path:"
-            f" {path.decode()!r}; give a path or URL as str or Path"
-        )
+        text = str(caught.value)
+        assert f"found {len(path)} bytes that look like a path or a URL" in text
+        assert path.decode() not in text  # a URL may have secrets in it
 
 
 @pytest.mark.parametrize(

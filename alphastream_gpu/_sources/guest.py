@@ -8,7 +8,9 @@ example in a call that waits for a disk or a server. On its own loop, it delays 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -30,6 +32,13 @@ _LIBRARYS: Final = (FileSource, HttpSource, MemorySource)
 _guests: weakref.WeakValueDictionary[int, GuestSource] = weakref.WeakValueDictionary()
 """By the identity of the caller's source. A source that two streams read has one loop, to which its locks may
 belong."""
+
+
+_CLOSE_SECONDS: Final = 2.0
+"""How long closing waits for a source that hangs; as long as exit does."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_guests.clear)  # their loops are the parent's
 
 
 def on_own_loop(source: Source) -> Source:
@@ -55,7 +64,10 @@ class GuestSource(Source):
         self._lease: LoopLease | None = None
         self._is_closed = False
         self._starting = threading.Lock()
+        self._n_reads = 0
+        """Reads that callers wait for."""
         self._reads: set[asyncio.Task[Any]] = set()
+        """Calls of the source that have not ended, on its loop."""
 
     @property
     def name(self) -> str:
@@ -86,23 +98,39 @@ class GuestSource(Source):
         return self._inner.bytes_received
 
     async def read(self, span: ByteRange) -> bytes | memoryview:
+        self._n_reads += 1
         try:
             return await self._call(f"reading {span} of {self.name!r}", partial(self._inner.read, span))
         finally:
-            if self._is_closed and not self._reads:  # by another stream; nobody closes this source again
+            self._n_reads -= 1
+            if self._is_closed and not self._n_reads:  # by another stream; nobody closes this source again
                 await self._end()
 
     async def aclose(self) -> None:
+        """
+        Close the source after its reads have ended.
+
+        Raises:
+            TransportError: a read, or closing, does not end within two seconds. Its thread is left to itself.
+        """
+        self._is_closed = True
         try:
-            await self._call(f"closing {self.name!r}", self._after_the_reads)
+            async with asyncio.timeout(_CLOSE_SECONDS) as limit:
+                await self._call(f"closing {self.name!r}", self._after_the_reads)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise TransportError(
+                f"closing {self.name!r}: the source still hangs after {_CLOSE_SECONDS:g} s, in a read or in aclose()"
+            ) from None
         finally:
-            self._is_closed = True
-            await self._end()
+            if not self._n_reads:
+                await self._end()
 
     async def _end(self) -> None:
         lease, self._lease = self._lease, None
-        if lease is not None:
-            await asyncio.to_thread(lease.release)  # it waits for the thread of the loop
+        if lease is not None:  # it waits for the thread of the loop
+            await asyncio.to_thread(lease.release, time.monotonic() + _CLOSE_SECONDS)
 
     async def _after_the_reads(self) -> None:
         me = asyncio.current_task()

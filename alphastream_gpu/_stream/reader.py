@@ -261,8 +261,8 @@ def _refuse_path(source: Source, first: bytes | memoryview) -> None:
         return
     if text.isprintable() and _PATH.search(text):
         raise DecodeError(
-            f"source: bytes are taken as a stream's content, and these are none, but look like a path: {text!r};"
-            " give a path or URL as str or Path"
+            f"source: expected the content of a stream, found {len(text)} bytes that look like a path or a URL; give a"
+            " path or URL as str or Path"
         )
 
 

@@ -279,11 +279,16 @@ class Session:
             self._closed = self._is_replaced = True
             self._owns_source = self.reader.source is not successor.reader.source
 
+    def _debug(self, text: str, *values: object) -> None:
+        """Log on the loop, not with the lock held: a handler of the host's may take long, or call this library."""
+        if _logger.isEnabledFor(logging.DEBUG):
+            self._loop.call_soon(_logger.debug, text, *values)
+
     def _play(self, index: int) -> None:
         """The player is at this frame: move the head and see to prefetching. The lock is held."""
         is_lost = index not in self._cache and index not in self._pending
         if self.head.move(index):
-            _logger.debug("jump to frame %d", index)
+            self._debug("jump to frame %d", index)
             self._frontier = None
             self._plan_soon(jumped=True)
         elif is_lost or self._frontier is None:
@@ -510,7 +515,7 @@ class Session:
                     if task.exception() is not None or task.result():
                         self._pause = min(_LONGEST_PAUSE, 2 * self._pause or _FIRST_PAUSE)
                         self._paused_until = time.monotonic() + self._pause
-                        _logger.debug("a read ahead failed; the next begins in %g s", self._pause)
+                        self._debug("a read ahead failed; the next begins in %g s", self._pause)
                         self._frontier = None
                     else:
                         self._pause = 0.0
@@ -557,7 +562,7 @@ class Session:
             self._withdraw_fetch(task)
             task.cancel()
             self._counters["abandoned"] += 1
-            _logger.debug("1 read abandoned: a frame that was asked for needs its slot")
+            self._debug("1 read abandoned: a frame that was asked for needs its slot")
         elif self._retry is None:
             soonest = min((began_at for _, began_at, _ in idle), default=now) + patience
             wait = max(soonest - now, 0.001)
@@ -687,7 +692,7 @@ class Session:
                 self._withdraw_fetch(task)
             self._counters["abandoned"] += len(stale)
         if stale:
-            _logger.debug("%d reads abandoned: play is at frame %d", len(stale), self.head.at)
+            self._debug("%d reads abandoned: play is at frame %d", len(stale), self.head.at)
         for task in stale:
             task.cancel()
 

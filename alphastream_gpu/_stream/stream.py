@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import AbstractContextManager
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -199,7 +199,7 @@ class AlphaStream:
             ClosedError: the stream is closed, also while waiting.
         """
         index = _plain(index)
-        with _Answer(self, "get_triangle_strip_vertices", index) as answer:
+        with _Answer(self, index) as answer, entered("get_triangle_strip_vertices"):
             session, geometry = self._get(index, answer.deadline)
             strip = self._products.strip(session, index, geometry, answer.deadline)
         return read_only_copy(strip)
@@ -484,7 +484,7 @@ class AlphaStream:
         """:meth:`get_frame`, raising what that gives None for: where threads share a stream, its last error may be
         that of another's call."""
         index = _plain(index)
-        with _Answer(self, "get_frame", index) as answer:
+        with _Answer(self, index) as answer, entered("get_frame"):
             session, geometry = self._get(index, answer.deadline)
             mask = self._products.mask(session, index, geometry, size, answer.deadline)
         return read_only_copy(mask)
@@ -501,7 +501,7 @@ class AlphaStream:
     def _geometry(self, index: int) -> FrameGeometry:
         """:meth:`get_geometry`, likewise."""
         index = _plain(index)
-        with _Answer(self, "get_geometry", index) as answer:
+        with _Answer(self, index) as answer, entered("get_geometry"):
             session, geometry = self._get(index, answer.deadline)
             session.reader.prepares_planes = True  # whoever asks for geometry is likely to render it
             self._products.aim(session, index, None)
@@ -576,13 +576,18 @@ class AlphaStream:
             self._stalled_since, self._has_told_stall = now, False
         elif not self._has_told_stall and now - since > _STALL_SECONDS:
             self._has_told_stall = True
-            _logger.info("stalled at frame %d for %.2f s: %s", index, now - since, error)
+            self._log("stalled at frame %d for %.2f s: %s", index, now - since, error)
 
     def _recovered(self, index: int) -> None:
         since, self._stalled_since = self._stalled_since, None
         if self._has_told_stall and since is not None:
             self._has_told_stall = False
-            _logger.info("recovered at frame %d after %.2f s", index, time.monotonic() - since)
+            self._log("recovered at frame %d after %.2f s", index, time.monotonic() - since)
+
+    def _log(self, text: str, *values: object) -> None:
+        """On the loop: a handler of the host's may take long, or call this library."""
+        if _logger.isEnabledFor(logging.INFO):
+            self._loop.call_soon(_logger.info, text, *values)
 
     def _begin_close(self) -> Future[None] | None:
         """Refuse new calls, end the waiting ones, begin to close the source; None when somebody else already closes."""
@@ -670,8 +675,8 @@ class AlphaStream:
         return future
 
     def _forget(self, future: Future[Any]) -> None:
-        with self._lock:
-            self._pending.discard(future)
+        # Without the lock: the collector may run this where the thread holds a session's, and that is taken second.
+        self._pending.discard(future)
 
     async def _run(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run on the library's loop, awaited on the caller's."""
@@ -713,7 +718,8 @@ class AlphaStream:
         except BaseException as exc:
             present = self._session
             if opened is not None and (present is None or present.reader.source is not opened):
-                await opened.aclose()
+                with suppress(AlphaStreamError):  # what prevented the opening is to be raised
+                    await opened.aclose()
             if isinstance(exc, TimeoutError) and not isinstance(exc, AlphaStreamError):
                 failure = None if opened is None else opened.last_failure
                 cause = "" if failure is None else f"; so far: {failure}"
@@ -728,7 +734,10 @@ class AlphaStream:
             closing = asyncio.ensure_future(previous.aclose())
             self._closers.add(closing)
             closing.add_done_callback(self._closers.discard)
-            await asyncio.shield(closing)
+            try:
+                await asyncio.shield(closing)
+            except AlphaStreamError as exc:  # the new source is loaded all the same
+                _logger.warning("the source that was replaced could not be closed: %s", exc)
 
 
 def _plain(index: int) -> int:
@@ -750,33 +759,26 @@ class _Answer:
     """
     One real-time call: until when it may wait. Its outcome goes to :meth:`AlphaStream.last_error` and the counters.
 
+    It holds nothing that an interrupt between two of its lines could leave held.
+
     Args:
         stream: the stream.
-        call: the method's name.
         index: the frame.
     """
 
-    __slots__ = ("_index", "_mark", "_stream", "deadline")
+    __slots__ = ("_index", "_stream", "deadline")
 
-    def __init__(self, stream: AlphaStream, call: str, index: int) -> None:
+    def __init__(self, stream: AlphaStream, index: int) -> None:
         self.deadline = time.monotonic() + stream._config.get_frame_timebox / 1000
         self._stream = stream
         self._index = index
-        self._mark: AbstractContextManager[object]
-        try:
-            self._mark = entered(call)
-        except NotReadyError as exc:
-            stream._fail(exc, index)
-            raise
 
     def __enter__(self) -> _Answer:
-        self._mark.__enter__()
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self._mark.__exit__(None, None, None)
         if exc is None:
             self._stream._own.error = None
             if self._stream._stalled_since is not None:

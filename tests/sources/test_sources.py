@@ -7,11 +7,14 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import subprocess
 import sys
 import threading
+import time
 from array import array
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -389,3 +392,76 @@ def test_an_exception_of_a_source_fails_only_its_read(
         source.is_broken = False
         assert stream.read_frame(110).channel_count
     assert not caplog.records
+
+
+def test_two_streams_on_one_source_when_one_closes() -> None:
+    """The other stream goes on reading, by many reads at a time."""
+
+    class Slow(MemorySource):
+        async def read(self, span: ByteRange) -> memoryview:
+            await asyncio.sleep(0.0005)
+            return await super().read(span)
+
+    source = Slow(SAMPLE.read_bytes())
+    with alphastream_gpu.open(source, config=Config(prefetch_frames=0)) as first:
+        with alphastream_gpu.open(source, config=Config(prefetch_frames=0)) as second:
+            second.read_frame(3)
+        with ThreadPoolExecutor(4) as pool:
+            frames = list(pool.map(lambda k: first.read_frame(k % 120), range(200)))
+        assert frames[:120] == list(first.read_frames())
+    wait_until(lambda: not any(thread.name.startswith("alphastream-source") for thread in threading.enumerate()))
+
+
+@pytest.mark.parametrize("how", ["blocks", "swallows"])
+def test_a_source_that_hangs_is_given_up(how: str) -> None:
+    """When it is opened, when another is loaded in its place, and when it is closed."""
+    end = threading.Event()
+
+    class Hanging(MemorySource):
+        is_hanging = True
+
+        async def read(self, span: ByteRange) -> memoryview:
+            while self.is_hanging and not end.is_set():
+                if how == "blocks":
+                    end.wait(60)
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0.01)
+            return await super().read(span)
+
+    started = time.monotonic()
+    try:
+        with pytest.raises(FrameTimeoutError):
+            alphastream_gpu.open(Hanging(SAMPLE.read_bytes()), config=Config(init_timeout=0.2))
+        source = Hanging(SAMPLE.read_bytes())
+        source.is_hanging = False
+        with alphastream_gpu.open(source, config=Config(prefetch_frames=0)) as stream:
+            source.is_hanging = True
+            assert stream.get_geometry(100) is None
+            stream.load_source(SAMPLE)
+            assert stream.read_frame(100).channel_count
+    finally:
+        end.set()
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_the_same_source_in_a_forked_child() -> None:
+    """A loop of the parent's does not run there."""
+    script = f"""
+import os
+import alphastream_gpu
+class Mine(alphastream_gpu.MemorySource): pass
+source = Mine(open({str(SAMPLE)!r}, "rb").read())
+with alphastream_gpu.open(source) as stream:
+    child = os.fork()
+    if child == 0:
+        with alphastream_gpu.open(source, config=alphastream_gpu.Config(init_timeout=5)) as again:
+            os._exit(0 if again.metadata.frame_count == 120 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert stream.read_frame(100).channel_count
+print("ok")
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == "ok\n", done.stderr

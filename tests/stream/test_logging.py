@@ -58,3 +58,30 @@ def test_nothing_is_logged_unless_asked_for(caplog: pytest.LogCaptureFixture) ->
     ):
         assert stream.read_frame(0).channel_count == 1
     assert not caplog.records
+
+
+def test_a_handler_that_uses_the_stream(caplog: pytest.LogCaptureFixture) -> None:
+    """No lock is held while a handler runs, and a call does not wait for one."""
+    heard: list[str] = []
+
+    class Asking(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(record.getMessage())
+            stream.stats()
+            time.sleep(0.05)
+
+    handler = Asking()
+    logger = logging.getLogger("alphastream_gpu")
+    with (
+        alphastream_gpu.open(asvp_of([block_of(SQUARE)] * 2000)) as stream,
+        caplog.at_level(logging.DEBUG, logger.name),
+    ):
+        logger.addHandler(handler)
+        try:
+            for index in (1000, 50, 1500):
+                started = time.monotonic()
+                stream.get_geometry(index)
+                assert time.monotonic() - started < 1
+            wait_until(lambda: any("jump to frame 1500" in one for one in heard))
+        finally:
+            logger.removeHandler(handler)

@@ -91,9 +91,9 @@ class Locator:
         try:
             async with limit:
                 url = await self._call()
-        except FrameTimeoutError:
+        except (asyncio.CancelledError, FrameTimeoutError, GeneratorExit):  # the last: this coroutine is dropped
             raise
-        except Exception as exc:  # the caller's code, which may raise anything
+        except BaseException as exc:  # the caller's code, which may raise anything, with the URL in its text
             if limit.expired():
                 return Again(f"the URL callable took longer than {self._timeout:g} s")
             return Refused(f"the URL callable failed: {type(exc).__name__}{_place(exc)}")

@@ -232,7 +232,10 @@ def _reason(exc: httpx.HTTPError | httpx.InvalidURL | httpx.StreamError) -> str:
         return "the server broke the HTTP protocol"
     if isinstance(exc, httpx.ProxyError):
         return f"the proxy answered {exc}"
-    return str(exc) or type(exc).__name__
+    if isinstance(exc, httpx.HTTPStatusError):  # of a hook of the caller's client; its text has the whole URL
+        return f"the client's hook refused the reply {exc.response.status_code}"
+    text = str(exc)
+    return type(exc).__name__ if not text or "://" in text else text
 
 
 def _forget_locals(exc: BaseException) -> None:
