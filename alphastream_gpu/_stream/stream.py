@@ -157,7 +157,7 @@ class AlphaStream:
         native_width, native_height = self._config.native_size
         size = (native_width if width is None else width, native_height if height is None else height)
         try:
-            return self._mask(index, check_size("size", size))
+            return read_only_copy(self._mask(index, check_size("size", size)))
         except ClosedError:
             raise
         except AlphaStreamError:
@@ -481,13 +481,14 @@ class AlphaStream:
         return f"<AlphaStream {self._metadata.container} {self._metadata.frame_count} frames>"
 
     def _mask(self, index: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-        """:meth:`get_frame`, raising what that gives None for: where threads share a stream, its last error may be
-        that of another's call."""
+        """
+        :meth:`get_frame`, raising what that returns None for. Not a copy: the C library gives out a const pointer, and
+        keeps the array alive.
+        """
         index = _plain(index)
         with _Answer(self, index) as answer, entered("get_frame"):
             session, geometry = self._get(index, answer.deadline)
-            mask = self._products.mask(session, index, geometry, size, answer.deadline)
-        return read_only_copy(mask)
+            return self._products.mask(session, index, geometry, size, answer.deadline)
 
     def _prepare_for_renderers(self) -> None:
         """Called by MaskRenderer.for_stream."""
