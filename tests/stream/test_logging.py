@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 
 import pytest
@@ -63,12 +64,16 @@ def test_nothing_is_logged_unless_asked_for(caplog: pytest.LogCaptureFixture) ->
 def test_a_handler_that_uses_the_stream(caplog: pytest.LogCaptureFixture) -> None:
     """No lock is held while a handler runs, and a call does not wait for one."""
     heard: list[str] = []
+    is_held: list[bool] = []
 
     class Asking(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
+            asking = threading.Thread(target=stream.get_geometry, args=(3,))
+            if "jump to frame" in record.getMessage() and len(heard) < 3:
+                asking.start()
+                asking.join(5)
+                is_held.append(asking.is_alive())
             heard.append(record.getMessage())
-            stream.stats()
-            time.sleep(0.05)
 
     handler = Asking()
     logger = logging.getLogger("alphastream_gpu")
@@ -85,3 +90,5 @@ def test_a_handler_that_uses_the_stream(caplog: pytest.LogCaptureFixture) -> Non
             wait_until(lambda: any("jump to frame 1500" in one for one in heard))
         finally:
             logger.removeHandler(handler)
+    assert is_held
+    assert not any(is_held)

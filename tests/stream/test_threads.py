@@ -9,6 +9,7 @@ import os
 import random
 import threading
 import time
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +223,26 @@ def test_loading_another_source_while_playing() -> None:
         for thread in threads:
             thread.join()
     assert wrong == []
+
+
+def test_an_ended_read_takes_no_lock_of_the_stream() -> None:
+    """The collector may end a read where the thread holds a session's lock, which is taken after the stream's."""
+    with alphastream_gpu.open(NUMBERED) as stream:
+        held, release = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with stream._lock:
+                held.set()
+                release.wait(30)
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        held.wait(30)
+        try:
+            ending = threading.Thread(target=stream._forget, args=(Future[None](),))
+            ending.start()
+            ending.join(5)
+            assert not ending.is_alive()
+        finally:
+            release.set()
+            holder.join()
