@@ -32,8 +32,6 @@ _LIBRARYS: Final = (FileSource, HttpSource, MemorySource)
 _guests: weakref.WeakValueDictionary[int, GuestSource] = weakref.WeakValueDictionary()
 """By the identity of the caller's source. A source that two streams read has one loop, to which its locks may
 belong."""
-
-
 _CLOSE_SECONDS: Final = 2.0
 """How long closing waits for a source that hangs; as long as exit does."""
 

@@ -44,8 +44,7 @@ class MadeAhead(Generic[Variant, Product]):
         n_workers: int,
         pool: ThreadPoolExecutor,
     ) -> None:
-        self.make = make
-        """Makes the product of a geometry in a variant."""
+        self._make = make
         self._n_ahead = n_ahead
         self._n_workers = n_workers
         self._pool = pool
@@ -94,13 +93,13 @@ class MadeAhead(Generic[Variant, Product]):
                 del self._made[index]
             self._wanted = wanted
             self._geometry_of = geometry_of
-            self._hire()
+            self._send_worker()
 
     def more_geometry(self) -> None:
         """Frames came in; some of what is wanted may be possible now."""
         with self._lock:
             if self._wanted:
-                self._hire()
+                self._send_worker()
 
     @property
     def is_paused(self) -> bool:
@@ -117,7 +116,7 @@ class MadeAhead(Generic[Variant, Product]):
         with self._lock:
             self._pauses -= 1
             if self._wanted:
-                self._hire()
+                self._send_worker()
 
     def forget(self) -> None:
         """Another source, or the end: nothing made so far is of use."""
@@ -127,7 +126,7 @@ class MadeAhead(Generic[Variant, Product]):
             self._wanted = []
             self._geometry_of = lambda index: None  # the last one keeps a source alive
 
-    def _hire(self) -> None:
+    def _send_worker(self) -> None:
         """Send a worker if there is work for one more; the lock is held."""
         if self._pauses:
             return
@@ -151,11 +150,11 @@ class MadeAhead(Generic[Variant, Product]):
                 index, geometry = task
                 self._making.add(index)
             try:
-                product: Product | None = self.make(geometry, variant)
+                product: Product | None = self._make(geometry, variant)
             except GivenUp:
                 product = None
             except BaseException:
-                # Not tried again ahead. Whoever asks for this frame makes it himself, and is told.
+                # Not tried again ahead. A call for this frame makes the product itself, and raises the error.
                 with self._lock:
                     self._making.discard(index)
                     self._wanted = [other for other in self._wanted if other != index]

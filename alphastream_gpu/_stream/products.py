@@ -64,7 +64,7 @@ class Products:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        # One processor is left for what somebody waits for: a product that is begun ahead is not interrupted.
+        # One processor is left for what somebody waits for: a product made ahead is given up only between two steps.
         n_workers = min(config.raster_workers, max(1, usable_processors() - 1))
         n_ahead = config.ready_frames
         self._ahead_pool = Workers(n_workers, "alphastream-raster")

@@ -116,7 +116,7 @@ def run(program: str | Path, *arguments: object, environment: dict[str, str]) ->
     if done.returncode == 1 and "; run: pip install" in done.stderr:
         skip_or_fail(done.stderr.strip())
     if 'Could not load the Qt platform plugin "xcb"' in done.stderr:
-        skip_or_fail(f"Qt's platform plugin xcb lacks libraries: apt-get install {XCB_PACKAGES}")
+        skip_or_fail(f"Qt's platform plugin xcb needs libraries: apt-get install {XCB_PACKAGES}")
     # Qt says so of the offscreen platform; what it does not support there is to show the widget.
     return done.returncode, done.stderr.replace("QOpenGLWidget is not supported on this platform.\n", "")
 
