@@ -16,6 +16,8 @@ from ._extras import pip_command
 __all__ = ["main"]
 
 EXIT_CANNOT_WRITE: Final = 3
+EXIT_PACKAGE_MISSING: Final = 3
+"""Not 1, which means that a check failed: a script that runs ``verify`` would report wrong pixels."""
 
 
 def main() -> None:
@@ -38,7 +40,7 @@ def _run() -> int:
         if exc.name not in ("click", "rich", "PIL"):
             raise
         print(f"alphastream: the command line needs {exc.name}; run: {pip_command('cli')}", file=sys.stderr)
-        return 1
+        return EXIT_PACKAGE_MISSING
     try:
         cli()
     except SystemExit as exc:

@@ -188,8 +188,8 @@ class Config:
             )
 
 
-def _checked(name: str, given: Any, meta: Mapping[str, Any]) -> Any:
-    """Convert a value and check its range; ValueError if it is outside."""
+def _checked(name: str, given: Any, meta: Mapping[str, Any], *, text: str | None = None) -> Any:
+    """Convert a value and check its range; ValueError if it is outside. The message shows `text` if there is one."""
     try:
         value = meta["convert"](given)
         if meta["low"] is None:
@@ -201,8 +201,9 @@ def _checked(name: str, given: Any, meta: Mapping[str, Any]) -> Any:
     except (TypeError, ValueError, OverflowError, ZeroDivisionError):
         fits = False
     if not fits:
-        found = str(given) if isinstance(given, Fraction) else repr(given)
-        raise ValueError(f"{name}: expected {_allowed(meta)}, found {found}")
+        shown = str(given) if isinstance(given, Fraction) else repr(given)
+        found = shown if text is None else repr(text)
+        raise ValueError(f"{name}: expected {_allowed(meta, in_python=text is None)}, found {found}")
     return value
 
 
@@ -225,14 +226,15 @@ def check_option(name: str, value: Any, *, shown_as: str) -> Any:
     return _checked(shown_as, value, meta)
 
 
-def option_from_text(name: str, text: str) -> Any:
+def option_from_text(name: str, text: str, *, shown_as: str = "") -> Any:
     """
-    Parse the text form of an option, as C callers give it.
+    Parse the text form of an option, as C callers and the command line give it.
 
     Args:
         name: the name of the option in :class:`Config`.
         text: a number (a fraction such as ``60000/1001`` for a rate), ``true`` or ``false``, a size such as
             ``2048x1024``, or a word.
+        shown_as: the name of the option in the error message, if it differs. The message shows values as texts.
 
     Returns:
         The checked value.
@@ -245,8 +247,8 @@ def option_from_text(name: str, text: str) -> Any:
     try:
         value = read(text.strip())
     except (KeyError, ValueError):
-        value = text  # _checked refuses the text and shows it
-    return _checked(name, value, meta)
+        value = text  # _checked refuses the text
+    return _checked(shown_as or name, value, meta, text=text)
 
 
 def _size_of(text: str) -> tuple[int, ...]:
@@ -262,9 +264,10 @@ _READERS: Final[dict[Any, Callable[[str], Any]]] = {
 }
 
 
-def _allowed(meta: Mapping[str, Any]) -> str:
+def _allowed(meta: Mapping[str, Any], *, in_python: bool) -> str:
     if meta["low"] is None:
-        return " or ".join(map(repr, meta["high"]))
+        words = map(repr, meta["high"])
+        return " or ".join(words if in_python or meta["convert"] is not _truth else ("true", "false"))
     return f"{_show(meta['low'])}..{_show(meta['high'])} {meta['unit']}"
 
 

@@ -44,6 +44,7 @@ def open(
         TransportError: the source cannot be read.
         NotReadyError: the system cannot start a thread for the library's event loop.
         FrameTimeoutError: the stream is not open within ``config.init_timeout``.
+        ClosedError: the interpreter is ending: exit handlers run. Or `source` is a source that was read before a fork.
         ValueError: the URL is malformed or has an unknown scheme, a header cannot be sent, or `headers` or `client` is
             given for a source that is not HTTP.
         TypeError: `source`, `headers` or `client` has an unsupported type.

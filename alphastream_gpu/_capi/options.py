@@ -4,20 +4,17 @@ Options: the options that CV_set_option takes as texts, and their values. Pure.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
 from .._config import Config, option_from_text
 from .._format.cipher import passphrase_of
+from .._sources.http.address import check_header, split_header
 
 __all__ = ["OPTION_NAMES", "Options"]
 
 _CONFIG_NAMES: Final = tuple(option.name for option in fields(Config))
 OPTION_NAMES: Final = ("passphrase", "resource_name", "get_frame_timebox_ms", "http_header", *_CONFIG_NAMES)
-
-_HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([ \t\x21-\x7e\x80-\xff]*)")
-"""A header field of RFC 9110. It can contain nothing that ends the line and starts another field."""
 
 
 @dataclass(slots=True)
@@ -54,24 +51,24 @@ class Options:
         elif name == "http_header":
             self._set_header(text)
         elif name == "get_frame_timebox_ms":
-            try:
-                self.config["get_frame_timebox"] = option_from_text("get_frame_timebox", text)
-            except ValueError as exc:
-                raise ValueError(str(exc).replace("get_frame_timebox", name, 1)) from None
+            self.config["get_frame_timebox"] = option_from_text("get_frame_timebox", text, shown_as=name)
         elif name in _CONFIG_NAMES:
             self.config[name] = option_from_text(name, text)
         else:
-            raise ValueError(f"name: expected one of {', '.join(OPTION_NAMES)}, found {name!r}")
+            # Not quoted: if name and value are swapped, the name is a passphrase or a header.
+            found = f"another text of {len(name)} characters; the name comes before the value" if name else "''"
+            raise ValueError(f"name: expected one of {', '.join(OPTION_NAMES)}, found {found}")
 
     def copy(self) -> Options:
         """Return a copy, which later changes do not affect."""
         return Options(self.passphrase, self.resource_name, dict(self.headers), dict(self.config))
 
     def _set_header(self, text: str) -> None:
-        found = _HEADER.fullmatch(text)
+        found = split_header(text)
         if found is None:  # the text may be a secret
             raise ValueError(f'http_header: expected "Name: value" on one line, found {len(text)} other characters')
-        name, value = found[1].lower(), found[2].strip()
+        check_header(*found)
+        name, value = found[0].lower(), found[1]
         if value:
             self.headers[name] = value
         else:

@@ -29,6 +29,7 @@ from .._sources import SourceLike, is_http, with_http
 from .._sources.base import resource_name_of
 from .._stream.stats import LastError
 from .._stream.stream import AlphaStream
+from .._wording import said_in_c
 from .options import Options
 
 __all__ = ["ENCRYPTED_SUFFIX", "Handout", "Player"]
@@ -58,12 +59,6 @@ _NEEDS_PASSPHRASE: Final = (
     f'its owner\'s passphrase (64 hex digits, in {PASSPHRASE_VARIABLE} or CV_set_option "passphrase")'
 )
 _NEEDS_VERSION: Final = "the version that it was made for (CV_init's version is null)"
-_SAID_IN_C: Final = (
-    ("so read a pipe into memory and open the bytes", "so write what the pipe holds to a file first"),
-    ("; use the mask or a parity strip", "; use the mask, CV_get_frame"),
-    ("(whole_file_cap)", '(CV_set_option "http_whole_file_cap")'),
-)
-"""Advice in errors for Python callers, each with its replacement for C hosts."""
 _INTERNAL: Final = "internal error, please report it: "
 
 
@@ -290,9 +285,7 @@ class Player:
         text = str(exc)
         if not isinstance(exc, (AlphaStreamError, ValueError, TypeError)):
             text = f"{_INTERNAL}{type(exc).__name__}: {exc}"
-        for in_python, in_c in _SAID_IN_C:
-            text = text.replace(in_python, in_c)
-        self._note(LastError(code, text, index))
+        self._note(LastError(code, said_in_c(text), index))
         return False
 
 

@@ -2,7 +2,8 @@
 The command line, on click and rich: a file for each command, which is a thin layer over the library.
 
 The exit codes are fixed: 0 done, 1 a check failed, 2 wrong usage, 3 the input is bad or unreachable, the output cannot
-be written, or GL was required and is not available. __main__.py handles errors of standard output itself.
+be written, or something that the command needs is missing: a package, a compiler, or GL where it was required.
+__main__.py handles errors of standard output and missing packages itself.
 
 To add a command, write a file like ``info.py`` and import it here.
 """

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from .. import __version__
+from .pipes import FolderParameter
 from .running import EXIT_BAD_INPUT, cli, one_line
 
 __all__ = ["build_capi"]
@@ -20,7 +21,7 @@ __all__ = ["build_capi"]
     "-o",
     "--output",
     "directory",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FolderParameter(),
     required=True,
     help="Folder to write to; created if it does not exist.",
 )

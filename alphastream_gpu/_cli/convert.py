@@ -4,19 +4,20 @@ alphastream convert: ASVP to ASVR and back, compressed frames kept.
 
 from __future__ import annotations
 
-import os
-import shutil
+import contextlib
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
+from .._format.names import shown_path
 from .._sources import as_source
 from .._stream.reader import StreamReader
 from .._writing.convert import convert_blocks
 from .._writing.writer import AsvpWriter, AsvrWriter
 from .options import StreamOptions, ascii_text, is_asvr, stream_options
-from .pipes import STANDARD, Input, standard_output
+from .pipes import Input, Output, OutputParameter
 from .running import cli, command, progress_bar
 
 __all__ = ["convert"]
@@ -24,16 +25,16 @@ __all__ = ["convert"]
 
 @cli.command()
 @click.argument("file", metavar="IN")
-@click.argument("target", metavar="OUT", type=click.Path(dir_okay=False))
+@click.argument("target", metavar="OUT", type=OutputParameter())
 @click.option("--target-name", callback=ascii_text, help="ASVR output: encrypt under this name instead of OUT's own.")
 @stream_options
 @command
 async def convert(
     file: Input,
-    target: str,
+    target: Output,
     target_name: str | None,
     options: StreamOptions,
-) -> int:
+) -> int | Callable[[], int]:
     """Convert between ASVP and ASVR.
 
     The first bytes of IN determine its format. The ending of OUT, .asvp or .asvr, determines the new format.
@@ -41,23 +42,38 @@ async def convert(
     same passphrase, scene and version. Standard output (-) becomes an ASVP, or with --target-name an ASVR of that
     name. It is written after all frames are converted, so a pipe gets nothing if the conversion fails before that.
     """
-    if target == STANDARD:
-        standard_output()
-        with tempfile.TemporaryDirectory() as folder:
-            spool = Path(folder, "stream.asvp" if target_name is None else "stream.asvr")
-            n_frames = await _convert(file, spool, target_name, options)
-            with open(spool, "rb") as whole:
-                n_bytes = os.fstat(whole.fileno()).st_size
-                shutil.copyfileobj(whole, standard_output())
-            standard_output().flush()
-        click.echo(f"standard output: {n_frames} frames, {n_bytes:,} bytes", err=True)
+    if not target.is_direct:
+        _format_of(target, target_name)
+        n_frames = await _convert(file, Path(target.path), target_name, options)
+        click.echo(f"{target.shown}: {n_frames} frames, {Path(target.path).stat().st_size:,} bytes")
         return 0
-    path = Path(target)
-    if path.suffix.lower() not in (".asvp", ".asvr"):
-        raise click.UsageError(f"OUT: expected a name ending in .asvp or .asvr, or -, found {path.name!r}")
-    n_frames = await _convert(file, path, target_name, options)
-    click.echo(f"{path}: {n_frames} frames, {path.stat().st_size:,} bytes")
-    return 0
+    target.check()
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        suffix, target_name = _format_of(target, target_name)
+        spool = Path(folder, f"stream{suffix}")
+        n_frames = await _convert(file, spool, target_name, options)
+        kept = stack.pop_all()
+
+    def deliver() -> int:
+        with kept, open(spool, "rb") as whole:
+            target.write(whole)
+            n_bytes = whole.tell()
+        click.echo(f"{target.shown}: {n_frames} frames, {n_bytes:,} bytes", err=target.is_standard)
+        return 0
+
+    return deliver
+
+
+def _format_of(target: Output, target_name: str | None) -> tuple[str, str | None]:
+    """Return the ending that determines the format, and the name to encrypt under, if it is not the spool's own."""
+    suffix = Path(target.name).suffix.lower()
+    if suffix in (".asvp", ".asvr"):
+        return suffix, target_name or (target.name if suffix == ".asvr" else None)
+    if target.is_direct:
+        return (".asvp" if target_name is None else ".asvr"), target_name
+    found = shown_path(target.name)
+    raise click.UsageError(f"OUT: expected a name ending in .asvp or .asvr, or -, found {found!r}")
 
 
 async def _convert(file: Input, target: Path, target_name: str | None, options: StreamOptions) -> int:

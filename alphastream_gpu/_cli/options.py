@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from .._config import Config
+from .._config import Config, check_option
 from .._exceptions import DecodeError
 from .._format.cipher import PASSPHRASE_VARIABLE, AsvrKey, KeyWords, LateKey, said_in
 from .._format.container import neither_plain_nor_opened
 from .._geometry.size import MAX_NATIVE_EDGE
 from .._sources import is_http, with_http
+from .._sources.http.address import header_problem, split_header
 from .pipes import Input
 
 __all__ = ["SizeParameter", "StreamOptions", "ascii_text", "is_asvr", "stream_options"]
@@ -66,9 +67,14 @@ class RateParameter(RateType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
         try:
-            return Fraction(value)
+            rate = Fraction(value)
         except (ValueError, ZeroDivisionError):
             self.fail(f"expected a rate such as 60, 59.94 or 60000/1001, found {value!r}", param, ctx)
+        try:
+            check_option("fps", rate, shown_as="rate")
+        except ValueError as exc:
+            self.fail(str(exc), param, ctx)
+        return rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +117,9 @@ class StreamOptions:
             if is_asvr(file.name):
                 raise click.UsageError("an encrypted stream needs --scene-id")
             raise DecodeError(neither_plain_nor_opened(head, NEEDS))
-        if file.is_standard and self.resource_name is None:
-            raise click.UsageError("an encrypted stream on standard input needs --resource-name")
+        if not file.name and self.resource_name is None:
+            where = "on standard input" if file.is_standard else "without a name"
+            raise click.UsageError(f"an encrypted stream {where} needs --resource-name")
         return self._key(self.scene_id, self.resource_name, KEY_WORDS)
 
     def _key(self, scene_id: int, resource_name: str | None, words: KeyWords) -> AsvrKey:
@@ -132,10 +139,13 @@ def headers_of(context: click.Context, option: click.Parameter, lines: Sequence[
     """Parse headers from lines of ``Name: value``. No message shows a header, which may be a secret."""
     headers = {}
     for number, line in enumerate(lines, 1):
-        name, colon, value = line.partition(":")
-        if not colon or not name.strip() or not line.isprintable():
+        found = split_header(line)
+        if found is None:
             raise click.BadParameter(f'header {number}: expected "Name: value" on one line', context, option)
-        headers[name.strip()] = value.strip()
+        problem = header_problem(*found)
+        if problem:
+            raise click.BadParameter(f"header {number}: {problem}", context, option)
+        headers[found[0]] = found[1]
     return headers
 
 

@@ -4,7 +4,7 @@ alphastream render: a frame's mask as a PNG.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from .._open import open_async
 from .._raster import rasterize
 from .._writing.whole_file import whole_file
 from .options import SizeParameter, StreamOptions, stream_options
-from .pipes import STANDARD, Input, standard_output
+from .pipes import Input, Output, OutputParameter
 from .running import cli, command, one_line
 
 __all__ = ["render", "shader_renderers"]
@@ -39,9 +39,7 @@ __all__ = ["render", "shader_renderers"]
     show_default=True,
     help="What renders the mask; auto uses the CPU if there is no GL. The bits are the same.",
 )
-@click.option(
-    "-o", "--output", type=click.Path(dir_okay=False), required=True, help="PNG to write; - is standard output."
-)
+@click.option("-o", "--output", type=OutputParameter(), required=True, help="PNG to write; - is standard output.")
 @stream_options
 @command
 async def render(
@@ -49,22 +47,25 @@ async def render(
     index: int,
     size: tuple[int, int] | None,
     backend: str,
-    output: str,
+    output: Output,
     options: StreamOptions,
-) -> int:
+) -> Callable[[], int]:
     """Render a frame's mask to a PNG."""
+    output.check()
     async with await open_async(file.source, key=options.key(file), config=options.config) as stream:
         geometry = await stream.frame(index)
     mask, rendered_by = _mask(geometry, size or options.native_size, options.native_size, backend)
-    _save_png(mask, output)
-    covered = np.count_nonzero(mask) / mask.size
-    is_standard = output == STANDARD
-    click.echo(
-        f"{'standard output' if is_standard else Path(output)}: frame {index}, {mask.shape[1]} x {mask.shape[0]},"
-        f" {covered:.1%} covered, {rendered_by}",
-        err=is_standard,
-    )
-    return 0
+
+    def deliver() -> int:
+        _save_png(mask, output)
+        covered = np.count_nonzero(mask) / mask.size
+        click.echo(
+            f"{output.shown}: frame {index}, {mask.shape[1]} x {mask.shape[0]}, {covered:.1%} covered, {rendered_by}",
+            err=output.is_standard,
+        )
+        return 0
+
+    return deliver
 
 
 def _mask(
@@ -101,12 +102,19 @@ def _mask_by_gl(
 def shader_renderers(
     context: moderngl.Context, native_size: tuple[int, int], methods: Sequence[str]
 ) -> Iterator[MaskRenderer]:
-    """Yield a renderer for each method that is exact on a context. Unavailable methods are reported."""
+    """
+    Yield a renderer for each method that is exact on a context. Unavailable methods are reported.
+
+    Raises:
+        GLUnavailableError: no method is available; the error is that of the last one.
+    """
+    n_unavailable = 0
     for method in methods:
         try:
             renderer = MaskRenderer(context, native_size=native_size, method=method)  # type: ignore[arg-type]
         except GLUnavailableError as exc:
-            if len(methods) == 1:
+            n_unavailable += 1
+            if n_unavailable == len(methods):
                 raise
             click.echo(f"alphastream: skipping {method}: {one_line(exc)}", err=True)
             continue
@@ -116,24 +124,14 @@ def shader_renderers(
             renderer.release()
 
 
-def _save_png(mask: npt.NDArray[np.uint8], output: str) -> None:
-    """Write a whole PNG or nothing. Standard output, a device or a pipe is written to directly."""
+def _save_png(mask: npt.NDArray[np.uint8], output: Output) -> None:
+    """Write a whole PNG or nothing, except to a pipe or a device."""
     picture = BytesIO()
     Image.fromarray(mask).save(picture, format="PNG")
-    if output == STANDARD:
-        _write_out(picture.getvalue())
+    if output.is_direct:
+        picture.seek(0)
+        output.write(picture)
         return
-    path = Path(output)
-    with mapped_errors(f"writing {str(path)!r}"):
-        if path.exists() and not path.is_file():
-            path.write_bytes(picture.getvalue())
-            return
-        with whole_file(path.resolve()) as file:
-            file.write(picture.getvalue())
-
-
-def _write_out(content: bytes | memoryview) -> None:
-    """Write to standard output at once, so that an error is reported before the command reports success."""
-    out = standard_output()
-    out.write(content)
-    out.flush()
+    path = Path(output.path)
+    with mapped_errors(f"writing {str(path)!r}"), whole_file(path.resolve()) as file:
+        file.write(picture.getvalue())

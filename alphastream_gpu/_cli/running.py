@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from .. import __version__
 from .._exceptions import AlphaStreamError, PassphraseError
+from .._wording import said_on_command_line
 from .options import StreamOptions
 from .pipes import input_of
 
@@ -55,17 +56,19 @@ def _until_the_reader_has_gone() -> Iterator[None]:
 def cli() -> None:
     """Exact alpha masks from ASVP and ASVR streams. FILE may be a URL, or - for standard input.
 
-    Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 the input is bad or unreachable, or the output
-    cannot be written. An ASVR's passphrase is read from ALPHASTREAM_PASSPHRASE (64 hex digits).
+    Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 the input is bad or unreachable, the output cannot be
+    written, or something that the command needs is missing. An ASVR's passphrase is read from
+    ALPHASTREAM_PASSPHRASE (64 hex digits).
     """
 
 
-def command(function: Callable[P, Coroutine[Any, Any, int]]) -> Callable[P, None]:
+def command(function: Callable[P, Coroutine[Any, Any, int | Callable[[], int]]]) -> Callable[P, None]:
     """
     Run an async command. Turn our errors into one line on standard error and the exit code.
 
     The keyword `file` becomes an :class:`Input` before the event loop starts. Within the loop, the keyboard could not
-    interrupt the reading of standard input.
+    interrupt the reading of a pipe. For the same reason a command may return a function that writes its output. It is
+    called after the loop has ended, and returns the exit code.
     """
 
     @wraps(function)
@@ -75,7 +78,8 @@ def command(function: Callable[P, Coroutine[Any, Any, int]]) -> Callable[P, None
             if isinstance(options, StreamOptions):
                 file = input_of(str(kwargs["file"]), options.config.http_whole_file_cap)
                 kwargs["file"] = options.with_headers(file)
-            code = asyncio.run(function(*args, **kwargs))
+            ended = asyncio.run(function(*args, **kwargs))
+            code = ended if isinstance(ended, int) else ended()
         except PassphraseError as exc:
             click.echo(f"alphastream: {one_line(exc)}", err=True)
             sys.exit(EXIT_WRONG_USAGE)
@@ -93,7 +97,8 @@ def command(function: Callable[P, Coroutine[Any, Any, int]]) -> Callable[P, None
 
 
 def one_line(text: object) -> str:
-    return " ".join(str(text).split())
+    """The line for an error, in the words for users of the command line."""
+    return " ".join(said_on_command_line(str(text)).split())
 
 
 def progress_bar() -> Progress:

@@ -40,7 +40,8 @@ async def verify(
 ) -> int:
     """Compare GPU and CPU bit by bit.
 
-    Checks every frame, with every method that the GPU supports. Exits with 1 at the first difference.
+    Checks every frame, with every method that the GPU supports. Exits with 1 at the first difference, or if no method
+    passes its self-check; with 3 if no method is available.
     """
     key = options.key(file)
     methods = SHADER_METHODS if method == "all" else (method,)
@@ -53,7 +54,7 @@ async def verify(
                 ]
                 if not renderers:
                     driver = context.info["GL_RENDERER"]
-                    click.echo(f"alphastream: {driver}: the self-check failed for {' and '.join(methods)}", err=True)
+                    click.echo(f"alphastream: {driver}: the self-check failed for every available method", err=True)
                     return EXIT_CHECK_FAILED
                 progress = stack.enter_context(progress_bar())
                 task = progress.add_task("verify", total=stream.metadata.frame_count)

@@ -123,7 +123,7 @@ def _try_variable(found: Search, wanted: str) -> None:
         found.causes.append(Cause("GLCONTEXT_DEVICE_INDEX", "expected an index from 0", fix))
         found.error = exc
         return
-    _try_egl(found, index)
+    _try_egl(found, index, choose="set GLCONTEXT_DEVICE_INDEX={}")
 
 
 def _try_system(found: Search, device: int | str | None) -> None:
@@ -151,8 +151,11 @@ def _try_default(found: Search, way: str, **libraries: str) -> None:
         found.fail(way, exc)
 
 
-def _try_egl(found: Search, device: int | str | None) -> None:
-    """Create a context on an EGL device. If that fails, make current again what was current before."""
+def _try_egl(found: Search, device: int | str | None, choose: str = "pass device={}") -> None:
+    """
+    Create a context on an EGL device. If that fails, make current again what was current before. `choose` says how the
+    caller selects another device.
+    """
     name = library_name(found.system.variables)
     try:
         egl = Library(name)
@@ -163,7 +166,7 @@ def _try_egl(found: Search, device: int | str | None) -> None:
     before = egl.current()
     devices = egl.devices()
     if isinstance(device, int):
-        _try_index(found, egl, devices, device)
+        _try_index(found, egl, devices, device, choose)
     else:
         _try_each(found, egl, devices, device.strip() if device else None)
     if found.context is None:
@@ -179,12 +182,12 @@ def _vendor_causes(found: Search, egl: Library, devices: tuple[Device, ...]) -> 
     return causes
 
 
-def _try_index(found: Search, egl: Library, devices: tuple[Device, ...], index: int) -> None:
+def _try_index(found: Search, egl: Library, devices: tuple[Device, ...], index: int, choose: str) -> None:
     if index < len(devices):
         _try_device(found, egl, devices[index])
     elif devices:
         found.headline = f"no EGL device {index}:"
-        found.causes += [Cause(str(one), "available", f"pass device={one.index}") for one in devices]
+        found.causes += [Cause(str(one), "available", choose.format(one.index)) for one in devices]
 
 
 def _try_each(found: Search, egl: Library, devices: tuple[Device, ...], name: str | None) -> None:

@@ -8,6 +8,7 @@ import struct
 from typing import Final
 
 from .._exceptions import DecodeError
+from .._wording import MAX_FRAME_BYTES
 from .deflate import deflate, inflate_at_most
 
 __all__ = ["inflate_block", "pack_block"]
@@ -37,7 +38,7 @@ def inflate_block(block: bytes | memoryview, *, max_frame_bytes: int, frame_inde
     (length,) = _LENGTH.unpack_from(block)
     if length > max_frame_bytes:
         raise DecodeError(
-            f"{what}: announces a payload of {length} bytes, over max_frame_bytes={max_frame_bytes}",
+            f"{what}: announces a payload of {length} bytes, over {MAX_FRAME_BYTES.of(max_frame_bytes)}",
             frame_index=frame_index,
         )
     view = memoryview(block)[_LENGTH.size :]

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._exceptions import DecodeError
+from .._wording import MAX_FRAMES
 from .deflate import deflate, deflated_bound, inflate_at_most
 
 __all__ = [
@@ -171,7 +172,7 @@ def inflate_sizes_table(compressed: bytes | memoryview, header: Header, *, max_f
             f"sizes table: expected {header.table_bytes} bytes, found {len(compressed)}: the file is truncated"
         )
     limit = min(max_frames * _SIZE_BYTES, header.table_bytes * _DEFLATE_MAX_RATIO + 64)
-    return inflate_at_most(compressed, limit, what="sizes table", over=f"more than max_frames={max_frames} frames")
+    return inflate_at_most(compressed, limit, what="sizes table", over=f"more than {MAX_FRAMES.of(max_frames)}")
 
 
 def index_blocks(table: bytes, header: Header, *, source_length: int | None) -> BlockIndex:

@@ -13,6 +13,9 @@ __all__ = ["resource_name_of", "scheme_of", "shown_path"]
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 """A scheme has at least two letters, because ``C://films`` begins with a drive."""
 _USER: Final = re.compile(r"(^|/)[^/]*:[^/]*@")
+_FIRST_USER: Final = re.compile(r"^(\s*(?:[A-Za-z][A-Za-z0-9+.-]*:/*|//+)?)[^/]*@")
+"""A user without a password, where a URL with or without its scheme has one. In ``/films/me@home/a.asvp`` there is
+none."""
 _QUERY_OR_FRAGMENT: Final = re.compile(r"[?#]")
 
 
@@ -55,7 +58,7 @@ def shown_path(path: str) -> str:
         path: the path as the caller gave it.
     """
     kept, *hidden = _QUERY_OR_FRAGMENT.split(path, maxsplit=1)
-    return _USER.sub(r"\1...@", kept) + ("..." if hidden else "")
+    return _FIRST_USER.sub(r"\1...@", _USER.sub(r"\1...@", kept)) + ("..." if hidden else "")
 
 
 def _path_of_url(url: str) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._exceptions import DecodeError
+from .._wording import INSTEAD_OF_STRIP
 
 __all__ = ["MAX_CROSSINGS", "MAX_PAIRS", "cannot_be_many", "check_crossings"]
 
@@ -60,8 +61,8 @@ def check_crossings(points: npt.NDArray[np.int32], shifted: Places, channel_offs
     n_pairs = _most_pairs(lengths)
     if n_pairs > MAX_PAIRS:
         raise DecodeError(
-            f"cover strip: expected at most {MAX_PAIRS} pairs of edges in all channels, found {n_pairs}; use the mask"
-            " or a parity strip"
+            f"cover strip: expected at most {MAX_PAIRS} pairs of edges in all channels, found {n_pairs};"
+            f" {INSTEAD_OF_STRIP}"
         )
     starts, ends, channels = _edges(points, lengths)
     n_crossings = _n_meetings(points[starts], channels)
@@ -77,8 +78,7 @@ def check_crossings(points: npt.NDArray[np.int32], shifted: Places, channel_offs
             break
     if n_crossings > MAX_CROSSINGS:
         raise DecodeError(
-            f"cover strip: expected outlines that cross at most {MAX_CROSSINGS} times, found more; use the mask or a"
-            " parity strip"
+            f"cover strip: expected outlines that cross at most {MAX_CROSSINGS} times, found more; {INSTEAD_OF_STRIP}"
         )
 
 

@@ -110,7 +110,12 @@ class FrameGeometry:
 
     @property
     def points(self) -> npt.NDArray[np.int32]:
-        """The points of all channels, x and y in native pixels. int32 (n, 2), read-only."""
+        """
+        The points of all channels, x and y in native pixels. int32 (n, 2), read-only.
+
+        A stream gives the same geometry to every caller. Copy an array before other code writes to it by its address
+        (DLPack, ``torch.from_numpy``).
+        """
         return self._points
 
     @property

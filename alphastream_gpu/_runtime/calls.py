@@ -103,20 +103,16 @@ def marked() -> AbstractContextManager[object]:
 @contextmanager
 def held(lock: threading.RLock) -> Iterator[None]:
     """
-    Mark this thread and hold a re-entrant lock. Inside another call, the lock is taken only if it is free.
+    Mark this thread and hold a lock. Inside another call, the lock is not taken: that call may have interrupted any
+    other.
 
     Without the lock, the data that is read may be in the middle of a change, and an increment of a counter may be lost.
     """
-    if not _mark.lock.locked():
-        with _mark.lock, lock:
-            yield
-        return
-    has_lock = lock.acquire(blocking=False)
-    try:
+    if _mark.lock.locked():
         yield
-    finally:
-        if has_lock:
-            lock.release()
+        return
+    with _mark.lock, lock:
+        yield
 
 
 def stay_inside() -> None:

@@ -1,6 +1,6 @@
 """
-Loop: the library's event loop, on one background thread that runs while any stream is open. Each source that a caller
-wrote has another loop of its own.
+Loop: the library's event loop, on one background thread that runs while any stream is open. Code of callers that may
+block it runs on other loops (:meth:`LoopLease.of`), by :func:`outcome`.
 
 The first lease starts the thread, and the last released lease ends it. Work is handed over by asyncio's thread-safe
 calls, which never wait for the loop. If they did, a caller that holds a lock could wait for a loop that waits for that
@@ -22,15 +22,15 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from .._exceptions import TransportError
-from .calls import stay_inside
+from .calls import SafeLock, stay_inside
 from .workers import Unjoined, join, no_thread
 
-__all__ = ["LoopLease"]
+__all__ = ["LoopLease", "outcome"]
 
 T = TypeVar("T")
 
@@ -64,6 +64,8 @@ class _LoopThread:
                 self._stop = asyncio.Event()
                 started.set()
                 self._run_until_stopped()
+        except (SystemExit, KeyboardInterrupt):  # of a task that was cancelled at the end
+            _logger.exception("a task tried to end the process while its event loop ended")
         except OSError as exc:  # a loop needs three file descriptors
             if started.is_set():
                 raise
@@ -84,6 +86,10 @@ class _LoopThread:
                 # A task raised it, and asyncio stopped the loop. It is run again, because all streams use it; only the
                 # task has ended.
                 _logger.exception("a task on the library's event loop tried to end the process")
+            except RuntimeError:
+                # A caller's code called loop.stop(). The loop is run again, as above.
+                if stopped.done() or self.loop.is_closed():
+                    raise
 
     async def _until_stopped(self) -> None:
         await self._stop.wait()
@@ -97,8 +103,9 @@ class _LoopThread:
 class _Shared:
     """A loop thread that runs while it has leases, and the number of its leases."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, owner: object = None) -> None:
         self.name = name
+        self.owner = owner
         self.lock = threading.Lock()
         self.thread: _LoopThread | None = None
         self.n_leases = 0
@@ -108,6 +115,9 @@ class _Shared:
 _all: weakref.WeakSet[_Shared] = weakref.WeakSet()
 _shared = _Shared("alphastream-loop")
 """The loop that the streams of this process share."""
+_owned: weakref.WeakValueDictionary[int, _Shared] = weakref.WeakValueDictionary()
+"""The loops of callers' objects, by the identity of the object. The loop keeps its object alive."""
+_owned_lock = SafeLock()
 _parents: list[_Shared] = []
 """In a forked child: the loops of its parent. They are kept, because an event loop that is collected would unregister
 its file descriptors with the system, also for the parent."""
@@ -118,6 +128,7 @@ def _forget_after_fork() -> None:
     global _shared  # noqa: PLW0603 - one per process is the point
     _parents.extend(_all)
     _all.clear()
+    _owned.clear()
     _shared = _Shared("alphastream-loop")
 
 
@@ -134,15 +145,25 @@ class LoopLease:
         self._claim(_shared)
 
     @classmethod
-    def of_own_loop(cls, name: str) -> LoopLease:
+    def of(cls, owner: object, name: str) -> LoopLease:
         """
-        Make a lease of a new loop, which has no other lease.
+        Make a lease of the loop of an object. Leases of one object have one loop, because locks and connections of the
+        object may belong to that loop.
 
         Args:
+            owner: the object whose code runs on the loop.
             name: the name of the thread.
+
+        Raises:
+            NotReadyError: no thread can be started.
+            TransportError: the system has no file descriptor for the loop.
         """
+        with _owned_lock:
+            shared = _owned.get(id(owner))
+            if shared is None:
+                shared = _owned[id(owner)] = _Shared(name, owner)
         lease = cls.__new__(cls)
-        lease._claim(_Shared(name))
+        lease._claim(shared)
         return lease
 
     def _claim(self, shared: _Shared) -> None:
@@ -179,3 +200,31 @@ class LoopLease:
                     thread, self._shared.thread = self._shared.thread, None
         if thread is not None:
             thread.stop(deadline)
+
+
+async def outcome(function: Callable[[], Awaitable[T]]) -> tuple[T | None, BaseException | None]:
+    """
+    Await a function that runs code of a caller. An exception is returned, not raised.
+
+    Raised, it could do more than fail this call: asyncio ends a loop when one of its tasks raises ``SystemExit``, and
+    Python changes ``StopIteration``. Only a real cancellation of the current task is raised.
+
+    Args:
+        function: makes the awaitable. Its exceptions are returned, too.
+
+    Returns:
+        The result and None, or None and the exception.
+    """
+    task = asyncio.current_task()
+    try:
+        return await function(), None
+    except asyncio.CancelledError as exc:
+        if task is not None and task.cancelling():
+            raise
+        return None, exc
+    except GeneratorExit as exc:
+        if asyncio.current_task() is not task:
+            raise  # this coroutine is being dropped; the caller's code would have raised it within its task
+        return None, exc
+    except BaseException as exc:
+        return None, exc

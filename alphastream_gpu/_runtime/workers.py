@@ -9,18 +9,30 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from pathlib import PurePath
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Final, ParamSpec, TypeVar
 
-from .._exceptions import NotReadyError, contained_errors
+from .._exceptions import AlphaStreamError, NotReadyError, TransportError, contained_errors
 from .calls import stay_inside
 
-__all__ = ["Serial", "Unjoined", "Workers", "in_thread", "join", "no_thread", "usable_processors"]
+__all__ = [
+    "Serial",
+    "Unjoined",
+    "Workers",
+    "call_contained",
+    "in_thread",
+    "join",
+    "no_thread",
+    "place_of",
+    "usable_processors",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -200,13 +212,43 @@ async def in_thread(doing: str, function: Callable[P, T], /, *args: P.args, **kw
             and ``KeyboardInterrupt``. Exceptions in :data:`~alphastream_gpu._exceptions.ERROR_MAP` are mapped by it.
         NotReadyError: no thread can be started.
     """
-    call = partial(_contained, doing, partial(function, *args, **kwargs))
+    call = partial(call_contained, doing, partial(function, *args, **kwargs))
     return await asyncio.get_running_loop().run_in_executor(None, call)
 
 
-def _contained(doing: str, function: Callable[[], T]) -> T:
-    with contained_errors(doing):
-        return function()
+def call_contained(doing: str, function: Callable[[], T]) -> T:
+    """
+    Call a synchronous callable of the caller on this thread.
+
+    Args:
+        doing: the operation, for messages.
+        function: the callable.
+
+    Raises:
+        TransportError: the callable raised an exception that is not an error of this package. Exceptions in
+            :data:`~alphastream_gpu._exceptions.ERROR_MAP` are mapped by it.
+        KeyboardInterrupt: raised on the main thread, where it is from Ctrl-C.
+    """
+    try:
+        with contained_errors(doing):
+            return function()
+    except AlphaStreamError as exc:
+        if isinstance(exc.__cause__, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+            raise exc.__cause__ from None
+        raise
+    # A synchronous call can be neither dropped nor cancelled. contained_errors() lets these two pass for coroutines.
+    except (GeneratorExit, asyncio.CancelledError) as exc:
+        raise TransportError(f"{doing}: raised {type(exc).__name__}") from exc
+
+
+def place_of(error: BaseException) -> str:
+    """
+    The file and the line in which an exception was raised, as ``" at sign.py:12"``; empty if they are not known.
+
+    For messages about an exception whose own text may have secrets.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
 
 
 def _note(started: list[Thread]) -> None:

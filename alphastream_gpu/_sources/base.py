@@ -28,12 +28,16 @@ class Source(ABC):
     must not block. A stream closes its source once.
 
     An implementation raises :class:`~alphastream_gpu.TransportError` for failures of the storage. The stream converts
-    ``OSError`` and ``TimeoutError`` to errors of this package.
+    ``OSError`` and ``TimeoutError`` to errors of this package, and every other exception to a TransportError.
+
+    If a property raises an exception or has an invalid value, the stream uses the value that this class returns: None,
+    0 or an empty text. If the property is :attr:`name` or :attr:`length`, reads fail with a TransportError.
     """
 
     on_attempt: Callable[[], object] | None = None
     """A callback without arguments. A source that repeats failed requests calls it after each attempt, on its event
-    loop, when :attr:`last_failure` and :attr:`next_attempt_at` are updated. It must neither block nor raise."""
+    loop, when :attr:`last_failure` and :attr:`next_attempt_at` are updated. It must neither block nor raise; an
+    exception fails the read. Set it before the source is opened, so that the source gets an event loop of its own."""
 
     @property
     def last_failure(self) -> AlphaStreamError | None:

@@ -22,6 +22,7 @@ from .._config import Config, check_option
 from .._exceptions import ClosedError, TransportError, mapped_errors
 from .._format.names import shown_path
 from .._runtime.workers import Serial
+from .._wording import ABOUT_SOURCE, FROM_PIPE
 from .base import Source, resource_name_of
 from .ranges import ByteRange
 
@@ -154,18 +155,18 @@ def _mode_of(path: str) -> int:
                 raise
             error: OSError | ValueError = OSError(exc.errno, exc.strerror, shown)
         except UnicodeError:
-            error = ValueError(f"source: expected a path, found one that the system cannot encode: {shown!r}")
+            error = ValueError(f"{ABOUT_SOURCE} a path, found one that the system cannot encode: {shown!r}")
         raise error  # outside of the handlers: an attached exception would show the whole path
 
 
 def _refuse_irregular(mode: int, path: str) -> None:
     if stat.S_ISREG(mode):
         return
-    kind = "a directory" if stat.S_ISDIR(mode) else "a pipe" if stat.S_ISFIFO(mode) else "a device or socket"
-    raise TransportError(
-        f"{path!r}: expected a regular file, found {kind}; frames are read by position, so read a pipe into memory"
-        " and open the bytes"
-    )
+    if stat.S_ISFIFO(mode):
+        found = f"a pipe; frames are read by position, {FROM_PIPE}"
+    else:
+        found = "a directory" if stat.S_ISDIR(mode) else "a device or socket"
+    raise TransportError(f"{path!r}: expected a regular file, found {found}")
 
 
 def _map(file: BinaryIO, length: int) -> mmap.mmap | None:

@@ -8,15 +8,18 @@ import asyncio
 import os
 import threading
 from collections.abc import Mapping
-from typing import Any, TypeAlias, TypeGuard
+from functools import partial
+from typing import TypeAlias, TypeGuard
 from urllib.parse import urlsplit
 
 from .._config import Config
 from .._format.names import scheme_of
+from .._wording import ABOUT_SOURCE
 from .base import Source
 from .file import FileSource
 from .guest import on_own_loop
-from .http import OPTIONS, ClientLike, HttpSource, UrlLike
+from .http import ClientLike, UrlLike, from_config
+from .http.callers import in_thread, refuse_at_end
 from .memory import MemorySource
 
 __all__ = ["SourceLike", "as_source", "is_http", "open_source", "with_http"]
@@ -37,7 +40,7 @@ def as_source(source: SourceLike, config: Config) -> Source:
     if isinstance(source, Source):
         return source
     if is_http(source):
-        return _http(source, config)
+        return from_config(source, config)
     if isinstance(source, (str, os.PathLike)):
         return _from_text(os.fsdecode(source), config)
     try:
@@ -45,7 +48,7 @@ def as_source(source: SourceLike, config: Config) -> Source:
         return MemorySource(source)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(
-            "source: expected a path, a URL, a callable that returns a URL, a contiguous bytes-like object or a Source,"
+            f"{ABOUT_SOURCE} a path, a URL, a callable that returns a URL, a contiguous bytes-like object or a Source,"
             f" found {type(source).__name__}"
         ) from None
 
@@ -66,26 +69,31 @@ def with_http(
     Raises:
         ValueError: `source` is neither a URL nor a callable that returns one, or a header cannot be sent.
         TypeError: a header or `client` has an unsupported type.
+        ClosedError: the interpreter is ending. The functions that open a stream call this first, before they start
+            threads.
     """
+    refuse_at_end()
     if headers is None and client is None:
         return source
     if not is_http(source):
         raise ValueError("headers, client: only for http: and https: URLs, and for callables that return one")
-    return _http(source, config, headers=headers, client=client)
+    return from_config(source, config, headers=headers, client=client)
 
 
 async def open_source(source: SourceLike, config: Config) -> Source:
     """
     Call :func:`as_source` in a thread, because opening a path may hang in the system. If the caller is cancelled
-    meanwhile, the source is closed as soon as it is open. A source that the caller wrote gets an event loop of its own.
+    meanwhile, the source is closed as soon as it is open. A source that runs code of the caller gets an event loop of
+    its own.
 
-    Errors as of :func:`as_source`.
+    Errors as of :func:`as_source`, and ClosedError if the interpreter is ending.
     """
+    refuse_at_end()
     if isinstance(source, Source):
         return on_own_loop(source)
     opening = _Opening()
     try:
-        return await asyncio.to_thread(opening.open, source, config)
+        return on_own_loop(await in_thread(partial(opening.open, source, config)))
     except BaseException:
         opened = opening.give_up()
         if opened is not None:
@@ -125,18 +133,13 @@ def is_http(source: SourceLike) -> TypeGuard[UrlLike]:
     return callable(source) and not isinstance(source, (type, Source, os.PathLike))
 
 
-def _http(url: UrlLike, config: Config, **options: Any) -> HttpSource:
-    named = {name: getattr(config, option) for name, option in OPTIONS.items()}
-    return HttpSource(url, **named, **options)
-
-
 def _from_text(text: str, config: Config) -> Source:
     scheme = scheme_of(text)
     if scheme is None:
         return FileSource(text, buffer=config.file_buffer)
     if scheme == "file":
         return FileSource(_path_of_file_url(text), buffer=config.file_buffer)
-    raise ValueError(f"source: expected a path or a file:, http: or https: URL, found the scheme {scheme[:20]!r}")
+    raise ValueError(f"{ABOUT_SOURCE} a path or a file:, http: or https: URL, found the scheme {scheme[:20]!r}")
 
 
 def _path_of_file_url(url: str) -> str:

@@ -8,13 +8,15 @@ is what a cache of geometry avoids.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final, Generic, TypeVar
 
 from .._geometry.frame import FrameGeometry
 
-__all__ = ["GivenUp", "MadeAhead"]
+__all__ = ["GivenUp", "MadeAhead", "Wait", "Waiting"]
 
 Variant = TypeVar("Variant", bound=Hashable)
 Product = TypeVar("Product")
@@ -27,11 +29,44 @@ class GivenUp(Exception):  # noqa: N818 - no error: it never leaves this folder
     """A product that is made ahead is given up, because somebody waits for another. It is made later."""
 
 
+class Wait:
+    """A wait for a product that is made now."""
+
+    __slots__ = ("__weakref__",)
+
+
+class Waiting:
+    """
+    The waits for products that are made now. Nothing is begun ahead while there is one.
+
+    The call that waits, and the work it waits for, hold the object of the wait. Ctrl-C may end a call between any two
+    of its lines, also before it comes to :meth:`end`. The object dies with the call then, and the wait with the object.
+    A count of waits would never come back to zero.
+    """
+
+    def __init__(self) -> None:
+        self._waits: weakref.WeakSet[Wait] = weakref.WeakSet()
+
+    def begin(self) -> Wait:
+        """A wait, which lasts until :meth:`end`, and no longer than the object returned."""
+        wait = Wait()
+        self._waits.add(wait)
+        return wait
+
+    def end(self, wait: Wait) -> None:
+        """End a wait. It may have ended already."""
+        self._waits.discard(wait)
+
+    def __bool__(self) -> bool:
+        return len(self._waits) > 0
+
+
 class MadeAhead(Generic[Variant, Product]):
     """
     Args:
         make: makes the product of a geometry in a variant; on any thread, several at once. It may raise
-            :class:`GivenUp` while :attr:`is_paused`.
+            :class:`GivenUp` while somebody waits.
+        waiting: who waits for what is made now.
         n_ahead: frames made ahead; 0 turns it off.
         n_workers: threads that this uses at a time.
         pool: the threads; owned by the stream, and shut down before this is thrown away.
@@ -40,11 +75,13 @@ class MadeAhead(Generic[Variant, Product]):
     def __init__(
         self,
         make: Callable[[FrameGeometry, Variant], Product],
+        waiting: Waiting,
         n_ahead: int,
         n_workers: int,
         pool: ThreadPoolExecutor,
     ) -> None:
         self._make = make
+        self._waiting = waiting
         self._n_ahead = n_ahead
         self._n_workers = n_workers
         self._pool = pool
@@ -53,8 +90,9 @@ class MadeAhead(Generic[Variant, Product]):
         self._variant: Variant | None = None
         self._wanted: list[int] = []
         self._making: set[int] = set()
-        self._workers = 0
-        self._pauses = 0
+        self._workers: set[object] = set()
+        """Those under way. A set, and not a count: Ctrl-C between sending one and counting it would leave a wrong
+        count for ever."""
         self._geometry_of: Callable[[int], FrameGeometry | None] = lambda index: None
         self.n_made = 0
         """Products made ahead so far."""
@@ -95,26 +133,9 @@ class MadeAhead(Generic[Variant, Product]):
             self._geometry_of = geometry_of
             self._send_worker()
 
-    def more_geometry(self) -> None:
-        """Frames came in; some of what is wanted may be possible now."""
+    def go_on(self) -> None:
+        """Frames came in, or a wait ended: some of what is wanted may be possible now."""
         with self._lock:
-            if self._wanted:
-                self._send_worker()
-
-    @property
-    def is_paused(self) -> bool:
-        """Whether somebody waits for what is made now."""
-        return self._pauses > 0
-
-    def pause(self) -> None:
-        """Begin nothing more until :meth:`resume`, called as often: somebody waits for what is made now."""
-        with self._lock:
-            self._pauses += 1
-
-    def resume(self) -> None:
-        """Go on."""
-        with self._lock:
-            self._pauses -= 1
             if self._wanted:
                 self._send_worker()
 
@@ -128,24 +149,23 @@ class MadeAhead(Generic[Variant, Product]):
 
     def _send_worker(self) -> None:
         """Send a worker if there is work for one more; the lock is held."""
-        if self._pauses:
+        if self._waiting:
             return
         todo = sum(index not in self._made and index not in self._making for index in self._wanted)
-        if self._workers < min(self._n_workers, todo):
-            self._workers += 1
-            try:
-                self._pool.submit(self._work)
-            except RuntimeError:  # shut down meanwhile, or the system has no thread for it
-                self._workers -= 1
+        if len(self._workers) < min(self._n_workers, todo):
+            worker = object()
+            with suppress(RuntimeError):  # shut down meanwhile, or the system has no thread for it
+                self._pool.submit(self._work, worker)
+                self._workers.add(worker)
 
-    def _work(self) -> None:
+    def _work(self, worker: object) -> None:
         """Make products until nothing wanted can be made, or somebody waits for what is made elsewhere."""
         while True:
             with self._lock:
                 variant = self._variant
-                task = None if self._pauses else self._next()
+                task = None if self._waiting else self._next()
                 if task is None or variant is None:
-                    self._workers -= 1
+                    self._workers.discard(worker)
                     return
                 index, geometry = task
                 self._making.add(index)
@@ -158,7 +178,7 @@ class MadeAhead(Generic[Variant, Product]):
                 with self._lock:
                     self._making.discard(index)
                     self._wanted = [other for other in self._wanted if other != index]
-                    self._workers -= 1
+                    self._workers.discard(worker)
                 raise
             with self._lock:
                 self._making.discard(index)

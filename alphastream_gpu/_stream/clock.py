@@ -46,6 +46,7 @@ from collections.abc import Callable
 from typing import Final
 
 from .._runtime.calls import SafeLock
+from .timebase import finite
 
 __all__ = ["PlaybackClock"]
 
@@ -151,8 +152,9 @@ class PlaybackClock:
 
         Raises:
             ValueError: not in one of these ranges.
+            TypeError: not a number.
         """
-        rate = float(rate)
+        rate = finite("rate", rate)
         if not 0.1 <= abs(rate) <= 10.0:
             raise ValueError(f"rate: expected 0.1..10 or -10..-0.1, found {rate}")
         with self._lock:
@@ -173,8 +175,9 @@ class PlaybackClock:
 
         Raises:
             ValueError: not a finite number.
+            TypeError: not a number.
         """
-        media_time = _finite(media_time)
+        media_time = finite("media_time", media_time)
         with self._lock:
             self._is_stalled = False
             self._forget(media_time)
@@ -213,8 +216,9 @@ class PlaybackClock:
 
         Raises:
             ValueError: not a finite number.
+            TypeError: not a number.
         """
-        media_time = _finite(media_time)
+        media_time = finite("media_time", media_time)
         with self._lock:
             now = self._now()
             if self._is_paused:
@@ -423,11 +427,3 @@ def _unit(rate: float) -> float:
     A fast rate multiplies the jitter of host time. A slow rate divides no limit, because media time has steps too.
     """
     return max(1.0, abs(rate))
-
-
-def _finite(media_time: float) -> float:
-    """As Python's float: numpy's smaller ones would make all that follows as coarse as they are."""
-    value = float(media_time)
-    if not math.isfinite(value):
-        raise ValueError(f"media_time: expected a finite number of seconds, found {value}")
-    return value

@@ -7,9 +7,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Final, Literal, TypeVar
 
@@ -21,7 +20,7 @@ from .._exceptions import ClosedError, DecodeError, FrameTimeoutError, mapped_er
 from .._geometry.frame import FrameGeometry
 from .._raster.coverage import mask_steps, rasterize
 from .._runtime.workers import Workers, usable_processors
-from .ahead import GivenUp, MadeAhead
+from .ahead import GivenUp, MadeAhead, Wait, Waiting
 from .session import Session
 
 __all__ = ["Products", "TimeBoxEndedError"]
@@ -69,8 +68,9 @@ class Products:
         n_ahead = config.ready_frames
         self._ahead_pool = Workers(n_workers, "alphastream-raster")
         self._asked_pool = Workers(config.raster_workers, "alphastream-asked")
-        self._masks = MadeAhead(self._mask_ahead, n_ahead, n_workers, self._ahead_pool)
-        self._strips = MadeAhead(_strip_of, n_ahead, n_workers, self._ahead_pool)
+        self._waiting = Waiting()
+        self._masks = MadeAhead(self._mask_ahead, self._waiting, n_ahead, n_workers, self._ahead_pool)
+        self._strips = MadeAhead(_strip_of, self._waiting, n_ahead, n_workers, self._ahead_pool)
         self._lock = threading.RLock()
         self._slow: OrderedDict[Hashable, Future[object]] = OrderedDict()
         """What the pool makes for calls, by frame and variant; a call that asks again joins."""
@@ -125,10 +125,10 @@ class Products:
         if processing != "triangles" and size is not None:
             self._masks.aim(ahead, index, (session.serial, size), session.peek)
 
-    def more_geometry(self) -> None:
-        """Frames came in; some of what is wanted ahead may be possible now."""
-        self._masks.more_geometry()
-        self._strips.more_geometry()
+    def go_on(self) -> None:
+        """Frames came in, or a wait ended: some of what is wanted ahead may be possible now."""
+        self._masks.go_on()
+        self._strips.go_on()
 
     def forget(self) -> None:
         """Drop what was made, and is being made, of a source that is gone."""
@@ -164,41 +164,30 @@ class Products:
     ) -> T:
         # The variant has the session's number: a product of another source must never be found under this index.
         product = products.get(index, variant)
-        with nullcontext() if product is not None else self._others_wait():
-            self.aim(session, index, variant[1] if products is self._masks else None)  # type: ignore[index]
-            if product is None:
-                work = partial(make, geometry, variant)
-                product = self._in_time(index, (index, variant), geometry, deadline, n_pixels, work)
-                products.keep(index, variant, product)
+        size = variant[1] if products is self._masks else None  # type: ignore[index]
+        if product is not None:
+            self.aim(session, index, size)
+            return product
+        wait = self._waiting.begin()
+        try:
+            self.aim(session, index, size)
+            work = partial(make, geometry, variant)
+            product = self._in_time(index, (index, variant), geometry, deadline, n_pixels, work)
+            products.keep(index, variant, product)
+        finally:
+            self._end_wait(wait)
         return product
 
     def _mask_ahead(self, geometry: FrameGeometry, variant: tuple[int, tuple[int, int]]) -> Mask:
         """A mask that nobody has asked for yet, given up between two steps if somebody waits for another."""
         steps = mask_steps(geometry, variant[1], self._config.native_size)
-        while not self._masks.is_paused:
+        while not self._waiting:
             try:
                 next(steps)
             except StopIteration as end:
                 mask: Mask = end.value
                 return mask
         raise GivenUp
-
-    @contextmanager
-    def _others_wait(self) -> Iterator[None]:
-        """While nothing is begun ahead, because somebody waits for what is made now."""
-        self._pause()
-        try:
-            yield
-        finally:
-            self._resume()
-
-    def _pause(self) -> None:
-        self._masks.pause()
-        self._strips.pause()
-
-    def _resume(self, *_: object) -> None:
-        self._masks.resume()
-        self._strips.resume()
 
     def _in_time(
         self,
@@ -248,16 +237,26 @@ class Products:
                 return work
             if self._is_closed:
                 raise ClosedError("the stream is closed")
-            work = self._asked_pool.submit(make)
+            # The pool holds the wait: it lasts until the product is made, also if the time box ends before.
+            wait = self._waiting.begin()
+            work = self._asked_pool.submit(_made, make, wait)
             self._slow[key] = work  # type: ignore[assignment]
             while len(self._slow) > _MAX_SLOW:
                 dropped.append(self._slow.popitem(last=False)[1])
-        # Not under the lock: a cancelled product resumes what is made ahead, which takes locks of its own.
+        # Not under the lock: the callback of a cancelled product takes locks of its own.
         for one in dropped:
             one.cancel()
-        self._pause()  # until it is made, also if the time box ends before
-        work.add_done_callback(self._resume)
+        work.add_done_callback(partial(self._end_wait, wait))
         return work
+
+    def _end_wait(self, wait: Wait, _: object = None) -> None:
+        self._waiting.end(wait)
+        self.go_on()
+
+
+def _made(make: Callable[[], T], wait: Wait) -> T:
+    """Make a product in the pool, which holds the wait meanwhile."""
+    return make()
 
 
 def _mask_of(native_size: tuple[int, int], geometry: FrameGeometry, variant: tuple[int, tuple[int, int]]) -> Mask:

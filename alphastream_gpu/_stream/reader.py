@@ -35,6 +35,7 @@ from .._geometry.frame import FrameGeometry
 from .._sources import MemorySource, Source
 from .._sources.pages import page_in_place_of_a_file
 from .._sources.ranges import ByteRange
+from .._wording import ABOUT_SOURCE, MAX_FRAME_BYTES, MAX_FRAMES, PATH_AS_CONTENT
 from .plan import FrameSpan
 
 __all__ = ["FIRST_READ_BYTES", "StreamReader"]
@@ -186,7 +187,7 @@ class StreamReader:
             if not self.is_sensible(index):
                 raise DecodeError(
                     f"frame {index}: block: stored in {self.span(index, index + 1).bytes}, longer than a payload within"
-                    f" max_frame_bytes={self._config.max_frame_bytes} can be",
+                    f" {MAX_FRAME_BYTES.of(self._config.max_frame_bytes)} can be",
                     frame_index=index,
                 )
         data = await self._bytes(span)
@@ -261,8 +262,8 @@ def _refuse_path(source: Source, first: bytes | memoryview) -> None:
         return
     if text.isprintable() and _PATH.search(text):
         raise DecodeError(
-            f"source: expected the content of a stream, found {len(text)} bytes that look like a path or a URL; give a"
-            " path or URL as str or Path"
+            f"{ABOUT_SOURCE} the content of a stream, found {len(text)} bytes that look like a path or a URL;"
+            f" {PATH_AS_CONTENT}"
         )
 
 
@@ -289,8 +290,8 @@ async def _read_table(source: Source, header: Header, first: bytes | memoryview,
     most = max_table_bytes(config.max_frames)
     if header.table_bytes > most:
         raise DecodeError(
-            f"header: announces a sizes table of {header.table_bytes} bytes, more than max_frames={config.max_frames}"
-            f" frames can take ({most})"
+            f"header: announces a sizes table of {header.table_bytes} bytes, more than"
+            f" {MAX_FRAMES.of(config.max_frames)} can take ({most})"
         )
     end = header.blocks_offset
     if end <= len(first):

@@ -10,9 +10,9 @@ across an await or a decode.
 * *One fetch per frame.* A frame is pending from the moment it is planned or asked for until it is delivered; whoever
   asks meanwhile joins. So the same frame is never read or decoded twice at a time.
 * *Asked-for before planned, newest first.* A frame that somebody asks for and nobody has begun to read gets a read of
-  its own. As many reads run as the source has request slots; prefetching leaves one of them free. Where all are taken,
-  the frame that was asked for last is the next; a read that nobody waits for gives way once it has taken longer than
-  reads take here.
+  its own. As many reads run as the source has request slots; prefetching and reads of whole ranges leave one of them
+  free. Where all are taken, the frame that was asked for last is the next; a read that nobody waits for gives way once
+  it has taken longer than reads take here.
 * *Plan, then act.* What to prefetch is `PlayHead.ahead` and `plan_reads`, both pure. A plan is made when the frames
   ahead fall below a low-water mark, so that steady play costs one read per five sixths of a window, not one per frame.
 * *A jump* drops the plan, cancels reads of the old place that nobody waits for, and starts with a small window where
@@ -34,6 +34,7 @@ import itertools
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
@@ -49,6 +50,7 @@ from .cache import GeometryCache
 from .plan import FrameSpan, plan_reads
 from .playhead import PlayHead
 from .reader import StreamReader
+from .slots import Slots
 from .stats import new_counters
 
 __all__ = ["Pending", "Session"]
@@ -140,6 +142,7 @@ class _Fetch(NamedTuple):
     began_at: float
     is_urgent: bool
     """Whether somebody asked for it; else it was planned."""
+    n_slots: int
 
 
 class Session:
@@ -194,9 +197,9 @@ class Session:
         self._fetches: dict[asyncio.Task[bool], _Fetch] = {}
         self._jobs: set[Future[Any]] = set()
         """What is being decoded in the pool."""
-        self._slots = config.http_concurrency
-        self._prefetching = 0
-        self._prefetch_slots = max(1, config.http_concurrency - 1)
+        self._slots = Slots(config.http_concurrency, config.http_chunk)
+        self._bulk: deque[tuple[int, asyncio.Future[None]]] = deque()
+        """Reads of ranges that wait for slots, and how many each needs. Only the loop uses it."""
         self._read_seconds = reader.open_seconds
         self._batch_frames = _BATCH_FRAMES
         self._pause = 0.0
@@ -264,14 +267,11 @@ class Session:
             counts["reads"] += self.reader.reads
             counts["bytes_read"] += self.reader.bytes_read
             counts["evicted"] += self._cache.evicted
+            if not self._closed:
+                counts["cached_frames"], counts["cached_bytes"] = len(self._cache), self._cache.nbytes
             if self._owns_source:  # otherwise the source goes on counting for the session that loaded it again
                 counts["requests"] += self.reader.source.requests
                 counts["bytes_fetched"] += self.reader.source.bytes_received
-
-    def cache_size(self) -> tuple[int, int]:
-        """(frames, bytes) in the cache now."""
-        with held(self.lock):
-            return len(self._cache), self._cache.nbytes
 
     def retire(self, successor: Session) -> None:
         """Accept nothing more: the stream goes on with another session, which may have the same source."""
@@ -404,14 +404,14 @@ class Session:
             span = self.reader.batch(start, stop, max_bytes=_BATCH_BYTES, max_frames=self._batch_frames)
             try:
                 try:
-                    blocks = await self._read(span)
+                    blocks = await self._read_in_turn(span)
                     self._batch_frames = min(_BATCH_FRAMES, self._batch_frames + self._batch_frames // 4 + 1)
                 except AlphaStreamError as exc:
                     if not _may_do_for_less(span, exc):
                         raise
                     # Fewer next time: it would be a pity to wait for a deadline before every frame of a slow link.
                     self._batch_frames = len(span) // 2
-                    blocks = await self._read(self.reader.span(start, start + 1))
+                    blocks = await self._read_in_turn(self.reader.span(start, start + 1))
             except AlphaStreamError as exc:
                 return [], exc
             return await self._in_pool(_decode_some, start, blocks)
@@ -424,6 +424,42 @@ class Session:
 
     # On the loop.
 
+    async def _read_in_turn(self, span: FrameSpan) -> list[memoryview]:
+        """Read a range for offline use, as soon as the reads in play leave slots for it; in the order of the calls."""
+        n_slots = self._slots.needed(span.bytes)
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._bulk.append((n_slots, turn))
+        self._start_bulk()
+        try:
+            await turn
+            return await self._read(span)
+        finally:
+            if turn.done() and not turn.cancelled():
+                with self.lock:
+                    self._slots.give_back(n_slots, is_urgent=False)
+                    self._plan_soon()
+            else:
+                self._bulk.remove((n_slots, turn))
+            self._start_bulk_soon()
+
+    def _start_bulk_soon(self) -> None:
+        """After what is on the loop's list already: planning for play comes first."""
+        if self._bulk:
+            asyncio.get_running_loop().call_later(0, self._start_bulk)
+
+    def _start_bulk(self) -> None:
+        """Let reads of ranges begin, as far as there are slots."""
+        with self.lock:
+            while self._bulk and not self._urgent:
+                n_slots, turn = self._bulk[0]
+                if turn.cancelled():
+                    return  # it removes itself, and comes here again
+                if n_slots > self._slots.n_free:
+                    return
+                self._bulk.popleft()
+                self._slots.take(n_slots, is_urgent=False)
+                turn.set_result(None)
+
     def _in_pool(
         self, decode: Callable[[StreamReader, int, list[memoryview]], T], first: int, blocks: list[memoryview]
     ) -> asyncio.Future[T]:
@@ -433,18 +469,21 @@ class Session:
         job.add_done_callback(self._jobs.discard)
         return asyncio.wrap_future(job)
 
+    # Each is scheduled first, and then marked as scheduled. After Ctrl-C in between it is done twice; in the other order
+    # it would never be done again. The lock is held, so the loop cannot come to it in between.
+
     def _plan_soon(self, *, jumped: bool = False) -> None:
         if jumped and not self._is_abandoning:
-            self._is_abandoning = True
             self._loop.call_soon(self._abandon)
+            self._is_abandoning = True
         if not self._is_planning and not self._closed:
-            self._is_planning = True
             self._loop.call_soon(self._plan)
+            self._is_planning = True
 
     def _start_soon(self) -> None:
         if not self._is_starting and not self._closed:
-            self._is_starting = True
             self._loop.call_soon(self._start_urgent)
+            self._is_starting = True
 
     def _low_water(self) -> int:
         """Frames ahead at which the next plan is made: a sixth of the window, or what plays during two reads."""
@@ -456,7 +495,7 @@ class Session:
         now = time.monotonic()
         with self.lock:
             self._is_planning = False
-            if self._closed or self._prefetching >= self._prefetch_slots or self._config.prefetch_frames == 0:
+            if self._closed or self._slots.n_free <= 0 or self._config.prefetch_frames == 0:
                 return
             if now < self._paused_until:
                 self._is_planning = True
@@ -474,13 +513,15 @@ class Session:
             step = ahead[:_PLAN_FRAMES]
             sensible = self.reader.is_sensible
             wanted = [i for i in step if i not in self._cache and i not in self._pending and sensible(i)]
-            n_free = min(self._prefetch_slots - self._prefetching, self._slots - len(self._fetches))
-            plan = plan_reads(
+            spans = plan_reads(
                 self.reader.index.offsets,
                 wanted,
                 max_bytes=self._config.http_chunk,
                 max_frames=self._config.prefetch_frames or 1,
-            )[: max(0, n_free)]
+            )
+            n_slots = itertools.accumulate(self._slots.needed(span.bytes) for span in spans)
+            n_free = self._slots.n_free
+            plan = [span for span, sum_of_slots in zip(spans, n_slots, strict=True) if sum_of_slots <= n_free]
             self._frontier = step[-1] if step else self.head.at
             if sum(map(len, plan)) < len(wanted):
                 last = plan[-1] if plan else None
@@ -489,7 +530,7 @@ class Session:
             self._is_filling = bool(ahead) and self._frontier != ahead[-1]
             for span in plan:
                 self._begin(span, [self._pending.setdefault(i, Pending()) for i in range(span.first, span.stop)])
-            if self._is_filling and len(plan) < n_free:
+            if self._is_filling and self._slots.n_free > 0:
                 # Not at once: a caller that waits for the lock would not get it between two steps.
                 self._is_planning = True
                 asyncio.get_running_loop().call_later(_PLAN_PAUSE, self._plan)
@@ -497,8 +538,9 @@ class Session:
     def _begin(self, span: FrameSpan, pending: list[Pending], *, is_urgent: bool = False) -> None:
         """Start to read a span. The lock is held."""
         task = asyncio.get_running_loop().create_task(self._fetch(span, pending))
-        self._fetches[task] = _Fetch(span, pending, time.monotonic(), is_urgent)
-        self._prefetching += not is_urgent
+        n_slots = self._slots.needed(span.bytes)
+        self._slots.take(n_slots, is_urgent=is_urgent)
+        self._fetches[task] = _Fetch(span, pending, time.monotonic(), is_urgent, n_slots)
         for entry in pending:
             entry.task = task
         # In a callback: a task that is cancelled before its first step never runs a line of its own.
@@ -509,8 +551,8 @@ class Session:
         """A fetch ended: its slot is free, and after a planned one that failed prefetching pauses."""
         with self.lock:
             fetch = self._fetches.pop(task)
+            self._slots.give_back(fetch.n_slots, is_urgent=fetch.is_urgent)
             if not fetch.is_urgent:
-                self._prefetching -= 1
                 if not task.cancelled():
                     if task.exception() is not None or task.result():
                         self._pause = min(_LONGEST_PAUSE, 2 * self._pause or _FIRST_PAUSE)
@@ -522,12 +564,14 @@ class Session:
                 self._plan_soon()
             if self._urgent:
                 self._start_soon()
+        self._start_bulk_soon()
 
     def _start_urgent(self) -> None:
         """Read what was asked for last, and on, as far as there are slots."""
         now = time.monotonic()
         with self.lock:
             self._is_starting = False
+            self._start_bulk_soon()
             if self._closed or not self._urgent:
                 return
             while self._urgent:
@@ -537,7 +581,7 @@ class Session:
                     del self._urgent[index]  # given up or planned meanwhile
                 elif not pending.waiting and pending.asked_at < now - _QUEUED_SECONDS:
                     self._forget(index, pending)
-                elif len(self._fetches) < self._slots:
+                elif self._slots.is_free:
                     del self._urgent[index]
                     self._begin(self.reader.span(index, index + 1), [pending], is_urgent=True)
                 else:

@@ -224,16 +224,18 @@ class AlphaStream:
         Raises:
             ClosedError: in a forked child, of a stream of the parent's.
         """
-        with held(self._lock):
-            if self._is_parents:
-                raise self._refusal()
-            counts = dict(self._counters)
-            session = self._session
+        while True:
+            with held(self._lock):
+                if self._is_parents:
+                    raise self._refusal()
+                counts = dict(self._counters)
+                session = self._session
             if session is not None:
                 session.add_counts(counts)
-                counts["cached_frames"], counts["cached_bytes"] = session.cache_size()
-            counts["made_ahead"] = self._products.n_made
-            return Stats(**counts)
+            if session is self._session:  # otherwise another source was loaded meanwhile, and counts are double
+                break
+        counts["made_ahead"] = self._products.n_made
+        return Stats(**counts)
 
     def set_rate(self, fps: Fraction | float) -> None:
         """
@@ -261,6 +263,9 @@ class AlphaStream:
 
         Args:
             index: the frame; it may lie outside the stream.
+
+        Raises:
+            ValueError: so large that no float holds its time.
         """
         return time_of(index, self._fps)
 
@@ -276,6 +281,7 @@ class AlphaStream:
 
         Raises:
             ValueError: not a finite number.
+            TypeError: not a number.
         """
         return frame_at(seconds, self._fps)
 
@@ -605,13 +611,16 @@ class AlphaStream:
         return self._loop.submit(self._close_session)
 
     async def _close_session(self) -> None:
-        with self._lock:
-            session, self._session = self._session, None
-            if session is not None:
-                session.add_counts(self._counters)
+        session: Session | None = None
         try:
-            if session is not None:
-                await session.aclose()
+            try:
+                with self._lock:
+                    session, self._session = self._session, None
+                    if session is not None:
+                        session.add_counts(self._counters)
+            finally:  # also if counting fails, which reads properties of the source
+                if session is not None:
+                    await session.aclose()
         finally:
             for task in self._loading:
                 if not task.cancelling():  # a second cancellation would interrupt the clean-up after the first
@@ -702,9 +711,7 @@ class AlphaStream:
                 opened = await open_source(source, config)
                 # In the stream's threads, which closing waits for: OpenSSL keeps something for each that derives a key.
                 reader = await StreamReader.open(opened, key=key, strict=strict, config=config, executor=self._pool)
-            session = Session(
-                reader, config, self._loop, self._pool, fps=self._fps, on_delivered=self._products.more_geometry
-            )
+            session = Session(reader, config, self._loop, self._pool, fps=self._fps, on_delivered=self._products.go_on)
             with self._lock:
                 if self._closed:
                     raise ClosedError("the stream was closed while it was opening a source")

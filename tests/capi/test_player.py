@@ -5,6 +5,7 @@ The player behind a handle of libalphastream, without the library: options, keys
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -157,15 +158,15 @@ def test_the_passphrase_as_an_option(player: Player, asvr: Path, passphrase: byt
     [
         ("nonsense", "1", "name: expected one of passphrase, resource_name, get_frame_timebox_ms, http_header, "),
         ("", "1", "found ''"),
-        ("get_frame_timebox_ms", "-1", "get_frame_timebox_ms: expected 0.0..1000.0 ms, found -1.0"),
+        ("get_frame_timebox_ms", "-1", "get_frame_timebox_ms: expected 0.0..1000.0 ms, found '-1'"),
         ("get_frame_timebox_ms", "soon", "get_frame_timebox_ms: expected 0.0..1000.0 ms, found 'soon'"),
-        ("get_frame_timebox", "nan", "get_frame_timebox: expected 0.0..1000.0 ms, found nan"),
-        ("cache_frames", "0", "cache_frames: expected 1..65536 frames, found 0"),
+        ("get_frame_timebox", "nan", "get_frame_timebox: expected 0.0..1000.0 ms, found 'nan'"),
+        ("cache_frames", "0", "cache_frames: expected 1..65536 frames, found '0'"),
         ("cache_frames", "5.5", "found '5.5'"),
         ("native_size", "2048", "native_size: expected 1x1..16384x16384 pixels, found '2048'"),
-        ("native_size", "0x5", "found (0, 5)"),
+        ("native_size", "0x5", "native_size: expected 1x1..16384x16384 pixels, found '0x5'"),
         ("fps", "1/0", "fps: expected 1..1000 frames/s, found '1/0'"),
-        ("http2", "yes", "http2: expected False or True, found 'yes'"),
+        ("http2", "yes", "http2: expected true or false, found 'yes'"),
         ("processing", "all", "processing: expected 'mask' or 'triangles' or 'both', found 'all'"),
         ("resource_name", "maß.asvr", "resource_name: expected ASCII, found 'maß.asvr'"),
         ("http_header", "no colon", 'http_header: expected "Name: value" on one line, found 8 other characters'),
@@ -244,3 +245,30 @@ def test_http_headers_reach_the_server(player: Player) -> None:
     assert (request.headers["authorization"], request.headers["x-one"]) == ("Bearer abc", "2")
     assert "x-gone" not in request.headers
     assert init(player, SAMPLE), "a file has no use of them"
+
+
+def test_messages_name_options_as_c_hosts_set_them(
+    player: Player, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages of parts that know nothing of C, each reached by CV_init."""
+    block = block_of(SQUARE)
+    (tmp_path / "long.asvp").write_bytes(asvp_of([block] * 20))
+    assert player.set_option("max_frames", "10")
+    assert not init(player, tmp_path / "long.asvp")
+    assert 'more than 10 frames (CV_set_option "max_frames")' in outcome(player)[1]
+    assert not init(player, "ftp://host/a.asvp")
+    assert outcome(player)[1].startswith("base_url: expected a path or a file:, http: or https: URL")
+    assert not init(player, tmp_path)
+    assert outcome(player)[1].endswith("expected a regular file, found a directory")
+    assert player.set_option("max_frames", "100")
+    assert player.set_option("max_frame_bytes", "64")
+    big = FrameGeometry([(x, 0) for x in range(100)]).to_payload()
+    (tmp_path / "big.asvp").write_bytes(asvp_of([block_of(big)]))
+    assert init(player, tmp_path / "big.asvp")
+    while player.frame(0) is None and outcome(player)[0] is ErrorCode.TIMEOUT:
+        pass
+    assert outcome(player)[1].endswith('over 64 bytes (CV_set_option "max_frame_bytes")')
+    monkeypatch.setitem(sys.modules, "h2", None)
+    assert player.set_option("http2", "true")
+    assert not init(player, "http://localhost:9/a.asvp")
+    assert outcome(player)[1].endswith("HTTP/2 needs the package h2; run: python -m pip install h2")

@@ -189,7 +189,7 @@ def test_verify_on_a_driver_that_fails_the_self_check(ctx: moderngl.Context, mon
     monkeypatch.setattr(choice, "count_wrong_pixels", lambda render: 3)
     done = run("verify", SAMPLE)
     assert done.exit_code == 1
-    assert "self-check failed for compute and triangles" in done.stderr
+    assert "the self-check failed for every available method" in done.stderr
     ctx.__enter__()
 
 
@@ -312,7 +312,11 @@ def test_a_failed_conversion_leaves_no_file(tmp_path: Path) -> None:
             "writing 'no/such/x.png': No such",
         ),
         (["info", SAMPLE, "--fps", "1/0"], 2, "expected a rate"),
-        (["info", SAMPLE, "--fps", "5000"], 2, "fps: expected 1..1000"),
+        (
+            ["info", SAMPLE, "--fps", "5000"],
+            2,
+            "Invalid value for '--fps': rate: expected 1..1000 frames/s, found 5000",
+        ),
         (["info", SAMPLE, "--resource-name", "maß"], 2, "expected ASCII"),
         (["info", SAMPLE, "--stream-version", "é"], 2, "expected ASCII"),
         (["convert", SAMPLE, "x.txt"], 2, "ending in .asvp or .asvr, or -"),
@@ -339,7 +343,7 @@ def test_without_its_packages_the_cli_names_the_command_to_install_them() -> Non
     """The command has the packages' own names: alphastream-gpu is on no index yet."""
     script = "import sys; sys.modules['click'] = None; from alphastream_gpu.__main__ import main; main()"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 3
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     packages = " ".join(f"'{one}'" for one in sorted(extras["cli"]))
     assert done.stderr.strip() == (f"alphastream: the command line needs click; run: python -m pip install {packages}")
@@ -548,12 +552,3 @@ def test_files_whose_names_start_with_a_dash(tmp_path: Path, monkeypatch: pytest
     assert run("render", "./-", "--frame", 0, "--backend", "cpu", "-o", "./-").exit_code == 0
     with Image.open("-") as picture:
         assert picture.size == (2048, 1024)
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
-def test_a_named_pipe(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    done = run("info", tmp_path / "pipe")
-    assert done.exit_code == 3
-    assert "found a pipe" in done.stderr
-    assert "redirect the pipe to standard input" in done.stderr

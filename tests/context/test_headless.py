@@ -120,7 +120,7 @@ def test_the_index_in_the_environment_applies_without_an_argument() -> None:
     assert done.stdout.splitlines() == [
         "True",
         "no EGL device 5:",
-        "EGL device 0 (software): available; pass device=0",
+        "EGL device 0 (software): available; set GLCONTEXT_DEVICE_INDEX=0",
     ]
     assert run_python(script, GLCONTEXT_DEVICE_INDEX="0").stdout.splitlines() == ["True", "True"]
     for wrong in ("-1", "first"):

@@ -335,6 +335,19 @@ def test_a_proxy_that_refuses(origin: Server, monkeypatch: pytest.MonkeyPatch) -
         ({"HTTP_PROXY": "nonsense://user:hush@proxy.test"}, "HTTP_PROXY: expected the URL of a proxy"),
         ({"https_proxy": "http://[user:hush"}, "https_proxy: expected the URL of a proxy"),
         ({"ALL_PROXY": "http://user:hush@h:port/"}, "ALL_PROXY: expected the URL of a proxy"),
+        ({"HTTPS_PROXY": "http://user:hush@h:99999"}, "HTTPS_PROXY: .*; found a malformed host, or a port that is not"),
+        ({"ALL_PROXY": "http://user:hush@h:0"}, "ALL_PROXY: .*; found port 0 "),
+        ({"ALL_PROXY": "http://user:hush@a..b:80"}, "ALL_PROXY: .*; found a malformed host"),
+        ({"ALL_PROXY": "http://user:hush@h\\x:80"}, "ALL_PROXY: .*; found a malformed host"),
+        ({"ALL_PROXY": "http://user:hush@:80"}, "ALL_PROXY: .*; found no host"),
+        ({"ALL_PROXY": "http://user:hush@h:80\n"}, r"ALL_PROXY: .*; found U\+000A at character 21"),
+        ({"ALL_PROXY": "user:hu sh@h:80"}, r"ALL_PROXY: .*; found U\+0020 at character 14"),
+        ({"ALL_PROXY": "http://user:1#hush@h:80"}, "ALL_PROXY: .*; found a query or a fragment; in a user name"),
+        ({"ALL_PROXY": "http://user:1/hush@h:80"}, "ALL_PROXY: .*; found a query or a fragment; in a user name"),
+        ({"ALL_PROXY": "http:/user:hush@h"}, "ALL_PROXY: .*; found a query or a fragment; in a user name"),
+        ({"ALL_PROXY": "http:/hush:80"}, "ALL_PROXY: .*; found an empty port; two slashes follow the scheme"),
+        ({"ALL_PROXY": "socks4://user:hush@h:80"}, "ALL_PROXY: .*; found another scheme"),
+        ({"ALL_PROXY": "://user:hush@h:80"}, "ALL_PROXY: .*; found another scheme"),
         ({"ALL_PROXY": "socks5://127.0.0.1:9"}, "'socksio' package is not installed"),
     ],
 )
@@ -346,6 +359,8 @@ def test_the_invalid_variable_is_named(
     with pytest.raises(TransportError, match=message) as caught:
         read("https://example.test/person.asvp?sign=hush")
     assert "hush" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
 
 
 @pytest.mark.parametrize(

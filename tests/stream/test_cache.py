@@ -5,6 +5,7 @@ What is kept: geometry by its last use, and what is made ahead, with a pool that
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphastream_gpu import FrameGeometry
-from alphastream_gpu._stream.ahead import MadeAhead
+from alphastream_gpu._stream.ahead import MadeAhead, Waiting
 from alphastream_gpu._stream.cache import GeometryCache
 
 
@@ -68,10 +69,10 @@ class _Pool:
         self.jobs: list[Callable[[], Any]] = []
         self.is_shut = False
 
-    def submit(self, job: Callable[[], Any]) -> None:
+    def submit(self, job: Callable[..., Any], *args: Any) -> None:
         if self.is_shut:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        self.jobs.append(job)
+        self.jobs.append(partial(job, *args))
 
     def run(self) -> None:
         while self.jobs:
@@ -86,7 +87,7 @@ class _Maker:
         self.there = set(range(8))
         self.made: list[tuple[int, str]] = []
         self.during: Callable[[], None] = lambda: None
-        self.ahead: MadeAhead[str, str] = MadeAhead(self._make, n_ahead, n_workers, self.pool)  # type: ignore[arg-type]
+        self.ahead: MadeAhead[str, str] = MadeAhead(self._make, Waiting(), n_ahead, n_workers, self.pool)  # type: ignore[arg-type]
 
     def _make(self, geometry: FrameGeometry, variant: str) -> str:
         self.made.append((len(geometry.points) - 1, variant))
@@ -177,14 +178,14 @@ def test_a_worker_that_ended_can_be_sent_again() -> None:
 
 def test_frames_whose_geometry_comes_later() -> None:
     maker = _Maker(n_workers=1)
-    maker.ahead.more_geometry()
+    maker.ahead.go_on()
     assert maker.pool.jobs == []
     maker.there = {2}
     maker.aim(range(1, 7), 0)
     maker.pool.run()
     assert maker.kept() == [2]
     maker.there = {1, 2, 3}
-    maker.ahead.more_geometry()
+    maker.ahead.go_on()
     maker.pool.run()
     assert maker.kept() == [1, 2, 3]
 
@@ -252,7 +253,7 @@ def test_forgetting() -> None:
     maker.ahead.forget()
     assert maker.kept() == []
     maker.pool.run()
-    maker.ahead.more_geometry()
+    maker.ahead.go_on()
     assert maker.pool.jobs == []
     assert maker.made == [(1, "a"), (2, "a")]
     maker.ahead.keep(1, "a", "1a")
@@ -273,8 +274,8 @@ def test_a_frame_that_cannot_be_made_is_not_tried_again() -> None:
     maker.aim(range(1, 4), 0)
     with pytest.raises(ValueError, match="on purpose"):
         maker.pool.run()
-    maker.ahead.more_geometry()
-    maker.ahead.more_geometry()
+    maker.ahead.go_on()
+    maker.ahead.go_on()
     assert len(maker.pool.jobs) == 1
     maker.pool.run()
     assert maker.made == [(1, "a"), (2, "a"), (3, "a")]

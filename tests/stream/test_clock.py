@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -553,11 +554,16 @@ def test_pausing_and_rates() -> None:
     assert repr(sim.clock) == "<PlaybackClock 3.100 s paused>"
     sim.clock.play()
     assert repr(sim.clock) == "<PlaybackClock 3.100 s at rate 2>"
-    for wrong in (float("inf"), float("nan")):
-        for call in (sim.clock.seek, sim.clock.sync):
-            with pytest.raises(ValueError, match="finite"):
+    for call in (sim.clock.seek, sim.clock.sync, sim.clock.set_rate):
+        for wrong in (float("inf"), float("nan"), np.float32("inf")):
+            with pytest.raises(ValueError, match="expected a finite number, found"):
                 call(wrong)
-    for wrong in (0.0, 0.09, -0.09, 10.1, -10.1, float("nan")):
+        with pytest.raises(ValueError, match="expected a number that fits a float"):
+            call(10**400)
+        for text in ("1.0", b"1"):
+            with pytest.raises(TypeError, match=f"expected a number, found {type(text).__name__}"):
+                call(text)  # type: ignore[arg-type]
+    for wrong in (0.0, 0.09, -0.09, 10.1, -10.1):
         with pytest.raises(ValueError, match=r"rate: expected 0\.1\.\.10 or -10\.\.-0\.1, found"):
             sim.clock.set_rate(wrong)
 

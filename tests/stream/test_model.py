@@ -87,7 +87,7 @@ class StreamModel(RuleBasedStateMachine):
         assert session is not None
         for index in range(start, start + 20):
             assert number_of(get(self.stream, index)) == index
-        wait_until(lambda: session._prefetching == 0 and not session._pending)
+        wait_until(lambda: session._slots.patient == 0 and not session._pending)
 
     @rule(index=st.integers(0, N - 1))
     def offline(self, index: int) -> None:

@@ -110,14 +110,14 @@ def test_prefetching_never_stops_for_good(slots: int) -> None:
                 thread.join()
         finally:
             sys.setswitchinterval(switch)
-        wait_until(lambda: session._prefetching == 0 and not session._pending)
+        wait_until(lambda: session._slots.patient == 0 and not session._pending)
         before = stream.stats()
         for index in range(200, 600):
             get(stream, index)
             time.sleep(0.0005)
         after = stream.stats()
         assert after.hits - before.hits > 350
-        wait_until(lambda: session._prefetching == 0)
+        wait_until(lambda: session._slots.patient == 0)
 
 
 def test_a_fetch_cancelled_before_it_begins_frees_its_slot() -> None:
@@ -126,7 +126,7 @@ def test_a_fetch_cancelled_before_it_begins_frees_its_slot() -> None:
         session = stream._session
         assert session is not None
         get(stream, 0)
-        wait_until(lambda: session._prefetching == 0)
+        wait_until(lambda: session._slots.patient == 0)
         done = threading.Event()
 
         def plan_and_abandon() -> None:  # in one turn of the loop, so that the planned task never begins
@@ -134,7 +134,7 @@ def test_a_fetch_cancelled_before_it_begins_frees_its_slot() -> None:
                 session.head.move(1000)
                 session._frontier = None
             session._plan()
-            assert session._prefetching == 1
+            assert session._slots.patient == 1
             with session.lock:
                 session.head.move(10)
             session._abandon()
@@ -142,7 +142,7 @@ def test_a_fetch_cancelled_before_it_begins_frees_its_slot() -> None:
 
         session._loop.call_soon(plan_and_abandon)
         assert done.wait(5)
-        wait_until(lambda: session._prefetching == 0)
+        wait_until(lambda: session._slots.patient == 0)
 
 
 @pytest.mark.parametrize(("cache", "prefetch"), [(120, 120), (160, 120), (8, 8), (4, 2), (1, 1)])

@@ -9,6 +9,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ import alphastream_gpu
 from alphastream_gpu import AlphaStream, ByteRange, Config, FrameGeometry, MemorySource, rasterize
 from alphastream_gpu._stream import products as _products
 from alphastream_gpu._stream import session as _session
-from alphastream_gpu._stream.ahead import GivenUp, MadeAhead
+from alphastream_gpu._stream.ahead import GivenUp, MadeAhead, Waiting
+from alphastream_gpu._stream.slots import Slots
 
 N = 3000
 PAYLOADS = [payload_of([((index % 65536, 7), [(5, 0), (0, 5)])]) for index in range(N)]
@@ -56,6 +58,12 @@ class Gated(MemorySource):
     def let_through(self, index: int) -> None:
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._gates[index].set)
+
+    def open_all(self) -> None:
+        """Hold nothing back any more."""
+        self.is_open = lambda index: True
+        for index in list(self._gates):
+            self.let_through(index)
 
 
 def opened(source: Gated, **options: Any) -> AlphaStream:
@@ -244,33 +252,93 @@ def test_a_mask_ahead_is_given_up_while_somebody_waits() -> None:
     with alphastream_gpu.open(FILE, config=Config(ready_frames=3, get_frame_timebox=1000)) as stream:
         products = stream._products
         geometry = stream.read_frame(7)
-        products._pause()
+        wait = products._waiting.begin()
         with pytest.raises(GivenUp):
             products._mask_ahead(geometry, (0, LARGE))
-        products._resume()
+        products._end_wait(wait)
         assert (products._mask_ahead(geometry, (0, LARGE)) == rasterize(geometry, LARGE)).all()
-        products._pause()
+        wait = products._waiting.begin()
         assert stream.get_frame(0, *LARGE) is not None
         assert stream.stats().made_ahead == 0
-        products._resume()
+        products._end_wait(wait)
         wait_until(lambda: stream.stats().made_ahead == 3)
 
 
 def test_nothing_is_begun_ahead_while_somebody_waits() -> None:
-    """And after a pause everything goes on; pauses may be nested."""
+    """And afterwards everything goes on. There may be several waits, and an interrupt may lose one."""
     pool: Any = _products.Workers(1, "test")
     made: list[int] = []
-    ahead: MadeAhead[str, int] = MadeAhead(lambda geometry, variant: made.append(1) or 1, 3, 1, pool)
+    waiting = Waiting()
+    ahead: MadeAhead[str, int] = MadeAhead(lambda geometry, variant: made.append(1) or 1, waiting, 3, 1, pool)
     geometry = FrameGeometry([])
     try:
-        ahead.pause()
-        ahead.pause()
+        first, second = waiting.begin(), waiting.begin()
         ahead.aim(range(1, 9), 0, "a", lambda index: geometry)
-        ahead.resume()
-        ahead.more_geometry()
+        waiting.end(first)
+        waiting.end(first)
+        ahead.go_on()
         time.sleep(0.05)
         assert made == []
-        ahead.resume()
+        del second
+        ahead.go_on()
         wait_until(lambda: len(made) == 3)
     finally:
         pool.shutdown()
+
+
+@pytest.mark.parametrize("n_slots", [2, 4])
+def test_readers_of_ranges_leave_a_slot_for_a_seek(n_slots: int) -> None:
+    """As many readers as slots, and more; the seek is read at once, and the readers get their frames in turn."""
+    source = Gated()
+    config = Config(http_concurrency=n_slots, prefetch_frames=0, get_frame_timebox=0)
+    with alphastream_gpu.open(source, config=config) as stream, ThreadPoolExecutor(6) as threads:
+        starts = range(2000, 2600, 100)
+        jobs = [threads.submit(lambda at=at: list(stream.read_frames(at, at + 100))) for at in starts]
+        wait_until(lambda: len(source.begun) == n_slots - 1)
+        time.sleep(0.05)
+        assert len(source.begun) == n_slots - 1
+        assert stream.get_geometry(2900) is None
+        wait_until(lambda: source.begun[n_slots - 1 :] == [2900])
+        source.open_all()
+        frames = [job.result(60) for job in jobs]
+        assert {len(found) for found in frames} == {100}
+        assert stream._session._slots.patient == 0  # type: ignore[union-attr]
+
+
+def test_a_reader_that_gives_up_in_the_queue_leaves_it() -> None:
+    source = Gated()
+    config = Config(http_concurrency=1, prefetch_frames=0, get_frame_timebox=0)
+    with alphastream_gpu.open(source, config=config) as stream:
+        session = stream._session
+        assert session is not None
+
+        async def read(start: int) -> list[FrameGeometry]:
+            return [geometry async for geometry in stream.frames(start, start + 10)]
+
+        async def main() -> None:
+            first, second, third = (asyncio.create_task(read(start)) for start in (2000, 2100, 2200))
+            while len(session._bulk) < 2:
+                await asyncio.sleep(0.01)
+            second.cancel()
+            while len(session._bulk) > 1:
+                await asyncio.sleep(0.01)
+            source.open_all()
+            assert len(await first) == len(await third) == 10
+
+        asyncio.run(main())
+        assert session._slots.patient == 0
+
+
+def test_a_frame_larger_than_a_request_takes_several_slots() -> None:
+    slots = Slots(4, 1000)
+    assert [slots.needed(ByteRange(5, 5 + n)) for n in (0, 1, 1000, 1001, 9000)] == [1, 1, 1, 2, 3]
+    slots.take(2, is_urgent=False)
+    assert (slots.n_free, slots.is_free) == (1, True)
+    slots.take(2, is_urgent=True)
+    assert (slots.n_free, slots.is_free) == (0, False)
+    slots.take(1, is_urgent=True)  # asked for while others are being cancelled
+    assert (slots.n_free, slots.is_free) == (-1, False)
+    slots.give_back(2, is_urgent=False)
+    slots.give_back(3, is_urgent=True)
+    assert (slots.n_free, slots.is_free) == (3, True)
+    assert Slots(1, 1000).needed(ByteRange(0, 9000)) == 1

@@ -10,12 +10,13 @@ Strategy
 * ``locate.py`` remembers the address of the file: the URL that a callable returned, and the target of redirects.
 * ``source.py`` has :class:`HttpSource`: concurrency, deadlines, and what is known about the file. ``progress.py`` has
   the retries.
+* ``callers.py`` describes exceptions of the caller's code without their texts.
 * ``quiet.py`` keeps secrets out of the log records of httpx, httpcore and hpack.
 
 Failures are passed as values (:mod:`.verdict`) and raised in one place, outside of any ``except`` block. An error that
 is raised inside one would have the foreign exception attached, whose message may quote a signed address.
 """
 
-from .source import OPTIONS, ClientLike, HttpSource, UrlLike
+from .source import ClientLike, HttpSource, UrlLike, from_config
 
-__all__ = ["OPTIONS", "ClientLike", "HttpSource", "UrlLike"]
+__all__ = ["ClientLike", "HttpSource", "UrlLike", "from_config"]

@@ -11,8 +11,19 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from ..._format.names import scheme_of
+from ..._wording import ABOUT_HEADERS
 
-__all__ = ["NO_HOST", "Address", "check_header", "check_url", "shown", "target_of"]
+__all__ = [
+    "NO_HOST",
+    "Address",
+    "check_header",
+    "check_url",
+    "header_problem",
+    "proxy_problem",
+    "shown",
+    "split_header",
+    "target_of",
+]
 
 NO_HOST: Final = "malformed host or port"
 """The problem of most URLs that no request can be made for."""
@@ -28,6 +39,9 @@ _NOT_SHOWN: Final = re.compile(r"[^ -~]")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE: Final = re.compile(r"[\t -~]*")
 _OWN_HEADERS: Final = frozenset({"accept-encoding", "content-length", "range", "transfer-encoding"})
+_BREAK: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_NOT_IN_PROXIES: Final = re.compile(r"[\x00-\x20\x7f\ud800-\udfff]")
+_PROXY_SCHEMES: Final = ("http", "https", "socks5", "socks5h")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -95,17 +109,80 @@ def check_header(name: str, value: str) -> None:
     """
     if not isinstance(name, str) or not isinstance(value, str):
         raise TypeError(
-            f"headers: expected str names and str values, found {type(name).__name__}: {type(value).__name__}"
+            f"{ABOUT_HEADERS} expected str names and str values, found {type(name).__name__}: {type(value).__name__}"
         )
+    problem = header_problem(name, value)
+    if problem:
+        raise ValueError(f"{ABOUT_HEADERS} {problem}")
+
+
+def header_problem(name: str, value: str) -> str:
+    """
+    Why a header cannot be sent; empty if it can. Python, C and the command line share these rules.
+
+    Args:
+        name: the name of the header.
+        value: the value, which is secret and not quoted.
+    """
     if not _TOKEN.fullmatch(name):
-        raise ValueError(f"headers: expected a valid header name, found another text of {len(name)} characters")
+        return f"expected a valid header name, found another text of {len(name)} characters"
     if name.lower() in _OWN_HEADERS:
-        raise ValueError(f"headers: {name} cannot be set; the source sets it itself")
+        return f"{name} cannot be set; the source sets it itself"
     if not _HEADER_VALUE.fullmatch(value) or value != value.strip():
-        raise ValueError(
-            f"headers: the value of {name} has characters that HTTP does not allow, such as a line break, or spaces at"
-            " an end (the value is not shown)"
+        return (
+            f"the value of {name} has characters that HTTP does not allow, such as a line break, or"
+            " spaces at an end (the value is not shown)"
         )
+    return ""
+
+
+def split_header(line: str) -> tuple[str, str] | None:
+    """
+    Split a line ``Name: value``, as C callers and the command line give a header. Only :func:`header_problem` shows
+    whether the header can be sent.
+
+    Args:
+        line: the line, which is secret.
+
+    Returns:
+        The name and the value without spaces around them; None if the text is not one such line.
+    """
+    name, colon, value = line.partition(":")
+    if not colon or not _TOKEN.fullmatch(name) or _BREAK.search(value):
+        return None
+    return name, value.strip(" \t")
+
+
+def proxy_problem(url: str) -> str:
+    """
+    Why a text is not the URL of a proxy; empty if it is one. Does not quote the text, which may have a password.
+
+    Args:
+        url: a text with ``://``.
+    """
+    unsendable = _NOT_IN_PROXIES.search(url)
+    if unsendable is not None:
+        return f"U+{ord(unsendable[0]):04X} at character {unsendable.start()}"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "a malformed host, or a port that is not a number from 1 to 65535"
+    if parts.scheme not in _PROXY_SCHEMES:
+        return "another scheme"
+    if not host:
+        return "no host"
+    if port == 0:
+        return "port 0"
+    if parts.query or parts.fragment or "@" in parts.path:
+        return "a query or a fragment; in a user name or password, write # ? and / as %23 %3F and %2F"
+    if parts.netloc.endswith(":") and parts.path not in ("", "/"):  # http:/host, after "http://" was put in front
+        return "an empty port; two slashes follow the scheme"
+    try:
+        is_host = _is_host(host) and "\\" not in parts.netloc and host.encode("idna")
+    except UnicodeError:
+        is_host = False
+    return "" if is_host else "a malformed host"
 
 
 def shown(url: str) -> str:

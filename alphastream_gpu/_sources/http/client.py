@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import importlib
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any
 
 import httpx
 
 from ..._exceptions import TransportError
 from . import quiet
+from .address import proxy_problem
+from .callers import raised
 from .cookies import NoCookies
 from .environment import certificates_at_fault, environment_proxies, is_exempt, variable_of
 from .progress import Traffic
@@ -37,18 +40,28 @@ def open_wire(
         traffic: the counters of the source.
 
     Raises:
-        TransportError: as of :func:`make_client`, or the callable did not return a client.
+        TransportError: as of :func:`make_client`, or the callable failed or did not return a client.
     """
     _load()
     if given is None:
         own = make_client(http2=http2, timeout=timeout)
-        return Wire(own, keeps_cookies=False, headers=headers, timeout=timeout, traffic=traffic)
-    client = given() if makes_client else given
+        return Wire(own, is_callers=False, headers=headers, timeout=timeout, traffic=traffic)
+    client = _made_by(given) if makes_client else given
     if not isinstance(client, httpx.AsyncClient):
         raise TransportError(
             f"client: expected the callable to return an httpx.AsyncClient, found a {type(client).__name__}"
         )
-    return Wire(client, keeps_cookies=True, headers=headers, timeout=timeout, traffic=traffic)
+    return Wire(client, is_callers=True, headers=headers, timeout=timeout, traffic=traffic)
+
+
+def _made_by(given: Callable[[], object]) -> object:
+    """Call the caller's callable. Its exception may quote the address of a proxy or a token, also if it is an error of
+    this package, so the message has only the exception's type and place."""
+    try:
+        return given()
+    except BaseException as exc:
+        problem = f"client: the callable failed: {raised(exc)}"
+    raise TransportError(problem)
 
 
 def _load() -> None:
@@ -84,7 +97,9 @@ def make_client(*, http2: bool, timeout: float) -> httpx.AsyncClient:
             cookies=NoCookies(),
         )
     except ImportError as exc:  # of a package for HTTP/2 or for SOCKS proxies
-        problem = str(exc)
+        # The text of httpx for HTTP/2 names an argument of Python, which C hosts do not have.
+        lacks_h2 = http2 and find_spec("h2") is None
+        problem = "HTTP/2 needs the package h2; run: python -m pip install h2" if lacks_h2 else str(exc)
     raise TransportError(problem)
 
 
@@ -119,11 +134,16 @@ def _proxies(
 
 
 def _proxy(scheme: str, url: str) -> httpx.Proxy:
-    with suppress(ValueError, httpx.InvalidURL):  # their messages quote the URL, with the password of the proxy
-        return httpx.Proxy(url)
+    # Checked here, because httpx accepts ports over 65535, and connecting to them then fails with another error. The
+    # errors of httpx quote the URL, with the password of the proxy.
+    problem = proxy_problem(url)
+    if not problem:
+        with suppress(ValueError, httpx.InvalidURL):
+            return httpx.Proxy(url)
     raise TransportError(
         f"{variable_of(scheme)}: expected the URL of a proxy: http://host:port, https://host:port or"
-        " socks5://host:port; found another text (not shown)"
+        f" socks5://host:port; found {problem or 'another text'} (the value is not shown); correct or unset the"
+        " variable"
     )
 
 

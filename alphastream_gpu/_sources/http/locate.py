@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import traceback
 from collections.abc import Awaitable, Callable
-from pathlib import PurePath
+from contextlib import suppress
+from functools import partial
 
 from ..._exceptions import FrameTimeoutError
+from ..._runtime.loop import outcome
 from .address import Address, check_url
+from .callers import at_end, in_thread, is_ending, raised
 from .verdict import Again, Refused
 
 __all__ = ["Locator", "UrlLike"]
@@ -59,7 +61,8 @@ class Locator:
         The current address, or why there is none. Requests at the same time share one call of the callable.
 
         Raises:
-            FrameTimeoutError: the callable raised this error.
+            FrameTimeoutError: the callable raised an error of this class. The message is another one.
+            ClosedError: the interpreter is ending.
         """
         async with self._lock:
             if self._address is None:
@@ -87,16 +90,21 @@ class Locator:
     async def _ask(self) -> str | Again | Refused:
         """Call the callable. Its exception may quote the URL, so the message has only the exception's type and
         place."""
+        url: object = None
+        error: BaseException | None = None
         limit = asyncio.timeout(self._timeout)
-        try:
+        with suppress(TimeoutError):  # of the limit
             async with limit:
-                url = await self._call()
-        except (asyncio.CancelledError, FrameTimeoutError, GeneratorExit):  # the last: this coroutine is dropped
-            raise
-        except BaseException as exc:  # the caller's code, which may raise anything, with the URL in its text
-            if limit.expired():
-                return Again(f"the URL callable took longer than {self._timeout:g} s")
-            return Refused(f"the URL callable failed: {type(exc).__name__}{_place(exc)}")
+                url, error = await self._call()
+        failure = "" if error is None else f"the URL callable failed: {raised(error)}"
+        if isinstance(error, FrameTimeoutError):
+            raise FrameTimeoutError(failure)  # not the callable's own, whose text may have the URL
+        if isinstance(error, RuntimeError) and is_ending():
+            raise at_end()
+        if limit.expired():
+            return Again(f"the URL callable took longer than {self._timeout:g} s")
+        if failure:
+            return Refused(failure)
         if not isinstance(url, str):
             return Refused(f"the URL callable returned a {type(url).__name__}, expected a str")
         try:
@@ -105,23 +113,18 @@ class Locator:
             return Refused(f"the URL callable: {exc}")
         return url
 
-    async def _call(self) -> object:
+    async def _call(self) -> tuple[object, BaseException | None]:
+        """The result of the callable and None, or None and its exception."""
         assert callable(self._given)
         if inspect.iscoroutinefunction(self._given):
-            return await self._given()
-        url = await asyncio.to_thread(_called, self._given)
-        return await url if inspect.isawaitable(url) else url
+            return await outcome(self._given)
+        url, error = await in_thread(partial(_called, self._given))
+        return await outcome(lambda: url) if inspect.isawaitable(url) else (url, error)
 
 
-def _called(function: Callable[[], object]) -> object:
+def _called(function: Callable[[], object]) -> tuple[object, BaseException | None]:
+    """As :func:`outcome`, in a thread: a future cannot hold StopIteration, and GeneratorExit would end its task."""
     try:
-        return function()
-    except StopIteration as exc:  # a future cannot hold it
-        error = RuntimeError(f"StopIteration{_place(exc)}")
-    raise error
-
-
-def _place(exc: BaseException) -> str:
-    """The file and the line in which an exception was raised."""
-    frames = traceback.extract_tb(exc.__traceback__)
-    return f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+        return function(), None
+    except BaseException as exc:
+        return None, exc

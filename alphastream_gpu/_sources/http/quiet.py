@@ -35,8 +35,9 @@ _LOGGERS: Final = (
     "hpack.huffman",
     "hpack.table",
 )
-_HARMLESS: Final = ("connect_tcp.", "start_tls.")
-"""Events of httpcore with harmless details: hosts, ports and errors of the system."""
+_HARMLESS: Final = ("connect_tcp.started", "connect_tcp.complete", "start_tls.started", "start_tls.complete")
+"""Events of httpcore with harmless details: hosts and ports. Those of failures have the text of an exception, which may
+come from the caller's code."""
 
 _is_ours: ContextVar[bool] = ContextVar("alphastream_http_request", default=False)
 

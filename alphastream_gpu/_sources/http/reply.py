@@ -20,10 +20,11 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+from ..._wording import VALIDATED, WHOLE_FILE_CAP
 from ..ranges import ByteRange
-from .verdict import Again, Elsewhere, Moved, Nothing, Part, Refused, Reply, Terms, Verdict, Whole, quoted
+from .verdict import Again, Elsewhere, Length, Moved, Nothing, Part, Refused, Reply, Terms, Verdict, Whole, quoted
 
-__all__ = ["judge", "read_headers", "retry_after", "too_long"]
+__all__ = ["judge", "judge_length", "read_headers", "retry_after", "too_long"]
 
 _RETRIED: Final = frozenset({408, 429})
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -85,6 +86,33 @@ def judge(reply: Reply, span: ByteRange, terms: Terms) -> Verdict:
     return _whole(reply, terms) if status == 200 else _part(reply, span, terms)
 
 
+def judge_length(reply: Reply, terms: Terms) -> Verdict:
+    """
+    Interpret the reply to a HEAD request, which is sent if the Content-Range of a reply has no length.
+
+    Args:
+        reply: the reply.
+        terms: the requirements for the reply.
+    """
+    status = reply.status
+    if status >= 500 or status in _RETRIED:
+        return Again(f"the server answered {status} to HEAD", retry_after(reply.headers.get("retry-after")))
+    if status in _REDIRECTS and reply.headers.get("location"):
+        return Moved(reply.headers["location"])
+    changed = _changed(reply, terms) if status == 200 else None
+    if changed is not None:
+        return changed
+    announced = reply.headers.get("content-length", "").strip()
+    is_plain = reply.headers.get("content-encoding", "").strip().lower() in ("", "identity")
+    if status == 200 and is_plain and _LENGTH.fullmatch(announced):
+        return Length(int(announced))
+    found = f"{status} and Content-Length {quoted(announced)}" if status == 200 else str(status)
+    return Refused(
+        "expected the length of the file, found '*' in Content-Range, and the server answered HEAD with"
+        f" {found}; one of the two must give the length"
+    )
+
+
 def read_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """
     Read the headers that :func:`judge` needs, in one pass, because a reply may have tens of thousands of headers.
@@ -140,8 +168,8 @@ def _changed(reply: Reply, terms: Terms) -> Refused | None:
     found = reply.headers.get(header)
     if found == pinned:
         return None
-    shown = None if found is None else quoted(found)
-    return _change(reply, f"expected {header} {quoted(pinned)}, found {shown}; open it again, or see http_validate")
+    shown = "none" if found is None else quoted(found)
+    return _change(reply, f"expected {header} {quoted(pinned)}, found {shown}; {VALIDATED.http_source}")
 
 
 def _change(reply: Reply, text: str) -> Refused:
@@ -156,15 +184,16 @@ def _part(reply: Reply, span: ByteRange, terms: Terms) -> Verdict:
     match = _CONTENT_RANGE.fullmatch(text.strip())
     if match is None or match[1] is None:
         return Refused(f"expected a Content-Range for {span}, found {quoted(text)}")
-    if match[3] == "*":
-        return Refused(f"expected a Content-Range with the length of the file, found {quoted(text)}")
-    first, stop, total = int(match[1]), int(match[2]) + 1, int(match[3])
     known = terms.file.length
+    # RFC 9110 allows "*" for a length that the server does not know (section 14.4).
+    total = int(match[3]) if match[3] != "*" else known
+    first, stop = int(match[1]), int(match[2]) + 1
     if known is not None and total != known and terms.validate != "none":
         return _change(reply, f"expected {known} bytes, found {total}")
-    if first == span.start and span.start < stop <= min(span.stop, total):
+    most = span.stop if total is None else min(span.stop, total)
+    if first == span.start and span.start < stop <= most:
         return Part(ByteRange(first, stop), total)
-    wrong = f"expected Content-Range {span.start}-{min(span.stop, total) - 1}, found {quoted(text)}"
+    wrong = f"expected Content-Range {span.start}-{most - 1}, found {quoted(text)}"
     if reply.is_reused:
         # A server may reply twice to one request, and then the next request gets the second reply. This connection is
         # closed without reading the body, and the request is repeated on a new one.
@@ -190,7 +219,7 @@ def too_long(length: int | None, cap: int) -> str:
     """Why a whole file is refused."""
     return (
         f"the server ignores ranges and answered 200 with {'an unknown number of' if length is None else length} bytes;"
-        f" whole files are accepted up to {cap} bytes (whole_file_cap)"
+        f" whole files are accepted up to {cap} bytes {WHOLE_FILE_CAP.http_source}"
     )
 
 

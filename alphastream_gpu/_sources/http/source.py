@@ -14,33 +14,39 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 from ..._config import Config, Validate, check_option
 from ..._exceptions import ClosedError, FrameTimeoutError, TransportError, callers_mistake
+from ..._runtime.loop import outcome
+from ..._runtime.workers import call_contained
+from ..._wording import said_in_python
 from ..base import SilentServerError, Source, resource_name_of
 from ..ranges import ByteRange
 from .address import NO_HOST, Address, check_header, shown
+from .callers import in_thread, raised
 from .locate import Locator, UrlLike
 from .progress import Outcome, Retries, Traffic, all_or_none
-from .reply import judge
-from .verdict import Again, Elsewhere, File, Nothing, Part, Refused, Reply, Terms, Verdict, Whole
+from .reply import judge, judge_length
+from .verdict import Again, Elsewhere, File, Length, Nothing, Part, Refused, Reply, Terms, Verdict, Whole
 
 if TYPE_CHECKING:
     import httpx
 
     from .wire import Answer, Wire
 
-__all__ = ["OPTIONS", "ClientLike", "HttpSource", "UrlLike"]
+__all__ = ["ClientLike", "HttpSource", "UrlLike", "callers_code", "from_config"]
 
 ClientLike: TypeAlias = "httpx.AsyncClient | Callable[[], httpx.AsyncClient]"
 """A client of the caller, or a callable that makes one."""
 
-OPTIONS: Final = {
+_OPTIONS: Final = {
     name: name if name == "http2" else f"http_{name}"
     for name in (
         "timeout",
@@ -61,6 +67,10 @@ _PIECE_BYTES: Final = 64 * 1024
 """A range may come in `_FREE_PIECES` pieces of any size, plus as many as pieces of this size would need."""
 
 
+_parents: Final[list[object]] = []
+"""In a forked child: the connections of its parent. They are kept, because collecting them would close them."""
+
+
 class HttpSource(Source):
     """
     A source that reads a file by HTTP(S) range requests.
@@ -74,8 +84,9 @@ class HttpSource(Source):
             is not a coroutine function runs in a thread.
         client: an ``httpx.AsyncClient``, which stays open, or a callable that makes one. The callable is called in a
             thread, and its client is closed with the source. The headers, cookies, authentication and proxies of the
-            client are used for the URL's own origin. The requests of a stream run on the library's event loop, so a
-            client that was used on another loop does not work. If omitted, the source makes its own client.
+            client are used for the URL's own origin. The requests of streams with the same client run on one event
+            loop of the library, so a client that was used on another loop does not work. If omitted, the source makes
+            its own client.
         headers: sent only to the URL's own origin, never to another origin after a redirect. They are never shown.
         timeout: seconds for one request, from connecting to the last byte. This argument and the following ones are
             also options of :class:`Config`, with the prefix ``http_``; units, defaults and ranges are the same.
@@ -123,7 +134,8 @@ class HttpSource(Source):
         self._deadline: float = _option("deadline", deadline)
         self._chunk: int = _option("chunk", chunk)
         self._whole_file_cap: int = _option("whole_file_cap", whole_file_cap)
-        self._slots = asyncio.Semaphore(_option("concurrency", concurrency))
+        self._concurrency: int = _option("concurrency", concurrency)
+        self._slots = asyncio.Semaphore(self._concurrency)
         self._http2: bool = _option("http2", http2)
         self._validate: Validate = _option("validate", validate)
         self._headers = dict(headers or {})
@@ -135,6 +147,7 @@ class HttpSource(Source):
                 f"client: expected an httpx.AsyncClient or a callable that makes one, found {type(client).__name__}"
             )
         self._given_client = client
+        self._signer = None if isinstance(url, str) else url
         self._client: httpx.AsyncClient | None = None
         """The client in use, from the first read on."""
         self._where = Locator(url, timeout=self._timeout)
@@ -147,6 +160,10 @@ class HttpSource(Source):
         self._retries = Retries(_option("retries", retries), _option("backoff", backoff) / 1000, self._report)
         self._summary = ""
         self._closed = False
+        self._process: int | None = None
+        """The process that reads this source, from the first read on."""
+        self._said: Callable[[str], str] = str
+        """Gives a message the option names that the caller knows."""
 
     @property
     def name(self) -> str:
@@ -178,6 +195,7 @@ class HttpSource(Source):
 
     async def read(self, span: ByteRange) -> bytes:
         self._refuse_if_closed()
+        self._process = os.getpid()
         if self.length is not None:
             span = ByteRange(min(span.start, self.length), min(span.stop, self.length))
         if not span:
@@ -191,15 +209,28 @@ class HttpSource(Source):
             # The first reply has the length of the file, which determines the other parts that exist.
             first = await self._part(parts[0])
             return first if len(parts) == 1 else first + await self.read(ByteRange(parts[0].stop, span.stop))
-        return b"".join(await all_or_none([self._part(part) for part in parts]))
+        # One request slot stays free, for a read that somebody waits for meanwhile.
+        slots = asyncio.Semaphore(max(1, self._concurrency - 1))
+        return b"".join(await all_or_none([self._part_in_turn(part, slots) for part in parts]))
 
     async def aclose(self) -> None:
+        """
+        Close the source, and a client that was made for it.
+
+        Raises:
+            TransportError: the client of the caller's callable cannot be closed. The source is closed all the same.
+        """
         self._closed = True
         self._whole = None
         wire, self._wire = self._wire, None
         client, self._client = self._client, None
-        if wire is not None and client is not None and self._makes_client:
-            await client.aclose()
+        if self._is_parents:
+            # The sockets are also the parent's. Closing a connection with TLS, or collecting it, would end it for both.
+            _parents.append((wire, client))
+        elif wire is not None and client is not None and self._makes_client:
+            failure = await self._close(client)
+            if failure:
+                raise TransportError(f"{self._shown()}: {failure}")
 
     def __repr__(self) -> str:
         url = self._where.own
@@ -211,6 +242,10 @@ class HttpSource(Source):
             "an HttpSource cannot be pickled or copied: it may hold secrets and connections. Pass the URL and the"
             " headers on, and make a new HttpSource where it is needed"
         )
+
+    async def _part_in_turn(self, span: ByteRange, slots: asyncio.Semaphore) -> bytes:
+        async with slots:
+            return await self._part(span)
 
     async def _part(self, span: ByteRange) -> bytes:
         """Read one range within the deadline. The server may send it in several pieces."""
@@ -268,18 +303,42 @@ class HttpSource(Source):
         answer: Answer | None = None
         try:
             async with limit:
-                answer = await wire.fetch(span, address, partial(self._judge, span))
+                answer = await self._fetched(span, address, wire)
         except TimeoutError:
-            if not limit.expired():
-                raise  # from a caller's client
+            assert limit.expired()  # those of a caller's client are not raised
         if answer is None:
             return Again(f"{shown(address.url)}: no complete reply to {span} within {self._timeout:g} s")
         return self._taken(span, address, answer)
 
+    async def _fetched(self, span: ByteRange, address: Address, wire: Wire) -> Answer:
+        """Send a request, and another one for the length of the file if no reply has had it."""
+        answer = await wire.fetch(span, address, partial(self._judge, span))
+        if not isinstance(answer.verdict, Part) or answer.verdict.length is not None:
+            return answer
+        assert answer.reply is not None
+        part = answer.verdict
+        file = replace(self._file.learned(0, answer.reply), length=None)  # the second reply must be about the same file
+        found = await wire.fetch(
+            None, answer.address, lambda reply, address: judge_length(reply, self._terms(address, file))
+        )
+        if not isinstance(found.verdict, Length):
+            return found
+        if found.verdict.length < part.span.stop:
+            text = f"the server sent {part.span}, and answered HEAD with a length of {found.verdict.length} bytes"
+            return replace(found, verdict=Refused(text))
+        return replace(answer, verdict=Part(part.span, found.verdict.length))
+
+    async def _close(self, client: httpx.AsyncClient) -> str:
+        """Close a client that was made for this source. Returns why that failed, without the text of the exception."""
+        _, error = await outcome(client.aclose)
+        return "" if error is None else f"closing the client failed: {raised(error)}"
+
     def _judge(self, span: ByteRange, reply: Reply, address: Address) -> Verdict:
+        return judge(reply, span, self._terms(address, self._file))
+
+    def _terms(self, address: Address, file: File) -> Terms:
         is_moved = address.url != self._where.own
-        terms = Terms(self._file, self._validate, self._whole_file_cap, is_moved, self._where.is_signed)
-        return judge(reply, span, terms)
+        return Terms(file, self._validate, self._whole_file_cap, is_moved, self._where.is_signed)
 
     def _taken(self, span: ByteRange, address: Address, answer: Answer) -> Outcome | Elsewhere:
         """The bytes of an answer, or its failure. Remembers the address and the facts about the file."""
@@ -287,10 +346,10 @@ class HttpSource(Source):
         where = shown(answer.address.url)
         match verdict:
             case Again() | Refused():
-                return replace(verdict, text=f"{where}: {verdict.text}")
+                return replace(verdict, text=self._said(f"{where}: {verdict.text}"))
             case Elsewhere():
                 self._where.expire(address)
-                return replace(verdict, text=f"{where}: {verdict.text}")
+                return replace(verdict, text=self._said(f"{where}: {verdict.text}"))
             case Part() | Whole() | Nothing():
                 assert reply is not None
                 return self._learned(span, verdict, reply, answer)
@@ -307,6 +366,7 @@ class HttpSource(Source):
             self._file = replace(self._file, length=verdict.length)
             return b""
         if isinstance(verdict, Part):
+            assert verdict.length is not None
             self._file = self._file.learned(verdict.length, reply)
             return answer.body
         self._file = self._file.learned(len(answer.body), reply)
@@ -319,11 +379,11 @@ class HttpSource(Source):
             async with self._making:
                 if self._wire is None:
                     self._refuse_if_closed()
-                    wire = await asyncio.to_thread(self._make_wire)
+                    wire = await in_thread(self._make_wire)
                     if isinstance(wire, str):
                         raise TransportError(f"{self._shown()}: {wire}")
                     if self._closed and self._makes_client:
-                        await wire.client.aclose()
+                        await self._close(wire.client)
                     self._refuse_if_closed()
                     self._wire, self._client = wire, wire.client
         return self._wire
@@ -344,17 +404,58 @@ class HttpSource(Source):
         except (ImportError, TransportError) as exc:
             return str(exc)
 
+    @property
+    def _is_parents(self) -> bool:
+        return self._process is not None and self._process != os.getpid()
+
     def _refuse_if_closed(self) -> None:
+        if self._is_parents:  # its locks and connections belong to the parent's event loop
+            raise ClosedError(f"{self._name!r}: the source was opened before a fork; open it again in the child")
         if self._closed:
             raise ClosedError(f"{self._name!r}: the source is closed")
 
     def _report(self) -> None:
         if self.on_attempt is not None:
-            self.on_attempt()
+            call_contained(f"{self._shown()}: on_attempt", self.on_attempt)
 
     def _shown(self) -> str:
         """The form of the address for messages."""
         return "the URL" if self._where.own is None else shown(self._where.own)
+
+
+def callers_code(source: HttpSource) -> object | None:
+    """
+    The object of the caller whose code runs in the requests of a source; None if only code of the library runs there.
+
+    Sources with the same object must run on the same event loop, because its locks and connections belong to that loop.
+    Such an object is a client, a function that returns URLs, or the object whose method that function is. A callable
+    that makes a client makes another one for each source, so the source itself stands for it.
+    """
+    if source._given_client is not None and not source._makes_client:
+        return source._given_client
+    if source._signer is not None:
+        signer: object = source._signer
+        while isinstance(signer, partial):
+            signer = signer.func
+        return signer.__self__ if isinstance(signer, MethodType) else signer
+    return None if source._given_client is None and source.on_attempt is None else source
+
+
+def from_config(url: UrlLike, config: Config, **options: Any) -> HttpSource:
+    """
+    Make a source with the options of a config. Its messages have the config's names of the options.
+
+    Args:
+        url: as for :class:`HttpSource`.
+        config: the options.
+        options: `client` and `headers` of :class:`HttpSource`.
+
+    Raises:
+        ValueError, TypeError: as of :class:`HttpSource`.
+    """
+    source = HttpSource(url, **{name: getattr(config, option) for name, option in _OPTIONS.items()}, **options)
+    source._said = said_in_python
+    return source
 
 
 def _is_client(thing: object) -> bool:
@@ -363,4 +464,4 @@ def _is_client(thing: object) -> bool:
 
 
 def _option(name: str, value: Any) -> Any:
-    return check_option(OPTIONS[name], value, shown_as=name)
+    return check_option(_OPTIONS[name], value, shown_as=name)

@@ -15,6 +15,7 @@ __all__ = [
     "Again",
     "Elsewhere",
     "File",
+    "Length",
     "Moved",
     "Nothing",
     "Part",
@@ -89,10 +90,11 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The body is `span`, of a file of `length` bytes."""
+    """The body is `span`, of a file of `length` bytes. The length is None if neither this reply nor an earlier one has
+    it."""
 
     span: ByteRange
-    length: int
+    length: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,13 @@ class Whole:
 @dataclass(frozen=True, slots=True)
 class Nothing:
     """No byte of the range exists: the file has `length` bytes."""
+
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """The reply to a HEAD request: the file has `length` bytes."""
 
     length: int
 
@@ -141,7 +150,7 @@ class Refused:
     text: str
 
 
-Verdict = Part | Whole | Nothing | Moved | Again | Elsewhere | Refused
+Verdict = Part | Whole | Nothing | Length | Moved | Again | Elsewhere | Refused
 
 
 def quoted(text: str) -> str:
