@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from ._format.polystream import MAX_PAYLOAD_BYTES
 from ._geometry.size import MAX_NATIVE_EDGE
 
-__all__ = ["Config", "Processing", "Validate", "check_option", "option_from_text"]
+__all__ = ["OPTIONS", "Config", "Processing", "Validate", "check_option", "option_from_text"]
 
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
@@ -177,15 +178,39 @@ class Config:
         _whole,
     )
     max_frames: int = _option(16_777_216, 1, 1 << 28, "frames", "Most frames that a stream may have.", _whole)
+    http_headers: Mapping[str, str] | None = field(default=None, repr=False, compare=False)
+    """Headers for an HTTP source, as :func:`open` takes them. They are secrets: neither shown nor compared."""
+    http_client: Any = field(default=None, repr=False, compare=False)
+    """Client for an HTTP source, as :func:`open` takes it. Neither shown nor compared."""
 
     def __post_init__(self) -> None:
-        for option in fields(self):
+        if self.http_headers is not None:
+            if not isinstance(self.http_headers, Mapping):
+                raise TypeError(f"http_headers: expected a mapping, found {type(self.http_headers).__name__}")
+            object.__setattr__(self, "http_headers", MappingProxyType(dict(self.http_headers)))
+        for option in OPTIONS:
             value = _checked(option.name, getattr(self, option.name), option.metadata)
             object.__setattr__(self, option.name, value)
         if self.prefetch_frames > self.cache_frames:
             raise ValueError(
                 f"prefetch_frames: expected 0..{self.cache_frames} (cache_frames) frames, found {self.prefetch_frames}"
             )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.http_headers is not None or self.http_client is not None:
+            raise TypeError(
+                "a Config with http_headers or http_client cannot be pickled or copied: headers are secrets; pass a"
+                " Config without them, and set them where they are needed"
+            )
+        return _config_of, ({option.name: getattr(self, option.name) for option in OPTIONS},)
+
+
+OPTIONS: Final = tuple(option for option in fields(Config) if option.metadata)
+"""The fields that have a range: all but headers and client."""
+
+
+def _config_of(options: dict[str, Any]) -> Config:
+    return Config(**options)
 
 
 def _checked(name: str, given: Any, meta: Mapping[str, Any], *, text: str | None = None) -> Any:
@@ -222,7 +247,7 @@ def check_option(name: str, value: Any, *, shown_as: str) -> Any:
     Raises:
         ValueError: the value is outside the option's range.
     """
-    meta = next(option.metadata for option in fields(Config) if option.name == name)
+    meta = next(option.metadata for option in OPTIONS if option.name == name)
     return _checked(shown_as, value, meta)
 
 
@@ -242,7 +267,7 @@ def option_from_text(name: str, text: str, *, shown_as: str = "") -> Any:
     Raises:
         ValueError: the text has another type than the option, or the value is outside the option's range.
     """
-    meta = next(option.metadata for option in fields(Config) if option.name == name)
+    meta = next(option.metadata for option in OPTIONS if option.name == name)
     read = _READERS.get(meta["convert"], str)
     try:
         value = read(text.strip())

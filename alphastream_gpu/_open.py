@@ -34,9 +34,9 @@ def open(
         strict: refuse an ASVP whose magic bytes differ.
         config: the options; the defaults of :class:`Config` if omitted.
         headers: headers for an HTTP source. They are sent only to the URL's own origin, never to another origin after a
-            redirect. Headers are secrets and `config` is shown and compared, so they are not part of `config`.
+            redirect. They take the place of ``config.http_headers``.
         client: for an HTTP source: an ``httpx.AsyncClient``, or a callable that makes one. The stream closes a client
-            that it made by the callable; see :class:`HttpSource`.
+            that it made by the callable; see :class:`HttpSource`. It takes the place of ``config.http_client``.
 
     Raises:
         DecodeError: the stream is malformed or over a limit.

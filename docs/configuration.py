@@ -4,11 +4,11 @@ Write docs/configuration.md from the code: ``python docs/configuration.py``. A t
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
-from alphastream_gpu import Config
+from alphastream_gpu._config import OPTIONS
 
 HERE = Path(__file__).resolve().parent
 HEAD = """# Configuration
@@ -18,6 +18,12 @@ The options of `Config`; `AlphaStreamBuilder` has a method for each. Generated f
 
 | option | default | range | unit | what it is |
 |---|---|---|---|---|
+"""
+
+TAIL = """
+
+`Config` also has `http_headers` and `http_client`, for streams that are opened by a URL; see `alphastream_gpu.open`. A
+`Config` neither shows nor compares them, and refuses to be pickled with them, because headers are secrets.
 """
 
 
@@ -33,14 +39,14 @@ def shown(value: Any, unit: str) -> str:
 
 def table() -> str:
     rows = []
-    for option in fields(Config):
+    for option in OPTIONS:
         meta = option.metadata
         unit = meta["unit"]
         default = "number of CPUs" if option.default is MISSING else shown(option.default, unit)
         choices = ", ".join(map(str, meta["high"])) if meta["low"] is None else None
         span = choices or f"{shown(meta['low'], unit)} .. {shown(meta['high'], unit)}"
         rows.append(f"| `{option.name}` | {default} | {span} | {unit} | {meta['doc']} |")
-    return HEAD + "\n".join(rows) + "\n"
+    return HEAD + "\n".join(rows) + TAIL
 
 
 if __name__ == "__main__":

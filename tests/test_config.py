@@ -5,7 +5,7 @@ Config: the ranges of the options, equality, and the builder.
 from __future__ import annotations
 
 import inspect
-from dataclasses import Field, fields
+from dataclasses import Field
 from fractions import Fraction
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 import alphastream_gpu
 from alphastream_gpu import AlphaStreamBuilder, AsvrKey, Config
-from alphastream_gpu._config import option_from_text
+from alphastream_gpu._config import OPTIONS, option_from_text
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
         init_timeout=5,
         http2=False,  # type: ignore[arg-type]
     )
-    assert {type(getattr(config, one.name)) for one in fields(Config)} == {tuple, Fraction, int, float, bool, str}
+    assert {type(getattr(config, one.name)) for one in OPTIONS} == {tuple, Fraction, int, float, bool, str}
     assert {type(edge) for edge in config.native_size} == {int}
     for rate in (np.int16(60), np.float64(60), np.array(60), np.array(60.0)):
         assert type(Config(fps=rate).fps.numerator) is int  # type: ignore[arg-type]
@@ -111,7 +111,7 @@ def test_the_builder_gives_the_same_stream(passphrase: bytes) -> None:
         _ = AlphaStreamBuilder().cash_frames  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("option", fields(Config), ids=lambda option: option.name)
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.name)
 def test_the_builder_has_a_method_for_each_option(option: Field[Any]) -> None:
     """It takes what the option takes, and its docstring states the range."""
     method = getattr(AlphaStreamBuilder, option.name)

@@ -4,16 +4,16 @@ Options: the options that CV_set_option takes as texts, and their values. Pure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .._config import Config, option_from_text
+from .._config import OPTIONS, option_from_text
 from .._format.cipher import passphrase_of
 from .._sources.http.address import check_header, split_header
 
 __all__ = ["OPTION_NAMES", "Options"]
 
-_CONFIG_NAMES: Final = tuple(option.name for option in fields(Config))
+_CONFIG_NAMES: Final = tuple(option.name for option in OPTIONS)
 OPTION_NAMES: Final = ("passphrase", "resource_name", "get_frame_timebox_ms", "http_header", *_CONFIG_NAMES)
 
 

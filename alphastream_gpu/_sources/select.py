@@ -62,9 +62,8 @@ def with_http(
     Args:
         source: the caller's argument.
         config: the options.
-        headers: headers for the URL's own origin. They are secrets and Config is shown and compared, so they are not
-            options of Config.
-        client: the client to use; None for a client of the library.
+        headers: headers for the URL's own origin, in place of those of the config.
+        client: the client to use, in place of that of the config.
 
     Raises:
         ValueError: `source` is neither a URL nor a callable that returns one, or a header cannot be sent.

@@ -469,8 +469,8 @@ class Session:
         job.add_done_callback(self._jobs.discard)
         return asyncio.wrap_future(job)
 
-    # Each is scheduled first, and then marked as scheduled. After Ctrl-C in between it is done twice; in the other order
-    # it would never be done again. The lock is held, so the loop cannot come to it in between.
+    # Each is scheduled first, and then marked as scheduled. After Ctrl-C in between, it is done twice; in the other
+    # order, it would never be done again. The lock is held, so the loop cannot come to it in between.
 
     def _plan_soon(self, *, jumped: bool = False) -> None:
         if jumped and not self._is_abandoning:

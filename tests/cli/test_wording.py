@@ -7,16 +7,16 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import fields
 
 import pytest
 from support import PACKAGE
 
 from alphastream_gpu import Config, HttpSource, _wording
+from alphastream_gpu._config import OPTIONS as CONFIG_OPTIONS
 from alphastream_gpu._sources.http.source import _OPTIONS
 from alphastream_gpu._wording import PHRASES, said_in_c, said_in_python, said_on_command_line
 
-CONFIG = [option.name for option in fields(Config) if "_" in option.name or option.name == "http2"]
+CONFIG = [option.name for option in CONFIG_OPTIONS if "_" in option.name or option.name == "http2"]
 OF_PYTHON = re.compile(
     r"\b(await|aclose|asynchronous|bytes-like|str|Path|None|True|False|ndarray|uint8|int32|pickled)\b"
     r"|\b(AlphaStream|AsvrKey|AsyncClient|Config|FrameGeometry|HttpSource|MaskRenderer|MemorySource|Source)\b"

@@ -5,7 +5,10 @@ Opening URLs: headers, clients and callables, pages instead of files, and the re
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +111,35 @@ def test_open_with_headers_a_client_and_a_url_callable() -> None:
         with alphastream_gpu.open(data) as stream:
             stream.load_source(sign)
             assert stream.metadata.frame_count == 5
+
+
+def test_headers_and_client_of_a_config() -> None:
+    data = asvp_of([block_of(SQUARE)] * 5)
+    config = Config(http_headers={"X-Key": "secret"}, http_retries=1)
+    with Server(data) as server:
+        url = server.url()
+        for stream in (
+            alphastream_gpu.open(url, config=config),
+            asyncio.run(alphastream_gpu.open_async(url, config=config)),
+            alphastream_gpu.open(url, config=config, headers={"X-Key": "own"}),
+            alphastream_gpu.open(url, config=Config(http_client=lambda: httpx.AsyncClient(headers={"X-Key": "2"}))),
+            alphastream_gpu.open(data, config=config),
+        ):
+            stream.load_source(url)
+            stream.close()
+    found = [one.headers.get("x-key") for one in server.requests]
+    assert found == ["secret", "secret", "own", "2"] + ["secret"] * 3 + ["2", "secret"]
+    assert "secret" not in repr(config)
+    assert "http_client" not in repr(config)
+    assert config == Config(http_retries=1)
+    assert hash(config) == hash(Config(http_retries=1))
+    assert replace(config, fps=30).http_headers == {"X-Key": "secret"}
+    assert pickle.loads(pickle.dumps(Config(http_retries=1))) == config
+    for duplicate in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="headers are secrets"):
+            duplicate(config)
+    with pytest.raises(TypeError, match="http_headers: expected a mapping, found list"):
+        Config(http_headers=["X-Key: secret"])  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("source", [b"data", "no/such.asvp", Path("x"), "file:///x", MemorySource(b"data"), int])

@@ -448,12 +448,14 @@ def from_config(url: UrlLike, config: Config, **options: Any) -> HttpSource:
     Args:
         url: as for :class:`HttpSource`.
         config: the options.
-        options: `client` and `headers` of :class:`HttpSource`.
+        options: `client` and `headers` of :class:`HttpSource`, in place of the config's.
 
     Raises:
         ValueError, TypeError: as of :class:`HttpSource`.
     """
-    source = HttpSource(url, **{name: getattr(config, option) for name, option in _OPTIONS.items()}, **options)
+    given = {"client": config.http_client, "headers": config.http_headers}
+    given |= {name: value for name, value in options.items() if value is not None}
+    source = HttpSource(url, **{name: getattr(config, option) for name, option in _OPTIONS.items()}, **given)
     source._said = said_in_python
     return source
 
