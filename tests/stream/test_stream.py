@@ -616,8 +616,9 @@ def test_a_rate_that_is_set_holds_everywhere() -> None:
     source = Scripted(SAMPLE.read_bytes())
     with alphastream_gpu.open(source, config=Config(fps=30)) as stream:
         assert (stream.metadata.fps, stream.metadata.duration) == (30, 4)
-        source.delay = lambda: 0.2  # so that frames are played during a read
+        source.delay = lambda: 0.5  # so that frames are played during a read
         assert stream.read_frame(60).points.size
+        stream.set_rate(1)
         before = low_water(stream)
         stream.set_rate(120)
         assert (stream.metadata.fps, stream.metadata.duration) == (120, 1)
