@@ -237,6 +237,8 @@ def test_an_ended_read_takes_no_lock_of_the_stream() -> None:
     """The collector may end a read where the thread holds a session's lock, which is taken after the stream's."""
     source = Scripted()
     with alphastream_gpu.open(source) as stream:
+        n_opened = len(source.spans)
+        source.delay = lambda: 0.0 if len(source.spans) <= n_opened + 1 else 3600.0
         frames = stream.read_frames()
         next(frames)  # and the next batch is on its way
         held, release = threading.Event(), threading.Event()
