@@ -152,9 +152,9 @@ class Kernels:
         try:
             self.load()
         except ImportError as exc:
-            self._is_unusable = True
             if threading.main_thread().is_alive():
                 _logger.warning("%s is not compiled, so numpy does its work: %s", self._module, exc)
+            self._is_unusable = True
 
     def _compile(self, *, only_kept: bool = False) -> SimpleNamespace:
         import numba
