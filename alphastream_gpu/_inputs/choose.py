@@ -105,11 +105,11 @@ def _reader_of_path(text: str, options: InputOptions) -> Reader:
 
 def _reader_of_file(path: Path, options: InputOptions) -> Reader:
     ending = path.suffix.lower()
-    if ending == ".npy":
-        array = open_npy(path)
-        return StackReader.of(path.name, array, options)
-    if ending == ".npz":
-        return _npz(path, options)
+    if ending in (".npy", ".npz"):
+        try:
+            return StackReader.of(path.name, open_npy(path), options) if ending == ".npy" else _npz(path, options)
+        except TypeError as exc:  # of an array it is the caller's mistake, of a file it is the file's content
+            raise DecodeError(str(exc)) from None
     if ending == ".json":
         from .coco import CocoReader
 

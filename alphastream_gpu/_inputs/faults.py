@@ -12,13 +12,17 @@ from typing import NoReturn
 from .._exceptions import DecodeError, TransportError
 from .._extras import pip_command
 
-__all__ = ["missing_package", "reading"]
+__all__ = ["WrongOptionError", "missing_package", "reading"]
 
 # What FFmpeg means by bad content (EINVAL and its like) is not about the file's storage.
 _STORAGE = {
     *("ENOENT", "EACCES", "EPERM", "EISDIR", "ENOTDIR", "EIO", "EMFILE", "ENFILE", "ELOOP", "ENAMETOOLONG"),
     *("ESTALE", "ENXIO", "ENODEV", "EBUSY", "ETIMEDOUT", "ENOTCONN", "ESHUTDOWN", "EHOSTDOWN", "EREMOTEIO"),
 }
+
+
+class WrongOptionError(ValueError):
+    """An option that does not fit what the file holds. :func:`reading` does not take it for a fault of the file."""
 
 
 @contextmanager
@@ -37,7 +41,7 @@ def reading(what: str, *, frame: int | None = None, advice: str = "") -> Iterato
     """
     try:
         yield
-    except (DecodeError, TransportError):
+    except (DecodeError, TransportError, WrongOptionError):
         raise
     except ImportError as exc:
         missing_package(exc.name or str(exc), cause=exc)
@@ -55,5 +59,5 @@ def missing_package(name: str, *, cause: ImportError | None = None) -> NoReturn:
 
 def _reason(exc: Exception) -> str:
     """One line of a foreign error, without the path that some of them repeat."""
-    text = (exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)).strip().splitlines()
+    text = str(getattr(exc, "strerror", None) or exc).strip().splitlines()  # FFmpeg's errors have it, too
     return (text[0][:300] if text else "") or type(exc).__name__

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .faults import WrongOptionError
+
 __all__ = ["Selection"]
 
 
@@ -67,12 +69,12 @@ class Selection:
         Check, after everything was asked for, that each wanted object was there.
 
         Raises:
-            ValueError: one was not.
+            WrongOptionError: one was not.
         """
         missing = [one for one in self._objects or () if one not in self._seen]
         if missing:
             known = f"; its categories are {', '.join(sorted(self._names.values())[:20])}" if self._names else ""
-            raise ValueError(f"objects: {missing[0]!r} is not in {name}{known}")
+            raise WrongOptionError(f"objects: {missing[0]!r} is not in {name}{known}")
 
 
 def _track(annotation: Mapping[str, Any]) -> Any:

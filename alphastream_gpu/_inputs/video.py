@@ -73,6 +73,8 @@ class VideoReader(Reader):
 
     def __init__(self, path: Path, options: InputOptions) -> None:
         super().__init__()
+        if options.objects is not None:
+            raise ValueError(f"objects: {path.name} is a video, which names no objects; leave it out")
         self.name = path.name
         self._path = path
         self._options = options

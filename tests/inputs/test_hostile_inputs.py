@@ -147,3 +147,24 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(TransportError, match=f"this input needs {module}.*; run: .*pip install"):
         list(open_frames(path))
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "<U5", "datetime64[s]"])
+@pytest.mark.parametrize("ending", ["npy", "npz"])
+def test_arrays_of_no_numbers_in_files(tmp_path: Path, dtype: str, ending: str) -> None:
+    path = tmp_path / f"masks.{ending}"
+    (np.save if ending == "npy" else np.savez)(path, np.zeros((2, 3, 4), dtype))
+    with pytest.raises(DecodeError, match=f"masks.{ending}: expected bool, integers or floats, found"):
+        open_frames(path, InputOptions())
+
+
+def test_an_object_that_is_not_in_the_file_is_a_wrong_option(tmp_path: Path) -> None:
+    """Not a fault of the file."""
+    image = {"id": 1, "file_name": "a.png", "width": 4, "height": 3}
+    annotation = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": {"size": [3, 4], "counts": [12]}}
+    categories = [{"id": 1, "name": "person"}]
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps({"images": [image], "annotations": [annotation], "categories": categories}))
+    with pytest.raises(ValueError, match="objects: 'dog' is not in coco.json; its categories are person") as caught:
+        open_frames(path, InputOptions(objects=("dog",)))
+    assert not isinstance(caught.value, DecodeError)
