@@ -32,7 +32,12 @@ Processing: TypeAlias = Literal["mask", "triangles", "both"]
 
 
 def _option(default: Any, low: Any, high: Any, unit: str, doc: str, convert: Callable[[Any], Any] = int) -> Any:
-    """A field whose metadata holds its range, unit and description. docs/configuration.py makes its table of them."""
+    """
+    Make a field whose metadata holds its range, unit and description.
+
+    Every option also needs a method of the same name in ``_builder.py``. ``docs/configuration.py`` makes the table of
+    options from the metadata.
+    """
     meta = {"low": low, "high": high, "unit": unit, "doc": doc, "convert": convert}
     if callable(default):
         return field(default_factory=default, metadata=meta)

@@ -1,5 +1,5 @@
 """
-open and open_async: functions that open a stream from a source, a key and options.
+Open: the functions open and open_async, which open a stream from a source, a key and options.
 """
 
 from __future__ import annotations

@@ -3,19 +3,19 @@ Wording: the parts of error messages that differ between Python, C and the comma
 
 Strategy
 --------
-An error is raised where a fault is found. That code does not know whether a Python program, a C host or a user of the
-command line reads the message, and these can set different things. So a message is written for Python, and each part
-that names something to set is a :class:`Phrase` of this module, which has the words for every reader. A reader's
-interface replaces the phrases in a message: :func:`said_in_c` and :func:`said_on_command_line`.
+The code that raises an error does not know who reads the message: a Python program, a C host or a user of the command
+line. Each of them can set different things. So a message is written for Python, and each part that names something to
+set is a :class:`Phrase` of this module, which has the words for every reader. A reader's interface replaces the phrases
+in a message: :func:`said_in_c` and :func:`said_on_command_line`.
 
 An attribute of the exception with the name of the option was rejected. Messages become parts of other messages, such as
 "not read within 30 s; so far: ...", and the attribute of the inner error would be lost.
 
-The options of the encoder are told in a simpler way, because there are many and C hosts do not have them. Its messages
-name them as Python does, ``fit='pad'``, ``threshold=`` or ``native_size: expected``, and :func:`said_on_command_line`
-makes ``--fit pad``, ``--threshold`` and ``--native-size: expected`` of that.
+The options of the encoder are handled in a simpler way, because there are many and C hosts do not have them. Its
+messages name them as Python does, ``fit='pad'``, ``threshold=`` or ``native_size: expected``, and
+:func:`said_on_command_line` replaces these by ``--fit pad``, ``--threshold`` and ``--native-size: expected``.
 
-The tests look for words of Python in all other texts of the package (``tests/cli/test_wording.py``).
+``tests/cli/test_wording.py`` checks that all other texts of the package contain no words of Python.
 """
 
 from __future__ import annotations

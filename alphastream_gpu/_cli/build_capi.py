@@ -1,5 +1,5 @@
 """
-alphastream build-capi: libalphastream.so for this Python environment.
+alphastream build-capi: builds libalphastream.so for this Python environment.
 """
 
 from __future__ import annotations

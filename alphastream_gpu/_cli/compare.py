@@ -1,5 +1,5 @@
 """
-alphastream compare: two streams, videos, folders or arrays, mask by mask.
+alphastream compare: compares two streams, videos, folders or arrays, mask by mask.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ __all__ = ["compare_masks"]
     "--max-distance",
     type=click.FloatRange(0),
     callback=is_number,
-    help="Exit with 1 if a pixel differs farther from A's border.",
+    help="Exit with 1 if a differing pixel is farther than this from A's border.",
 )
 @click.option(
     "--min-iou",
     type=click.FloatRange(0, 1),
     callback=is_number,
-    help="Exit with 1 if the IoU of a frame is below.",
+    help="Exit with 1 if the IoU of a frame is below this.",
 )
 @click.option("--worst", type=click.IntRange(0, 100), default=5, show_default=True, help="Frames in table and picture.")
 @click.option("--picture", metavar="PNG", help="Write the worst frames: A, B and where they differ.")
@@ -62,7 +62,8 @@ def compare_masks(
     """Compare the masks of A and B.
 
     A and B are streams, or what encode reads. Exits with 1 if --max-distance or --min-iou is not met, or if these are
-    given and A and B have different numbers of frames. Streams have the size of the other masks, or --native-size.
+    given and A and B have different numbers of frames. The native size of a stream is that of the other masks, or
+    --native-size.
     """
     if picture is not None and scheme_of(picture) is not None:
         raise click.UsageError(f"--picture: expected a path, found a {scheme_of(picture)}: URL")

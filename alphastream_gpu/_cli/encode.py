@@ -1,5 +1,5 @@
 """
-alphastream encode: masks of videos, pictures and arrays to a stream; or a trial with a contact sheet.
+alphastream encode: encodes the masks of videos, pictures and arrays to a stream, or makes a trial with a contact sheet.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def encode(
     """Encode masks to a stream.
 
     INPUT is a video, a folder or pattern of pictures, a NumPy or Zarr array, or a COCO file; or several pictures. The
-    file is read back and verified. A run that was interrupted goes on when it is started again.
+    file is read back and verified. To continue an interrupted run, start the same command again.
     """
     target = target_of(output)
     for one in sources:

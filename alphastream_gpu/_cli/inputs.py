@@ -61,8 +61,8 @@ def input_options(function: Callable[..., T]) -> Callable[..., T]:
         click.option("--threshold", type=float, help="A pixel above it is set; half of the real range if omitted."),
         click.option("--invert", is_flag=True, help="Exchange set and unset."),
         click.option("--native-size", type=SizeParameter(), help="Size of the masks; the input's if omitted."),
-        click.option("--fps", type=RateParameter(), help="Frame rate; a video is brought to it."),
-        click.option("--objects", multiple=True, metavar="ID|CATEGORY", help="Which objects; may be repeated."),
+        click.option("--fps", type=RateParameter(), help="Frame rate; a video is converted to it."),
+        click.option("--objects", multiple=True, metavar="ID|CATEGORY", help="Objects to use; may be repeated."),
         click.option("--start", type=click.IntRange(0), default=0, show_default=True, help="First frame."),
         click.option("--frames", type=click.IntRange(1), help="Most frames; all if omitted."),
     ]

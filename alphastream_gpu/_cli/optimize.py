@@ -1,5 +1,5 @@
 """
-alphastream optimize: the frames of a stream in fewer bytes, without a changed pixel.
+alphastream optimize: encodes the frames of a stream again, in fewer bytes, without changing a pixel.
 """
 
 from __future__ import annotations

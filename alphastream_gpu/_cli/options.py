@@ -1,5 +1,5 @@
 """
-Options: what the commands that read a stream have in common, from texts to a config and a key.
+Options: the options that all commands that read a stream share, and their conversion to a Config and a key.
 """
 
 from __future__ import annotations

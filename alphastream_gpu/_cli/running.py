@@ -1,5 +1,5 @@
 """
-Running a command: the group of commands, exit codes, errors on one line, and the progress bar.
+Running: runs a command, with the exit codes, errors on one line, and the progress bar.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Comparing masks: how far apart two sequences are, frame by frame and over time.
+Comparing: measures how far two sequences of masks differ, frame by frame and over time.
 """
 
 from .distance import farthest_difference

@@ -1,5 +1,5 @@
 """
-Kernels of distances between masks. Plain Python over arrays; see `_runtime/kernels.py`.
+Distance-kernels: the compiled functions of distance.py. Plain Python over arrays; see `_runtime/kernels.py`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Distance: how far from a mask's border the pixels lie at which another mask differs.
+Distance: measures how far the pixels at which two masks differ lie from the border of the first mask.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Masks: a stream, a video, pictures or arrays, opened as one sequence of masks.
+Masks: opens a stream, a video, pictures or arrays as a sequence of masks.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Picture: masks and their differences as tiles of one PNG.
+Picture: draws masks and their differences as tiles of one PNG.
 """
 
 from __future__ import annotations

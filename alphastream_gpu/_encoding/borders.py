@@ -7,24 +7,25 @@ Strategy
 --------
 Set pixels are 8-connected, unset pixels 4-connected, and everything outside the window is unset. A *crack* is the side
 of a set pixel that faces an unset pixel. The cracks of a border form one closed curve. The *chain* of the border is the
-set pixels along that curve; each is one king's move from the last, and a pixel occurs once for each visit.
+sequence of the set pixels along that curve. Each pixel touches the previous one at a side or at a corner. A pixel that
+the curve visits twice occurs twice.
 
 The mask is copied into a *room*, which has unset pixels on all sides, so that no step checks the window. A pixel of the
 room is 0 if it is unset, and at least 1 if it is set. Walking a border marks the west and the east cracks of its pixels
 in the higher bits. The room is scanned from the top, each row from left to right. An unmarked west crack begins the
 outer border of a component, and an unmarked east crack begins the border of a hole: every border is met first at its
-first crack in that order. It does not know of rows, because each
-begins and ends with unset pixels. Most of the pixels are skipped, because a first pass compares words of eight pixels.
+first crack in that order. The scan need not check for the ends of rows, because each row begins and ends with unset
+pixels. Most of the pixels are skipped, because a first pass compares words of eight pixels.
 
 A border is walked with its set pixels on the left-hand side as seen on the screen, against the clock around a
 component. A line's ties go toward its start (docs/coverage.md, "Lines"), so the direction matters: masks that were
 drawn from polygons take 12 % more bytes with the other one.
 
-*Anchors.* A hole must be connected with its component's outer border. From the set pixel west of the hole's first unset
-pixel, the row is followed to the west over set pixels to the last one. That pixel's west crack is earlier in the order
-of the scan than every crack of the hole's border, so it belongs to a border that was met before. The place in that
-border's chain is the hole's anchor. Each border's anchor is on an earlier border, so the anchors form trees, and each
-root is the outer border of the component. All anchors are looked up row by row, in time linear in the chains.
+*Anchors.* A hole must be connected with its component's outer border. The search begins at the set pixel west of the
+hole's first unset pixel, and goes west in that row to the last of the set pixels. That pixel's west crack is earlier in
+the order of the scan than every crack of the hole's border, so it belongs to a border that was met before. The place in
+that border's chain is the hole's anchor. Each border's anchor is on an earlier border, so the anchors form trees, and
+each root is the outer border of the component. All anchors are looked up row by row, in time linear in the chains.
 """
 
 from __future__ import annotations

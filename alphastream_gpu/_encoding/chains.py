@@ -1,5 +1,5 @@
 """
-Chains: the borders of a mask, ready for the search for paths.
+Chains: finds the borders of a mask, and prepares them as chains for the search for paths.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Costs: how many bits a byte of a polystream takes, as far as that is known before it is compressed.
+Costs: estimates how many bits each byte of a polystream will take after compression.
 """
 
 from __future__ import annotations

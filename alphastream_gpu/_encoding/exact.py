@@ -16,11 +16,12 @@ taken as absolute values, and the i-th pixel in between lies v(i) off the start 
 - The pixels between s and t number U - 1, and v is never against the direction of V.
 - *Line.* The pixel in column i is v(i) = (2 i V + U - 1) // (2 U). So (2 v(i) - 1) / (2 i) < V / U <= (2 v(i) + 1) /
   (2 i) for each i. The bounds are intersected while t moves on, so each t takes a constant time.
-- *Crossings.* A segment whose major axis is y crosses each row once, and the crossing's pixel is drawn, too. The two
-  differ only half-way between two pixels, where the crossing takes the even pixel. There both pixels must be set, and
-  one of them must be the chain's: if the line's pixel is odd, that is the line's or the even one; if it is even, both
-  are the same. So the lower bound is inclusive for such segments, and the half-way rows are checked. There are some if
-  U has more factors 2 than V has.
+- *Crossings.* A segment whose major axis is y crosses each row once, and the crossing's pixel is drawn in addition to
+  the line's. The two pixels differ only if the crossing is half-way between two pixels: the crossing then takes the
+  even pixel, and the line may take the odd one. In that case both pixels must be set in the mask, and one of them must
+  be the chain's. (If the line takes the odd pixel, the chain's pixel is the odd or the even one. If the line takes the
+  even pixel, line and crossing have the same pixel.) So the lower bound is inclusive for such segments, and the rows
+  with half-way crossings are checked. There are such rows if U has more factors 2 than V has.
 - The format's steps are -128..127 (docs/format.md, "Channel").
 - A *stop* is a pixel that must be a vertex. No segment passes it.
 

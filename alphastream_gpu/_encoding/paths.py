@@ -1,5 +1,5 @@
 """
-Paths: round the borders of a mask, exactly or within a tolerance, and the geometry that they make.
+Paths: finds a closed path round each border of a mask, exactly or within a tolerance, and makes geometry of the paths.
 """
 
 from __future__ import annotations

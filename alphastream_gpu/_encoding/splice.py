@@ -9,12 +9,13 @@ The even-odd rule counts within a channel, so a hole must be in the same channel
 vertex at the hole's anchor, a *bridge* leads along the row to the hole's first vertex. The path goes round the hole and
 back over the same bridge. A segment that is drawn twice flips no pixel, and its pixels are pixels of the mask.
 
-If the wall between the two is one pixel thick, the anchor and the first vertex are the same pixel, and there is no
-bridge. The anchor's vertex then stands for the hole's first vertex, which may be another hole's anchor.
+If the set pixels between the hole and the border west of it are only one pixel thick, the anchor and the hole's first
+vertex are the same pixel, and there is no bridge. One vertex then serves as both. It may also be the anchor of another
+hole.
 
 *Small channels.* A channel of one point draws nothing, so the point is written twice. A channel of two points draws
-only the line from the first to the second, whose pixels can differ from those of the line back. If the chain needs
-both, the first point is written again at the end.
+only the line from the first to the second, whose pixels can differ from those of the reversed line. If the chain needs
+both lines, the first point is written again at the end.
 
 The vertices of all borders are a linked list. Holes are spliced in the order of their borders: an anchor is always on
 an earlier border, which is spliced already.

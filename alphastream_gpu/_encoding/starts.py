@@ -1,11 +1,11 @@
 """
-Starts: where the paths round the borders start, and how long the closing segment may be.
+Starts: decides where the path round each border starts, and finds its closing segment.
 
 A module of kernels: numba compiles it (_runtime/kernels.py), and the tests also run it as plain Python.
 
 The rasterizer closes a channel by itself, so the last segment of an outer border's path costs nothing. It may also be
-longer than a step of the format. Here that is used for a straight run of equal steps: a path starts where its border's
-longest run ends.
+longer than a step of the format. So the closing segment is used for a straight run of equal steps: a path starts where
+its border's longest run ends.
 """
 
 from __future__ import annotations

@@ -7,21 +7,21 @@ Strategy
 --------
 *Path.* The vertices are pixels of the chain. A segment may be used if every pixel of the chain between its ends is
 within the tolerance of it. A path costs the bits of its steps, and for each pixel the square of its distance from its
-segment, times a weight: among paths of equally many bytes, the one along the middle is the best.
+segment, times a weight. So among paths of equally many bytes, the one closest to the chain is the cheapest.
 
 For a start s, the pixels farther than the tolerance each allow a sector of directions. The sectors are intersected
 while the end t moves on, so each t takes a constant time. The sum of squares comes from running sums. A pixel may lie
 beyond the end of a segment, if the chain turns back; then the distances are computed one by one.
 
-*Stops* are pixels that must be vertices: anchors of holes, and the pixels where a border begins or ends to run along
-the window's edge, so that a person who is cut off by the edge stays so.
+*Stops* are pixels that must be vertices: the anchors of holes, and the pixels where a border starts or stops to run
+along the window's edge. So a person who is cut off by the edge is still cut off there.
 
 *Bonus.* A vertex that was one in the frame before costs less. A still outline then keeps its vertices although its
 pixels flicker.
 
-*Refining.* Each vertex may move to a pixel around it if that makes the path cheaper and keeps within the tolerance. It
-is repeated. A vertex stays within the tolerance and half a pixel of its pixel of the chain: the distances of the chain
-from the segments do not forbid a tip that sticks out.
+*Refining.* Each vertex may move to a pixel around it if the path then is cheaper and still within the tolerance. This
+is repeated. A vertex must also stay within the tolerance plus half a pixel of its own pixel of the chain. Otherwise a
+sharp corner could stick out, although every pixel of the chain is close to a segment.
 
 How far the result is from the mask is checked after rasterizing (mask.py).
 """

@@ -1,5 +1,5 @@
 """
-Inputs: opens what holds masks (videos, pictures, arrays, COCO JSON) as a sequence of bool masks.
+Inputs: opens videos, pictures, arrays and COCO JSON as sequences of bool masks.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Arrays: stacks and iterables of arrays as readers; torch tensors and memory maps are arrays, too.
+Arrays: readers of stacks and iterables of arrays. Torch tensors and memory maps are arrays, too.
 """
 
 from __future__ import annotations

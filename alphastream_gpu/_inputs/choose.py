@@ -1,5 +1,5 @@
 """
-Choose: which reader an input needs.
+Choose: picks the reader for an input.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-COCO: annotations in a JSON file as a reader: run lengths and polygons, united for each image.
+COCO: a reader of the annotations in a JSON file. The run lengths and polygons of each image are united.
 
 Four shapes of file are read: a data set with images and annotations, a list of results, a data set of videos
 (YouTube-VIS), and one image with its annotations (SA-1B).

@@ -1,9 +1,9 @@
 """
-Cropping: how much of a video's pictures the container says to show: Matroska's PixelCrop, and the clean aperture of MP4
-and QuickTime.
+Cropping: reads from a video's container which part of each picture to show (Matroska's PixelCrop, and the clean
+aperture of MP4 and QuickTime).
 
-What the codec itself says to crop is cropped by FFmpeg's decoders. The container's words they ignore, and PyAV hands
-them to nobody, so they are read from the file.
+FFmpeg's decoders apply the cropping that the codec specifies. They ignore the cropping in the container, and PyAV does
+not expose it, so it is read from the file.
 """
 
 from __future__ import annotations

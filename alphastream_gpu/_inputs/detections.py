@@ -1,5 +1,6 @@
 """
-Detections: what SAM 2, supervision and ultralytics return, as mattes, by its attributes; nothing of them is imported.
+Detections: readers of the results of SAM 2, supervision and ultralytics. They are recognized by their attributes, so
+none of these packages is imported.
 
 | input | frames | objects |
 |---|---|---|

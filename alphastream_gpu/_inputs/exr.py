@@ -1,5 +1,5 @@
 """
-EXR: the channels of an OpenEXR picture.
+EXR: reads the channels of an OpenEXR picture.
 """
 
 from __future__ import annotations

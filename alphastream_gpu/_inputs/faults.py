@@ -1,5 +1,5 @@
 """
-Faults: converts what other libraries raise about an input into errors of this package.
+Faults: converts the exceptions that other libraries raise about an input to errors of this package.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Frames: an input as a sequence of masks, and what a reader of one kind of input has to give.
+Frames: makes the sequence of masks of an input, and defines the interface of readers.
 """
 
 from __future__ import annotations

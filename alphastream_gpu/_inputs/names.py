@@ -1,5 +1,5 @@
 """
-Names: the natural order of file names, and the frames that numbered names stand for.
+Names: sorts file names in natural order, and finds the frame number in each name.
 """
 
 from __future__ import annotations

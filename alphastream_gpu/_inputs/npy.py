@@ -1,5 +1,5 @@
 """
-Npy: arrays in npy and npz files, without pickles.
+Npy: reads arrays in npy and npz files, without pickles.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Options: how an input is read as masks.
+Options: the options that say how an input is read as masks.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Picture: one picture file as arrays. Reads what Pillow reads, OpenEXR, and npy with one frame.
+Picture: reads one picture file as arrays. Supports the formats that Pillow reads, OpenEXR, and npy with one frame.
 """
 
 from __future__ import annotations

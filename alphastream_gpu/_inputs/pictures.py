@@ -1,5 +1,5 @@
 """
-Pictures: files in a folder, a glob or a list, in natural order, as a reader.
+Pictures: a reader of the files in a folder, a glob or a list, in natural order.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Planes: one channel of a decoded video frame, as an array without conversion where possible.
+Planes: takes one channel of a decoded video frame as an array, without conversion where possible.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-Polygons: COCO's polygons as masks, drawn by pycocotools, whose pixels are the definition.
+Polygons: draws COCO's polygons as masks with pycocotools. Its pixels are the definition of COCO's masks.
 
-A segmentation is a list of polygons, and its mask is their union. There are no holes: tools that export a ring write
-its outer border, or a seam between the two borders, or run lengths.
+A segmentation is a list of polygons, and its mask is their union. There are no holes. For a ring, tools write only the
+outer border, or one polygon with a seam between the two borders, or run lengths.
 """
 
 from __future__ import annotations

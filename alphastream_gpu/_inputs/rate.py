@@ -1,5 +1,5 @@
 """
-Rate: the frame rate of timestamps, and which frame is shown at which time of a constant rate.
+Rate: finds the frame rate of timestamps, and picks the frame that is shown at each time of a constant rate.
 
 Times are integers, in ticks of the stream's time base. All comparisons are exact.
 """

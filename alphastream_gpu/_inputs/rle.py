@@ -1,9 +1,9 @@
 """
-RLE: COCO's run lengths as masks.
+RLE: decodes COCO's run lengths to masks.
 
-The runs go down the columns, and begin with unset pixels. The compressed form is a text of 6 bits a character, from the
-character "0" on: 5 bits of the number, the lowest first, and one bit that says that more follow. From the third number
-on, the difference to the number two before is stored.
+The runs go down the columns, and begin with unset pixels. The compressed form is a text. Each character has 6 bits, and
+the character "0" stands for 0: 5 bits of a number, and one bit that says that the number continues. The lowest 5 bits
+come first. From the fourth number on, the difference to the number two places before is stored.
 
 pycocotools has this, too, but its C code reads beyond the end of a damaged text and writes beyond the mask if the runs
 are too long. So the text is decoded here, and pycocotools is the tests' oracle.

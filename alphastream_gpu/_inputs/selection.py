@@ -1,5 +1,5 @@
 """
-Selection: which objects are used, by the option `objects`.
+Selection: decides which objects are used, from the option `objects`.
 
 A number is an object's id. A text is the name of a category; ``category:3`` is the category with the number 3.
 """

@@ -1,5 +1,5 @@
 """
-Shape: from a matte as it was read to the mask: layout, eye, size, threshold.
+Shape: makes the mask of a matte as it was read: layout, eye, size, threshold.
 
 Strategy. The order is: take the matte out of its layout, take the eye, resize the *soft* matte, compare with the
 threshold, invert, pad with unset pixels, double a mono picture. Thresholding before resizing would lose the matte's

@@ -1,5 +1,6 @@
 """
-Values: what numbers mean as a matte: luma, the real range, and which integers are masks.
+Values: interprets numbers as a matte: computes luma, finds the range of the values, and decides which integers are
+masks.
 """
 
 from __future__ import annotations

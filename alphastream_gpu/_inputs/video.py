@@ -1,10 +1,10 @@
 """
-Video: a file that FFmpeg's libraries read, as a reader.
+Video: a reader of the files that FFmpeg's libraries can read.
 
 Strategy. Opening a video reads all its packets once, without decoding: this gives the time of every frame, hence the
-rate, the count, and which frames are repeated or dropped. A second look decodes the first frames, to find channel and
-range. Each :meth:`VideoReader.read` opens the file again and decodes from its beginning. Seeking was turned down: after
-a seek, decoders of open groups of pictures and of some containers start with frames that are missing or wrong.
+rate, the count, and which frames are repeated or dropped. Then the first frames are decoded, to find channel and range.
+Each :meth:`VideoReader.read` opens the file again and decodes from its beginning. Seeking was turned down: after a
+seek, decoders of open groups of pictures and of some containers start with frames that are missing or wrong.
 
 Decoding runs on all cores. When a threaded decoder fails, frames before the damage are lost with it, so reading is then
 repeated on one thread up to the damage.

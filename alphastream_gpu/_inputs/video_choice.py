@@ -1,5 +1,5 @@
 """
-Video choice: which channel of a video is the matte, and what its real range is.
+Video-choice: decides which channel of a video is the matte, and what its real range is.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Zarr: an array in a Zarr store, format 2 or 3, as a reader.
+Zarrs: a reader of an array in a Zarr store, format 2 or 3.
 """
 
 from __future__ import annotations

@@ -1,7 +1,14 @@
 """
-Coverage: makes the exact mask of a frame on the CPU. docs/coverage.md defines the mask.
+Coverage: makes the exact mask of a frame on the CPU. docs/coverage.md defines the mask, and ``tests/oracle.py`` is that
+definition in plain Python, with which the tests compare every mask.
 
-The compiled twin makes it if it is ready, and the numpy twin otherwise. Both make the same bits.
+The compiled twin makes the mask if it is ready, and the numpy twin otherwise. Both make the same bits. These files hold
+the rules:
+
+- ``fill.py``: the interior, by the even-odd rule
+- ``outline.py``: the pixels of the lines
+- ``grid.py`` and ``resolve.py``: scaling to the size of the output
+- ``runs.py``: all of these rules for the compiled twin
 """
 
 from __future__ import annotations

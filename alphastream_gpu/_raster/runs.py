@@ -31,8 +31,8 @@ Numbers are int64. A product of two distances can need all of uint64; ``_divided
 because numpy and numba convert int64 with uint64 to float64.
 
 Functions with arrays as arguments are called a few times in each frame only: numba counts references to each array,
-which takes longer than a run does. So ``_store`` is long, and both functions that draw have the loop that sorts. Tables
-are unsigned, so that the compiler sees that indices are not negative, and makes one ``memset`` of a span.
+which takes longer than a run does. So ``_store`` is long, and each of the two functions that draw contains the sorting
+loop. Tables are unsigned, so that the compiler sees that indices are not negative, and makes one ``memset`` of a span.
 
 Rejected: counting the runs of every frame (a tenth of the time of a small mask); a linked list for each row (following
 it takes longer than counting); explicit vector instructions for spans (no faster than ``memset``); bytes between spans

@@ -3,19 +3,21 @@ Kernels: modules of plain Python functions over numpy arrays, compiled by numba 
 
 Strategy
 --------
-A module of kernels imports no numba and runs as plain Python; the tests compare the compiled functions with that. Here
-its functions are copied, with globals in which they find each other compiled. Only the functions that are called from
-outside have signatures; they are compiled at once, and numba keeps their machine code in its cache folder. Its cache
-notices a change of the file that a function is in, and of no other file, so a module of kernels calls no functions of
-other modules.
+A module of kernels does not import numba and runs as plain Python; the tests compare the compiled functions with that.
+This module copies the functions, and gives the copies new globals, in which they find each other compiled. Only the
+functions that are called from outside have signatures. They are compiled at once, and numba keeps their machine code in
+its cache folder. numba's cache notices a change only of the file that a function is in. So a module of kernels calls no
+functions of other modules.
 
-Compiling takes seconds, and reading the cache some tenths of a second. Whoever may not wait asks :meth:`Kernels.ready`,
-which begins to compile in a thread, and uses what it has meanwhile. A compiled function is not compiled again for
-arguments of other types, which would take seconds within a call: such a call raises TypeError.
+Compiling takes seconds, and reading the cache some tenths of a second. Code that must not wait calls
+:meth:`Kernels.ready`, which starts a thread that compiles, and works without the compiled functions until they are
+ready. A compiled function is not compiled again for arguments of other types, because that would take seconds within a
+call. Such a call raises TypeError.
 
 A process must not end while a thread is in LLVM: the thread would use objects that ``exit`` destroys, and crash. So
-Python waits for the thread at its end, and the thread begins no further function then. The interpreter of a C host
-never ends, so no thread may compile there. A C host uses what numba has kept (:meth:`Kernels.load_kept`).
+Python's exit waits for the thread, and the thread then begins no further function. The interpreter of a C host does not
+end before the process, so no thread may compile there. A C host uses the machine code that numba has kept
+(:meth:`Kernels.load_kept`).
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """
-Base: Source, the interface of all byte sources.
+Base: Source, the interface of all byte sources. The kinds of sources are listed in ``select.py``, which makes the
+source for a caller's argument.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """
-GuestSource: runs a source with code of a caller on an event loop of its own.
+GuestSource: runs a source that contains a caller's code on an event loop of its own.
 
 The sources of the library never block the event loop that all streams share. The code of a caller may block it, for
 example in a call that waits for a disk or a server. That code is a source that the caller wrote, or the client or the
 URL callable of an HttpSource. On its own loop, it delays only its own reads.
 
 The code of a caller may also raise any exception, and properties of the caller's source may have any value. A
-GuestSource passes on neither: see :meth:`GuestSource.read` and :data:`_FACTS`.
+GuestSource limits both: see :meth:`GuestSource.read` and :data:`_FACTS`.
 """
 
 from __future__ import annotations

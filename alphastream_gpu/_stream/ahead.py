@@ -1,8 +1,8 @@
 """
-MadeAhead: what is made from geometry ahead of the play head (masks, strips), in a pool of threads.
+MadeAhead: makes masks and strips from geometry ahead of the play head, in a pool of threads.
 
-Only one variant is made, the one last asked for (a mask's size), and only a few frames are kept: at 2 MB a mask, more
-is what a cache of geometry avoids.
+Only one variant is made, such as masks of the size that was last asked for. Only a few frames are kept, because a mask
+takes 2 MB. That is also why the cache keeps geometry and not masks.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Convert: the blocks of a stream, one by one, and their copy to a writer without compressing them again.
+Convert: reads the blocks of a stream one by one, and copies them to a writer without compressing them again.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-encode: masks of any input to a stream file, verified, and resumable after an interruption.
+encode: encodes the masks of any input to a stream file and verifies the file. An interrupted run can be continued.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Encoding of frames: a mask to an encoded frame, in runs, in several threads, into a spool.
+Encoding: encodes masks to frames, in runs, in several threads, and stores the frames in a spool.
 
 Strategy
 --------
@@ -7,8 +7,8 @@ Frames are encoded in runs. A run is one job of one thread, and begins without m
 result has the same bytes whatever the number of threads, and however often the job was interrupted. Runs are long where
 each frame is encoded like the one before (a tolerance above 0), because the first frame of a run has no such frame.
 
-Masks wait in packed form, a bit for each pixel, so that a run of 64 large masks takes 16 MB. No more runs are read than
-there are threads, and one.
+Masks wait in packed form, a bit for each pixel, so that a run of 64 large masks takes 16 MB. At most one
+run more than there are threads is in memory.
 """
 
 from __future__ import annotations

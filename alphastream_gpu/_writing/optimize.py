@@ -1,5 +1,5 @@
 """
-optimize: the frames of a stream, encoded anew in fewer bytes, with the same masks.
+optimize: encodes the frames of a stream again, in fewer bytes, with the same masks.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Report: what encoding a stream gave, and how far it is while it runs.
+Report: the result of encoding a stream, and the progress while it runs.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
-Spool: the frames of a stream that is being encoded, in a file beside the target, from which a killed job goes on.
+Spool: keeps the finished frames of an encoding job in a file beside the target, so that a killed job can continue.
 
 The file begins with a line of JSON, which says what is encoded and how. One record follows for each frame, with a
-checksum. A record that is cut short or damaged, as after a power cut, ends the spool: it and what follows are encoded
-again.
+checksum. A record may be cut short or damaged, as after a power failure. This record and those after it are ignored,
+and their frames are encoded again.
 """
 
 from __future__ import annotations

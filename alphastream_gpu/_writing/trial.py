@@ -1,5 +1,5 @@
 """
-Trial: what encoding an input would give, from a few of its frames, with a picture of them.
+Trial: estimates the result of encoding an input from a few of its frames, and makes a picture of them.
 """
 
 from __future__ import annotations
