@@ -17,6 +17,6 @@ Failures are passed as values (:mod:`.verdict`) and raised in one place, outside
 is raised inside one would have the foreign exception attached, whose message may quote a signed address.
 """
 
-from .source import ClientLike, HttpSource, UrlLike, from_config
+from .source import ClientLike, HttpSource, UrlLike, expect, facts_of, from_config, locate
 
-__all__ = ["ClientLike", "HttpSource", "UrlLike", "from_config"]
+__all__ = ["ClientLike", "HttpSource", "UrlLike", "expect", "facts_of", "from_config", "locate"]

@@ -27,7 +27,7 @@ from ..._exceptions import ClosedError, FrameTimeoutError, TransportError, calle
 from ..._runtime.loop import outcome
 from ..._runtime.workers import call_contained
 from ..._wording import said_in_python
-from ..base import SilentServerError, Source, resource_name_of
+from ..base import Facts, SilentServerError, Source, UnreachableError, resource_name_of
 from ..ranges import ByteRange
 from .address import NO_HOST, Address, check_header, shown
 from .callers import in_thread, raised
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from .wire import Answer, Wire
 
-__all__ = ["ClientLike", "HttpSource", "UrlLike", "callers_code", "from_config"]
+__all__ = ["ClientLike", "HttpSource", "UrlLike", "callers_code", "expect", "facts_of", "from_config", "locate"]
 
 ClientLike: TypeAlias = "httpx.AsyncClient | Callable[[], httpx.AsyncClient]"
 """A client of the caller, or a callable that makes one."""
@@ -261,7 +261,7 @@ class HttpSource(Source):
         if isinstance(outcome, bytes):
             return outcome
         if outcome is not None:
-            raise TransportError(outcome.text)
+            raise (UnreachableError if isinstance(outcome, Again) else TransportError)(outcome.text)
         cause = "" if self.last_failure is None else f"; so far: {self.last_failure}"
         kind = SilentServerError if self._traffic.replies == replies else FrameTimeoutError
         raise kind(f"{self._shown()}: {span} not read within {self._deadline:g} s{cause}")
@@ -439,6 +439,33 @@ def callers_code(source: HttpSource) -> object | None:
             signer = signer.func
         return signer.__self__ if isinstance(signer, MethodType) else signer
     return None if source._given_client is None and source.on_attempt is None else source
+
+
+def facts_of(source: HttpSource) -> Facts:
+    """
+    What a source knows about its file. There is no validator unless replies are compared by it, because otherwise they
+    may come from different versions.
+    """
+    validator = source._file.validator if source._validate == "etag" else None
+    return Facts(source._where.own, source._file.length, validator)
+
+
+def expect(source: HttpSource, facts: Facts, _first: bytes = b"") -> None:
+    """Accept only replies about a file that is known from before. Call this before the first reply."""
+    source._file = File(facts.length, facts.validator)
+
+
+async def locate(source: HttpSource) -> None:
+    """
+    Find out the URL of a source, and so its name, without a request.
+
+    Raises:
+        TransportError: the URL callable failed.
+    """
+    address = await source._where.resolve()
+    if not isinstance(address, Address):
+        raise TransportError(f"{source._shown()}: {address.text}")
+    source._name = source._name or resource_name_of(address.own)
 
 
 def from_config(url: UrlLike, config: Config, **options: Any) -> HttpSource:
