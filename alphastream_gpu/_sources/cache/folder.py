@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -68,7 +69,7 @@ class Folder:
         stamped = ((identity, at) for identity, at in self._versions(key) if at > 0)
         return max(stamped, key=lambda one: one[1], default=(None, 0.0))[0]
 
-    def outdate(self, key: str, present: Identity | None) -> None:
+    def outdate(self, key: str, present: Identity | None, asked_at: float) -> None:
         """
         Note that the server has another version than those in the cache, so that no older one is played when the server
         cannot be asked. It is synced to the disk, because a power cut must not bring the old version back.
@@ -76,12 +77,14 @@ class Folder:
         Args:
             key: of the file's URL.
             present: the version that the server has; None if that cannot be cached.
+            asked_at: when the server was asked. Somebody else may have heard of a later version meanwhile.
 
         Raises:
             OSError: a file cannot be written.
         """
         for identity, at in self._versions(key):
-            if at > 0 and identity != present:
+            is_later = asked_at < at <= time.time()  # not if the clock was wrong then
+            if at > 0 and identity != present and not is_later:
                 entry = Entry(self._path / identity.name, identity)
                 try:
                     entry.stamp(0.0, is_synced=True)

@@ -211,6 +211,7 @@ class CachedSource(Source):
                     f"{self.name!r}: not in the disk cache, and the server is not asked (http_offline)"
                 )
             return
+        asked_at = time.time()
         may_wait = None if await self._newest() is None else self._ask_seconds
         limit = asyncio.timeout(may_wait)
         try:
@@ -230,7 +231,7 @@ class CachedSource(Source):
             return  # a sign-in page says nothing about the file
         facts = self._remote.facts()
         if facts.url is not None:
-            await self._on_disk(partial(self._open, key_of(facts.url), _identity(facts), bytes(head)))
+            await self._on_disk(partial(self._open, key_of(facts.url), _identity(facts), bytes(head), asked_at))
 
     async def _newest(self) -> Identity | None:
         url = self._remote.facts().url
@@ -260,9 +261,9 @@ class CachedSource(Source):
         pages, missing = entry.read(0, stop) if stop else (b"", [])
         return b"" if missing else bytes(pages)
 
-    def _open(self, key: str, identity: Identity | None, head: bytes) -> None:
+    def _open(self, key: str, identity: Identity | None, head: bytes, asked_at: float) -> None:
         """Open the file of the version that the server has."""
-        self._folder.outdate(key, identity)
+        self._folder.outdate(key, identity, asked_at)
         entry = None if identity is None else self._folder.open(identity)
         if entry is None:
             return
@@ -275,7 +276,7 @@ class CachedSource(Source):
             return
         if head:
             entry.write(0, head)
-        entry.stamp(time.time())
+        entry.stamp(asked_at)
         self._entry = entry
 
     # Later reads.

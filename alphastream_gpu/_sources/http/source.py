@@ -85,8 +85,8 @@ class HttpSource(Source):
         client: an ``httpx.AsyncClient``, which stays open, or a callable that makes one. The callable is called in a
             thread, and its client is closed with the source. The headers, cookies, authentication and proxies of the
             client are used for the URL's own origin. The requests of streams with the same client run on one event
-            loop of the library, so a client that was used on another loop does not work. If omitted, the source makes
-            its own client.
+            loop of the library, so a client that was used on another loop does not work. If omitted, a
+            client of the library is used, which sources with the same settings share.
         headers: sent only to the URL's own origin, never to another origin after a redirect. They are never shown.
         timeout: seconds for one request, from connecting to the last byte. This argument and the following ones are
             also options of :class:`Config`, with the prefix ``http_``; units, defaults and ranges are the same.
@@ -228,7 +228,7 @@ class HttpSource(Source):
             # The sockets are also the parent's. Closing a connection with TLS, or collecting it, would end it for both.
             _parents.append((wire, client))
         elif wire is not None and client is not None and self._makes_client:
-            failure = await self._close(client)
+            failure = await self._close(wire)
             if failure:
                 raise TransportError(f"{self._shown()}: {failure}")
 
@@ -328,9 +328,9 @@ class HttpSource(Source):
             return replace(found, verdict=Refused(text))
         return replace(answer, verdict=Part(part.span, found.verdict.length))
 
-    async def _close(self, client: httpx.AsyncClient) -> str:
-        """Close a client that was made for this source. Returns why that failed, without the text of the exception."""
-        _, error = await outcome(client.aclose)
+    async def _close(self, wire: Wire) -> str:
+        """Close a client that is not the caller's. Returns why that failed, without the text of the exception."""
+        _, error = await outcome(wire.aclose)
         return "" if error is None else f"closing the client failed: {raised(error)}"
 
     def _judge(self, span: ByteRange, reply: Reply, address: Address) -> Verdict:
@@ -379,22 +379,23 @@ class HttpSource(Source):
             async with self._making:
                 if self._wire is None:
                     self._refuse_if_closed()
-                    wire = await in_thread(self._make_wire)
+                    wire = await in_thread(partial(self._make_wire, asyncio.get_running_loop()))
                     if isinstance(wire, str):
                         raise TransportError(f"{self._shown()}: {wire}")
                     if self._closed and self._makes_client:
-                        await self._close(wire.client)
+                        await self._close(wire)
                     self._refuse_if_closed()
                     self._wire, self._client = wire, wire.client
         return self._wire
 
-    def _make_wire(self) -> Wire | str:
+    def _make_wire(self, loop: asyncio.AbstractEventLoop) -> Wire | str:
         """Make the wire; returns the reason if that fails. Runs in a thread."""
         try:
             from .client import open_wire
 
             return open_wire(
                 self._given_client,
+                loop=loop,
                 makes_client=self._makes_client,
                 http2=self._http2,
                 headers=self._headers,
