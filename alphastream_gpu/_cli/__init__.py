@@ -8,7 +8,15 @@ __main__.py handles errors of standard output and missing packages itself.
 To add a command, write a file like ``info.py`` and import it here.
 """
 
-from . import build_capi, convert, doctor, info, render, verify  # noqa: F401 - each adds its command to the group
+from . import (  # noqa: F401 - each adds its command to the group
+    build_capi,
+    convert,
+    doctor,
+    download,
+    info,
+    render,
+    verify,
+)
 from .running import cli
 
 __all__ = ["cli"]

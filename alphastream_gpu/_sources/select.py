@@ -17,7 +17,7 @@ from .._config import Config
 from .._format.names import resource_name_of, scheme_of, shown_path
 from .._wording import ABOUT_SOURCE
 from .base import Source
-from .cache import CachedSource, Folder, Remote
+from .cache import CachedSource, Folder, Remote, Spool
 from .file import FileSource
 from .guest import on_own_loop
 from .http import ClientLike, HttpSource, UrlLike, expect, facts_of, from_config, locate
@@ -26,7 +26,7 @@ from .http.callers import in_thread, refuse_at_end
 from .memory import MemorySource
 from .mirrors import Mirror, MirrorSource
 
-__all__ = ["SourceLike", "as_source", "is_http", "open_source", "with_http"]
+__all__ = ["SourceLike", "as_source", "is_http", "open_source", "spooled", "with_http"]
 
 MirrorLike: TypeAlias = "str | os.PathLike[str] | Source | UrlLike"
 """A path, a URL, a callable that returns a URL, or a :class:`Source`."""
@@ -133,6 +133,25 @@ class _Opening:
         with self._lock:
             self._is_awaited = False
             return self._opened
+
+
+def spooled(source: SourceLike, config: Config, spool: Spool) -> Source:
+    """
+    Make the source of a download: it keeps what it reads in a file, and fetches only what is missing there.
+
+    Args:
+        source: a URL, a callable that returns one, or an HttpSource.
+        config: the options. Its cache is not used.
+        spool: the file.
+
+    Raises:
+        ValueError: `source` is not read over HTTP, or as of :func:`as_source`.
+    """
+    if is_http(source):
+        source = from_config(source, config)
+    if not isinstance(source, HttpSource):
+        raise ValueError("expected an http: or https: URL to download")
+    return CachedSource(_remote(source), spool)
 
 
 def is_http(source: SourceLike) -> TypeGuard[UrlLike]:

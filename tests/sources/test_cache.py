@@ -33,8 +33,8 @@ import alphastream_gpu
 from alphastream_gpu import ByteRange, ClosedError, Config, HttpSource, Source, TransportError
 from alphastream_gpu._sources import open_source
 from alphastream_gpu._sources.cache import CachedSource
+from alphastream_gpu._sources.cache import disk as _disk
 from alphastream_gpu._sources.cache import entry as _entry
-from alphastream_gpu._sources.cache import source as _source
 from alphastream_gpu._sources.cache.entry import Entry
 from alphastream_gpu._sources.cache.record import HEAD_BYTES, PAGE_BYTES, Identity, key_of, place_of
 from alphastream_gpu.testing import SourceConformance
@@ -493,7 +493,7 @@ def test_a_full_disk(server: FakeServer, tmp_path: Path, caplog: pytest.LogCaptu
 def test_a_disk_that_hangs(
     server: FakeServer, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_source, "_DISK_SECONDS", 0.1)
+    monkeypatch.setattr(_disk, "_DISK_SECONDS", 0.1)
     monkeypatch.setattr(Entry, "read", lambda *args: time.sleep(1))
     assert "no answer" in _fails(server, tmp_path, caplog) or "TimeoutError" in caplog.text
 

@@ -122,17 +122,21 @@ def test_a_mirror_that_hangs_at_opening() -> None:
     ids=["fewer", "other", "longer", "shorter", "empty"],
 )
 def test_another_file_is_refused(other: bytes) -> None:
-    with Server(LONG) as one, Server(other) as two:
-        with alphastream_gpu.open([one.url(), two.url()], config=QUICK) as stream:
-            one.script = lambda request: status(500)
-            with pytest.raises(TransportError, match="has another file than the first mirror"):
-                stream.read_frame(19_000)
-            n_requests = len(two.requests)
-            with pytest.raises(TransportError, match="has another file"):
-                stream.read_frame(18_000)
-            assert len(two.requests) == n_requests
-            one.script = lambda request: None
+    config = QUICK
+    with (
+        Server(LONG) as one,
+        Server(other) as two,
+        alphastream_gpu.open([one.url(), two.url()], config=config) as stream,
+    ):
+        one.script = lambda request: status(500)
+        with pytest.raises(TransportError, match="has another file than the first mirror"):
             stream.read_frame(19_000)
+        n_requests = len(two.requests)
+        with pytest.raises(TransportError, match="has another file"):
+            stream.read_frame(18_000)
+        assert len(two.requests) == n_requests
+        one.script = lambda request: None
+        stream.read_frame(19_000)
 
 
 def test_the_same_length_and_another_table_is_refused() -> None:

@@ -15,11 +15,14 @@ fork. An index beside the data, which is right only if the system writes the dat
 
 * ``record.py`` is pure: keys, identities, the form of a page, and which files are removed first.
 * ``entry.py`` is one file of the cache, and ``folder.py`` the folder, with its rights, its size and its names.
-* ``source.py`` has :class:`CachedSource`: what is asked of the server, what is read from the disk, what is written.
+* ``disk.py`` has the threads that use a file, and what happens after an error.
+* ``source.py`` has :class:`CachedSource`: what is asked of the server, and what is read from the disk.
+* ``spool.py`` is one file in place of the folder, for downloads that are resumed.
 * ``fill.py`` fetches the rest of a file while nobody reads.
 """
 
 from .folder import Folder
 from .source import CachedSource, Remote
+from .spool import Spool
 
-__all__ = ["CachedSource", "Folder", "Remote"]
+__all__ = ["CachedSource", "Folder", "Remote", "Spool"]

@@ -19,34 +19,25 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 from ..._exceptions import AlphaStreamError, ClosedError, TransportError
-from ..._runtime.workers import Serial
 from ..base import Facts, Source, UnreachableError
 from ..http.progress import all_or_none
 from ..pages import page_in_place_of_a_file
 from ..ranges import ByteRange
+from .disk import FIRST_BYTES, Disk
 from .entry import Entry
 from .fill import fill
 from .folder import Folder
 from .record import PAGE_BYTES, Identity, at_least_a_minute_old, gaps, key_of
+from .spool import Spool
 
 __all__ = ["CachedSource", "Remote"]
 
-T = TypeVar("T")
-
-_FIRST_BYTES: Final = 64 * 1024
-"""As many as the first read of a stream."""
 _BRIDGE_PAGES: Final = 4
-_DISK_SECONDS: Final = 2.0
-"""How long the disk may take for a read."""
-_TOUCH_SECONDS: Final = 60.0
-_MOST_UNWRITTEN_BYTES: Final = 16 * 1024 * 1024
-"""What waits for a slow disk at most; more is not stored."""
 _logger = logging.getLogger("alphastream_gpu")
 
 
@@ -71,35 +62,34 @@ class CachedSource(Source):
 
     Args:
         remote: the source. It is closed with this one.
-        folder: the cache.
+        folder: the cache, or the file of a download.
         is_offline: never ask the server.
         fills: fetch the rest of the file while the line is idle.
         ask_seconds: how long the server may take to answer for the first time, if the file is in the cache.
     """
 
     def __init__(
-        self, remote: Remote, folder: Folder, *, is_offline: bool = False, fills: bool = False, ask_seconds: float = 5.0
+        self,
+        remote: Remote,
+        folder: Folder | Spool,
+        *,
+        is_offline: bool = False,
+        fills: bool = False,
+        ask_seconds: float = 5.0,
     ) -> None:
         self.inner = remote.source
         self._remote = remote
-        self._folder = folder
+        self._disk = Disk(folder, lambda: self.name)
         self._is_offline = is_offline
         self._fills = fills
         self._ask_seconds = ask_seconds
         self._asking = asyncio.Lock()
-        self._is_asked = self._is_closed = self._has_failed = False
+        self._is_asked = self._is_closed = False
         self._process: int | None = None
         """The process that reads this source, from the first read on."""
-        self._entry: Entry | None = None
-        """The file of the cache; None if there is none, or if it failed."""
-        self._opened: Entry | None = None
-        """The same, until it is closed."""
         self._length: int | None = None
-        self._disk = Serial("alphastream-cache")
-        self._writer = Serial("alphastream-cache-write")
-        self._writing: set[asyncio.Future[None]] = set()
-        self._n_unwritten = self._n_since_room = self._n_requests = 0
-        self._idle_since = self._touched_at = 0.0
+        self._n_requests = 0
+        self._idle_since = 0.0
         self._last_page = 0
         self._filling: asyncio.Task[None] | None = None
 
@@ -134,7 +124,7 @@ class CachedSource(Source):
     @property
     def is_caching(self) -> bool:
         """Whether pages are read from the disk and written to it."""
-        return self._entry is not None
+        return self._disk.entry is not None
 
     async def read(self, span: ByteRange) -> bytes | memoryview:
         self._refuse_if_closed()
@@ -151,13 +141,14 @@ class CachedSource(Source):
         if not span:
             return b""
         self._last_page = span.start // PAGE_BYTES
-        entry = self._entry
-        found = None if entry is None else await self._from_disk(entry, span)
+        entry = self._disk.entry
+        first, stop = span.start // PAGE_BYTES, -(-span.stop // PAGE_BYTES)
+        found = None if entry is None else await self._disk.read(entry, first, stop)
         if entry is None or found is None:
             return await self._from_server(span)
         pages, missing = found
         if missing:
-            await self._complete(entry, pages, missing, span.start // PAGE_BYTES)
+            await self._complete(entry, pages, missing, first)
         at = span.start % PAGE_BYTES
         return memoryview(pages).toreadonly()[at : at + len(span)]
 
@@ -174,31 +165,12 @@ class CachedSource(Source):
             await asyncio.gather(self._filling, return_exceptions=True)
         try:
             if self._process in (None, os.getpid()):
-                await self._close_files()
+                await self._disk.close()
         finally:
             await self.inner.aclose()
 
     def __repr__(self) -> str:
         return f"<CachedSource of {self.inner!r}>"
-
-    async def _close_files(self) -> None:
-        if not self._disk.is_running:
-            return
-        ends_at = time.monotonic() + _DISK_SECONDS
-        # In this order: the file may just be opened, and what was read last is still to be written.
-        for thread, call in ((self._disk, lambda: None), (self._writer, self._close_entry)):
-            await asyncio.wait({thread.call(call)}, timeout=max(0.0, ends_at - time.monotonic()))
-            thread.end()
-
-    def _close_entry(self) -> None:
-        """Close the file. Runs in the thread that writes, after the one that reads has ended."""
-        self._entry = None
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            opened.close()
-            if self._n_since_room:
-                with suppress(OSError):
-                    self._folder.make_room(keep=opened.path.name)
 
     # The first read.
 
@@ -216,7 +188,7 @@ class CachedSource(Source):
         limit = asyncio.timeout(may_wait)
         try:
             async with limit:
-                head = await self.inner.read(ByteRange(0, _FIRST_BYTES))
+                head = await self.inner.read(ByteRange(0, FIRST_BYTES))
         except (UnreachableError, TimeoutError) as exc:
             if not isinstance(exc, AlphaStreamError) and not limit.expired():
                 raise
@@ -231,67 +203,25 @@ class CachedSource(Source):
             return  # a sign-in page says nothing about the file
         facts = self._remote.facts()
         if facts.url is not None:
-            await self._on_disk(partial(self._open, key_of(facts.url), _identity(facts), bytes(head), asked_at))
+            await self._disk.open(key_of(facts.url), _identity(facts), bytes(head), asked_at)
 
     async def _newest(self) -> Identity | None:
         url = self._remote.facts().url
-        if url is None:
-            return None
-        return await self._on_disk(partial(self._folder.newest, key_of(url)))
+        return None if url is None else await self._disk.newest(key_of(url))
 
     async def _play_from_disk(self) -> bool:
         """Go on with the version that the server had last. False if it is not in the cache."""
         newest = await self._newest()
         if newest is None:
             return False
-        head = await self._on_disk(partial(self._open_again, newest))
+        head = await self._disk.open_again(newest)
         if head is None:
             return False
         self._length = newest.length
         self._remote.expect(Facts(None, newest.length, newest.validator), head)
         return True
 
-    def _open_again(self, identity: Identity) -> bytes | None:
-        """Open the file of a version that cannot be asked for. Its first bytes, or none if they are not all there."""
-        entry = self._folder.open(identity)
-        if entry is None:
-            return None
-        self._entry = self._opened = entry
-        stop = min(identity.n_pages, _FIRST_BYTES // PAGE_BYTES)
-        pages, missing = entry.read(0, stop) if stop else (b"", [])
-        return b"" if missing else bytes(pages)
-
-    def _open(self, key: str, identity: Identity | None, head: bytes, asked_at: float) -> None:
-        """Open the file of the version that the server has."""
-        self._folder.outdate(key, identity, asked_at)
-        entry = None if identity is None else self._folder.open(identity)
-        if entry is None:
-            return
-        self._opened = entry
-        assert identity is not None
-        if not _agrees(entry, head):
-            _logger.warning("%r: the server has another file under the same validator; not cached", self.name)
-            self._close_entry()
-            self._folder.remove(identity)
-            return
-        if head:
-            entry.write(0, head)
-        entry.stamp(asked_at)
-        self._entry = entry
-
     # Later reads.
-
-    async def _from_disk(self, entry: Entry, span: ByteRange) -> tuple[bytearray, list[int]] | None:
-        return await self._on_disk(
-            partial(self._read_entry, entry, span.start // PAGE_BYTES, -(-span.stop // PAGE_BYTES))
-        )
-
-    def _read_entry(self, entry: Entry, first: int, stop: int) -> tuple[bytearray, list[int]]:
-        now = time.monotonic()
-        if now > self._touched_at + _TOUCH_SECONDS:
-            self._touched_at = now
-            entry.touch()
-        return entry.read(first, stop)
 
     async def _complete(self, entry: Entry, pages: bytearray, missing: list[int], first: int) -> None:
         """Fetch the pages that are missing."""
@@ -304,7 +234,7 @@ class CachedSource(Source):
         for run, part in zip(runs, parts, strict=True):
             at = (run.start - first) * PAGE_BYTES
             pages[at : at + len(part)] = part
-            self._store(entry, run.start, part)
+            self._disk.store(entry, run.start, part)
 
     async def _run(self, run: range) -> bytes:
         """Fetch pages."""
@@ -323,40 +253,10 @@ class CachedSource(Source):
             self._n_requests -= 1
             self._idle_since = time.monotonic()
 
-    def _store(self, entry: Entry, first: int, data: bytes) -> None:
-        """Write pages later. The read that fetched them does not wait for the disk."""
-        if self._entry is not entry or self._n_unwritten + len(data) > _MOST_UNWRITTEN_BYTES:
-            return
-        try:
-            writing = self._writer.call(partial(self._write, entry, first, data))
-        except AlphaStreamError as exc:
-            self._give_up(exc)
-            return
-        self._n_unwritten += len(data)
-        self._writing.add(writing)
-        writing.add_done_callback(partial(self._written, len(data)))
-
-    def _write(self, entry: Entry, first: int, data: bytes) -> None:
-        entry.write(first, data)
-        self._n_since_room += len(data)
-        if self._n_since_room >= self._folder.step:
-            self._n_since_room = 0
-            if entry.is_removed:
-                raise FileNotFoundError(0, "another process removed the file to make room")
-            entry.touch()
-            self._folder.make_room(keep=entry.path.name)
-
-    def _written(self, n_bytes: int, done: asyncio.Future[None]) -> None:
-        self._writing.discard(done)
-        self._n_unwritten -= n_bytes
-        error = None if done.cancelled() else done.exception()
-        if error is not None:
-            self._give_up(error)
-
     # The rest of the file.
 
     def _start_filling(self) -> None:
-        entry = self._entry
+        entry = self._disk.entry
         if not self._fills or self._is_offline or entry is None:
             return
         self._filling = asyncio.get_running_loop().create_task(
@@ -370,38 +270,14 @@ class CachedSource(Source):
         )
 
     async def _missing(self, entry: Entry, first: int, stop: int) -> list[int] | None:
-        while self._writing:  # what is not written yet would be fetched twice
-            await asyncio.wait(set(self._writing))
-        if self._entry is not entry:
-            return None
-        found = await self._on_disk(partial(entry.read, first, stop))
+        await self._disk.written()  # what is not written yet would be fetched twice
+        found = None if self._disk.entry is not entry else await self._disk.read(entry, first, stop)
         return None if found is None else found[1]
 
     async def _fetch(self, entry: Entry, pages: range) -> None:
         assert self.length is not None
         span = ByteRange(pages.start * PAGE_BYTES, min(pages.stop * PAGE_BYTES, self.length))
-        self._store(entry, pages.start, bytes(await self.inner.read(span)))
-
-    # The disk.
-
-    async def _on_disk(self, function: Callable[[], T]) -> T | None:
-        """Call a function in the thread that reads. None if it fails, or if the disk does not answer."""
-        try:
-            done, _ = await asyncio.wait({self._disk.call(function)}, timeout=_DISK_SECONDS)
-            if done:
-                return done.pop().result()
-            self._give_up(TimeoutError(f"no answer within {_DISK_SECONDS:g} s"))
-        except (OSError, AlphaStreamError) as exc:
-            self._give_up(exc)
-        return None
-
-    def _give_up(self, error: BaseException) -> None:
-        """Go on without the cache."""
-        if not self._has_failed and not self._is_closed:
-            self._has_failed = True
-            reason = getattr(error, "strerror", None) or type(error).__name__
-            _logger.warning("%r: the disk cache is not used any more: %s", self.name, reason)
-        self._entry = None
+        self._disk.store(entry, pages.start, bytes(await self.inner.read(span)))
 
     def _refuse_if_closed(self) -> None:
         if self._process not in (None, os.getpid()):  # its threads and connections are the parent's
@@ -418,13 +294,3 @@ def _identity(facts: Facts) -> Identity | None:
     if header == "last-modified" and not at_least_a_minute_old(value, time.time()):
         return None
     return Identity(key_of(facts.url), facts.validator, facts.length)
-
-
-def _agrees(entry: Entry, head: bytes) -> bool:
-    """Whether the first pages on the disk are those that the server has."""
-    stop = -(-len(head) // PAGE_BYTES)
-    if not stop:
-        return True
-    pages, missing = entry.read(0, stop)
-    starts = (number * PAGE_BYTES for number in range(stop) if number not in missing)
-    return all(pages[at : at + PAGE_BYTES] == head[at : at + PAGE_BYTES] for at in starts)
