@@ -40,7 +40,7 @@ class AlphaStreamBuilder:
         Set the source to open.
 
         Args:
-            source: a path, a URL, a callable that returns a URL, bytes, or a :class:`Source`.
+            source: a path, a URL, a callable that returns a URL, bytes, a :class:`Source`, or a list of mirrors.
         """
         self._source = source
         return self

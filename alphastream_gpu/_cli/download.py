@@ -25,7 +25,8 @@ from .running import cli, command, progress_bar
 
 __all__ = ["download"]
 
-_STEP_BYTES: Final = 1024 * 1024
+_STEP_BYTES: Final = 256 * 1024
+"""What one read fetches. A process that is killed loses the reads under way."""
 _STEP_FRAMES: Final = 16_384
 _READS_AHEAD: Final = 3
 """Reads under way beside the one that is awaited, so that the line is never idle."""
