@@ -74,7 +74,8 @@ class MirrorSource(Source):
         self._error: AlphaStreamError | None = None
         self._next_at: float | None = None
         self._is_closed = False
-        self._all: list[Source] = []
+        self._made: dict[int, Source] = {}
+        """All that were made, to be closed."""
 
     @property
     def name(self) -> str:
@@ -86,11 +87,11 @@ class MirrorSource(Source):
 
     @property
     def requests(self) -> int:
-        return sum(source.requests for source in tuple(self._all))
+        return sum(source.requests for source in tuple(self._made.values()))
 
     @property
     def bytes_received(self) -> int:
-        return sum(source.bytes_received for source in tuple(self._all))
+        return sum(source.bytes_received for source in tuple(self._made.values()))
 
     @property
     def last_failure(self) -> AlphaStreamError | None:
@@ -124,8 +125,8 @@ class MirrorSource(Source):
             TransportError: one of them cannot be closed. The others are closed all the same.
         """
         self._is_closed = True
-        made, self._all, self._opened = self._all, [], {}
-        results = await asyncio.gather(*(source.aclose() for source in made), return_exceptions=True)
+        made, self._made, self._opened = self._made, {}, {}
+        results = await asyncio.gather(*(source.aclose() for source in made.values()), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
                 raise result
@@ -211,10 +212,9 @@ class MirrorSource(Source):
         limit = asyncio.timeout(share if len(self._mirrors) > 1 else None)
         try:
             async with limit:
-                # In a thread: opening a path may hang. Sources over HTTP exist already.
-                source = mirror.http and self._made(mirror)
-                if source is None:
-                    source = await in_thread(lambda: self._made(mirror))
+                source = self._made.get(at)
+                if source is None:  # in a thread: opening a path may hang
+                    source = self._made[at] = await in_thread(mirror.open)
                 with contained_errors(f"reading {mirror.shown}"):
                     first = bytes(await source.read(ByteRange(0, _FIRST_BYTES)))
         except TimeoutError as exc:
@@ -233,10 +233,4 @@ class MirrorSource(Source):
             self._failed_to_fit[at] = error
             raise error
         self._opened[at] = source
-        return source
-
-    def _made(self, mirror: Mirror) -> Source:
-        source = mirror.open()
-        if source not in self._all:
-            self._all.append(source)
         return source

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from .._config import Config
 from .._format.names import resource_name_of, scheme_of, shown_path
-from .._wording import ABOUT_SOURCE
+from .._wording import ABOUT_SOURCE, NEEDS_CACHE
 from .base import Source
 from .cache import CachedSource, Folder, Remote, Spool
 from .file import FileSource
@@ -169,7 +169,7 @@ def _cached(remote: Remote, config: Config) -> Source:
     """A source with the disk cache of a config, if it has one."""
     if config.cache_dir is None:
         if config.http_offline:
-            raise ValueError("http_offline: needs cache_dir, the folder of the disk cache")
+            raise ValueError(f"{NEEDS_CACHE}")
         return remote.source
     return CachedSource(
         remote,
@@ -185,6 +185,8 @@ def _from_mirrors(
 ) -> Source:
     if not mirrors:
         raise ValueError("source: expected at least one mirror, found an empty list")
+    if config.http_offline and any(map(is_http, mirrors)) and not is_http(mirrors[0]):
+        raise ValueError("http_offline: needs a URL as the first mirror, by which the disk cache knows the file")
     made = MirrorSource([_mirror(one, config, headers, client) for one in mirrors], config)
     return _cached(Remote(made, made.facts, made.expect, made.locate), config) if is_http(mirrors[0]) else made
 
@@ -195,7 +197,7 @@ def _mirror(mirror: MirrorLike, config: Config, headers: Mapping[str, str] | Non
         # A request is repeated at the next mirror instead.
         source = from_config(mirror, replace(config, http_retries=0), headers=headers, client=client)
         own = on_own_loop(source)
-        where = shown(mirror) if isinstance(mirror, str) else "the URL of a callable"
+        where = shown(mirror) if isinstance(mirror, str) else "a signed URL"
         return Mirror(where, lambda: source.name, lambda: own, source)
     if isinstance(mirror, Source):
         own = on_own_loop(mirror)

@@ -32,7 +32,7 @@ from support import SAMPLE, SQUARE, asvp_of, block_of, wait_until
 import alphastream_gpu
 from alphastream_gpu import ByteRange, ClosedError, Config, HttpSource, Source, TransportError
 from alphastream_gpu._sources import open_source
-from alphastream_gpu._sources.cache import CachedSource
+from alphastream_gpu._sources.cache import CachedSource, Folder
 from alphastream_gpu._sources.cache import disk as _disk
 from alphastream_gpu._sources.cache import entry as _entry
 from alphastream_gpu._sources.cache.entry import Entry
@@ -195,6 +195,7 @@ def test_without_a_validator_nothing_is_kept(tmp_path: Path) -> None:
     config = Config(cache_dir=tmp_path)
     with Server(SAMPLE.read_bytes(), etag=None) as web:
         alphastream_gpu.open(web.url(), config=config).close()
+        assert len(web.requests) == 1
     assert not files(tmp_path)
 
 
@@ -353,6 +354,39 @@ def test_filling_goes_on_after_failures(server: FakeServer, tmp_path: Path, monk
 
     asyncio.run(play())
     assert run(server, tmp_path, is_offline=True) == [server.data]
+
+
+def test_a_disk_that_forgets(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it does not keep is fetched once while idle, not again and again."""
+    monkeypatch.setattr(Entry, "write", lambda *args: None)
+
+    async def play() -> None:
+        source = cached(server, tmp_path, fills=True)
+        await source.read(ByteRange(0, 10))
+        assert source._filling is not None
+        await asyncio.wait_for(source._filling, 20)
+        await source.aclose()
+
+    asyncio.run(play())
+    assert sum(map(len, server.reads)) <= 2 * server.length
+
+
+def test_a_version_heard_of_late(server: FakeServer, tmp_path: Path) -> None:
+    """A process with a slow disk notes the old version after another one noted the new version."""
+    old, new = (Identity(key_of(URL), ("etag", f'"v{k}"'), 5) for k in range(2))
+    folder = Folder(str(tmp_path), 1 << 30)
+    now = time.time()
+    for identity, asked_at in ((new, now - 1), (old, now - 2)):
+        folder.outdate(identity.key, identity, asked_at)
+        entry = folder.open(identity)
+        assert entry is not None
+        entry.stamp(asked_at)
+        entry.close()
+    assert folder.newest(old.key) == new
+    folder.outdate(old.key, old, now)
+    assert folder.newest(old.key) == old
+    folder.outdate(old.key, None, now)
+    assert folder.newest(old.key) is None
 
 
 def test_a_read_comes_before_filling(server: FakeServer, tmp_path: Path) -> None:

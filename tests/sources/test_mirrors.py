@@ -192,6 +192,8 @@ def test_arguments() -> None:
             alphastream_gpu.open(wrong)
     with pytest.raises(ValueError, match="headers, client: only for http"):
         alphastream_gpu.open(["a.asvp", Path("b.asvp")], headers={"X-A": "b"})
+    with pytest.raises(ValueError, match="http_offline: needs a URL as the first mirror"):
+        alphastream_gpu.open(["a.asvp", "http://a.org/a"], config=Config(http_offline=True, cache_dir="x"))
     with alphastream_gpu.open(("missing.asvp", SAMPLE)) as stream:
         assert stream.metadata.frame_count == 120
 

@@ -41,6 +41,7 @@ async def fill(
         fetch: fetches pages and stores them.
     """
     left = set(range(0, n_pages, _BLOCK_PAGES))
+    fetched: set[int] = set()
     rate, pause = 0.0, _FIRST_PAUSE
     while left:
         start = near()
@@ -55,6 +56,9 @@ async def fill(
         while not is_idle():
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         pages = runs[0][: max(1, fill_bytes(rate) // PAGE_BYTES)]
+        if not fetched.isdisjoint(pages):
+            left.remove(block)  # the disk did not keep them; they would be fetched again and again
+            continue
         began = time.monotonic()
         try:
             await fetch(pages)
@@ -64,5 +68,6 @@ async def fill(
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
             continue
+        fetched.update(pages)
         pause = _FIRST_PAUSE
         rate = len(pages) * PAGE_BYTES / max(time.monotonic() - began, 1e-6)

@@ -24,6 +24,7 @@ from functools import partial
 from typing import Final
 
 from ..._exceptions import AlphaStreamError, ClosedError, TransportError
+from ..._wording import NOT_ASKED
 from ..base import Facts, Source, UnreachableError
 from ..http.progress import all_or_none
 from ..pages import page_in_place_of_a_file
@@ -129,17 +130,20 @@ class CachedSource(Source):
     async def read(self, span: ByteRange) -> bytes | memoryview:
         self._refuse_if_closed()
         self._process = os.getpid()
+        head = None
         if not self._is_asked:
             async with self._asking:
                 self._refuse_if_closed()
                 if not self._is_asked:
-                    await self._ask()
+                    head = await self._ask()
                     self._is_asked = True
                     self._start_filling()
         if self.length is not None:
             span = ByteRange(min(span.start, self.length), min(span.stop, self.length))
         if not span:
             return b""
+        if head is not None and span.stop <= len(head):  # not to be asked for again, if it is not on the disk
+            return head[span.start : span.stop]
         self._last_page = span.start // PAGE_BYTES
         entry = self._disk.entry
         first, stop = span.start // PAGE_BYTES, -(-span.stop // PAGE_BYTES)
@@ -174,15 +178,14 @@ class CachedSource(Source):
 
     # The first read.
 
-    async def _ask(self) -> None:
-        """Ask the server which version of the file it has, and open that version's file in the cache."""
+    async def _ask(self) -> bytes | memoryview | None:
+        """Ask the server which version of the file it has, and open that version's file in the cache. Returns the first
+        bytes if the server sent them."""
         if self._is_offline:
             await self._remote.locate()
             if not await self._play_from_disk():
-                raise TransportError(
-                    f"{self.name!r}: not in the disk cache, and the server is not asked (http_offline)"
-                )
-            return
+                raise TransportError(f"{self.name!r}: not in the disk cache, and {NOT_ASKED}")
+            return None
         asked_at = time.time()
         may_wait = None if await self._newest() is None else self._ask_seconds
         limit = asyncio.timeout(may_wait)
@@ -198,12 +201,13 @@ class CachedSource(Source):
             _logger.warning(
                 "%r is played from the disk cache, because the server cannot be asked: %s", self.name, reason
             )
-            return
+            return None
         if page_in_place_of_a_file(head, self.reply_summary) is not None:
-            return  # a sign-in page says nothing about the file
+            return head  # a sign-in page says nothing about the file
         facts = self._remote.facts()
         if facts.url is not None:
             await self._disk.open(key_of(facts.url), _identity(facts), bytes(head), asked_at)
+        return head
 
     async def _newest(self) -> Identity | None:
         url = self._remote.facts().url
@@ -226,9 +230,7 @@ class CachedSource(Source):
     async def _complete(self, entry: Entry, pages: bytearray, missing: list[int], first: int) -> None:
         """Fetch the pages that are missing."""
         if self._is_offline:
-            raise TransportError(
-                f"{self.name!r}: page {missing[0]} is not in the disk cache, and the server is not asked (http_offline)"
-            )
+            raise TransportError(f"{self.name!r}: page {missing[0]} is not in the disk cache, and {NOT_ASKED}")
         runs = gaps(missing, _BRIDGE_PAGES)
         parts = await all_or_none([self._run(run) for run in runs])
         for run, part in zip(runs, parts, strict=True):
