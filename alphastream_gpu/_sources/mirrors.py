@@ -15,9 +15,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from .._config import Config
@@ -69,6 +71,7 @@ class MirrorSource(Source):
         """Those that have another file, which are not tried again."""
         self._at = 0
         self._opening = asyncio.Lock()
+        self._making = threading.Lock()
         self._first: bytes | None = None
         self._length: int | None = None
         self._error: AlphaStreamError | None = None
@@ -184,6 +187,16 @@ class MirrorSource(Source):
         kind = UnreachableError if is_silent else TransportError
         raise kind(f"all {len(self._mirrors)} mirrors failed: {texts}")
 
+    def _make(self, at: int) -> Source:
+        """Make the source of a mirror, and keep it to be closed. Runs in a thread, which may end after its caller."""
+        with self._making:
+            source = self._made.get(at)
+            if source is None:
+                source = self._made[at] = self._mirrors[at].open()
+        if self._is_closed:
+            asyncio.run(source.aclose())
+        return source
+
     def _move_on(self, at: int) -> None:
         if self._at == at:
             self._at = (at + 1) % len(self._mirrors)
@@ -214,7 +227,7 @@ class MirrorSource(Source):
             async with limit:
                 source = self._made.get(at)
                 if source is None:  # in a thread: opening a path may hang
-                    source = self._made[at] = await in_thread(mirror.open)
+                    source = await in_thread(partial(self._make, at))
                 with contained_errors(f"reading {mirror.shown}"):
                     first = bytes(await source.read(ByteRange(0, _FIRST_BYTES)))
         except TimeoutError as exc:

@@ -17,7 +17,7 @@ from badserver import Server, close_within_the_body, never, reset_before_the_rep
 from support import SAMPLE, SQUARE, asvp_of, block_of, payload_of
 
 import alphastream_gpu
-from alphastream_gpu import ByteRange, ClosedError, Config, MemorySource, Source, TransportError
+from alphastream_gpu import ByteRange, ClosedError, Config, FrameTimeoutError, MemorySource, Source, TransportError
 from alphastream_gpu._sources import as_source, open_source
 from alphastream_gpu._sources.cache import CachedSource
 from alphastream_gpu.testing import SourceConformance
@@ -237,6 +237,73 @@ def test_no_mirror_is_mixed_with_an_old_version_from_the_disk(tmp_path: Path) ->
             one.script = lambda request: None
             with pytest.raises(TransportError, match="unreachable when the stream was opened"):
                 stream.read_frame(19_999)
+
+
+class Failing(MemorySource):
+    """A source that hangs or fails, and cannot be closed."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        super().__init__(LONG, name="failing")
+        self.error = error
+
+    async def read(self, span: ByteRange) -> memoryview:
+        if self.error is None:
+            await asyncio.sleep(3600)
+        assert self.error is not None
+        raise self.error
+
+    async def aclose(self) -> None:
+        raise OSError("cannot be closed")
+
+
+def test_a_source_that_fails_as_a_mirror() -> None:
+    for error in (OSError("no disk"), TimeoutError("slow"), ValueError("a mistake"), TransportError("gone")):
+        with alphastream_gpu.open([Failing(error), MemorySource(LONG, name="x")]) as stream:
+            assert stream.metadata.frame_count == 20_000
+            stream.read_frame(19_999)
+            with pytest.raises(TransportError, match="cannot be closed"):
+                stream.close()
+
+
+def test_the_deadline_is_for_all_mirrors() -> None:
+    async def read() -> None:
+        source = as_source([Failing(TransportError("gone"))], Config(http_deadline=1, http_retries=10))
+        with pytest.raises(FrameTimeoutError, match=r"not read within 1 s; so far: gone"):
+            await source.read(ByteRange(0, 9))
+        assert isinstance(source.last_failure, TransportError)
+        assert source.next_attempt_at is None
+        assert (source.requests, source.bytes_received, source.reply_summary) == (0, 0, "")
+        with pytest.raises(TransportError, match="cannot be closed"):
+            await source.aclose()
+
+    asyncio.run(read())
+
+
+def test_the_next_attempt_is_known() -> None:
+    async def read() -> None:
+        source = as_source([Failing(TransportError("gone"))], Config(http_backoff=60_000))
+        reading = asyncio.create_task(source.read(ByteRange(0, 9)))
+        while source.next_attempt_at is None:
+            await asyncio.sleep(0.01)
+        assert 59 < source.next_attempt_at - time.monotonic() < 121
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+    asyncio.run(read())
+
+
+def test_reads_at_the_same_time_move_on_together() -> None:
+    async def read(one: Server, two: Server) -> None:
+        source = as_source([one.url(), two.url()], QUICK)
+        await source.read(ByteRange(0, 9))
+        one.script = lambda request: status(500)
+        spans = [ByteRange(at, at + 100) for at in range(100_000, 130_000, 3_000)]
+        found = await asyncio.gather(*map(source.read, spans))
+        assert [bytes(part) for part in found] == [LONG[span.start : span.stop] for span in spans]
+        await source.aclose()
+
+    with Server(LONG) as one, Server(LONG) as two:
+        asyncio.run(read(one, two))
 
 
 def test_closing() -> None:
