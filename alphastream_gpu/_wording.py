@@ -11,6 +11,10 @@ interface replaces the phrases in a message: :func:`said_in_c` and :func:`said_o
 An attribute of the exception with the name of the option was rejected. Messages become parts of other messages, such as
 "not read within 30 s; so far: ...", and the attribute of the inner error would be lost.
 
+The options of the encoder are told in a simpler way, because there are many and C hosts do not have them. Its messages
+name them as Python does, ``fit='pad'``, ``threshold=`` or ``native_size: expected``, and :func:`said_on_command_line`
+makes ``--fit pad``, ``--threshold`` and ``--native-size: expected`` of that.
+
 The tests look for words of Python in all other texts of the package (``tests/cli/test_wording.py``).
 """
 
@@ -134,11 +138,28 @@ def said_in_c(message: str) -> str:
     return message
 
 
+_ENCODER_OPTIONS: Final = (
+    "channel|effort|eye|fit|fps|frames|gaps|invert|jobs|layout|min_area|min_iou|native_size|objects|range|resume|start"
+    "|threshold|tolerance|verify"
+)
+_AS_ARGUMENT: Final = re.compile(rf"(?<!\w)({_ENCODER_OPTIONS})=('?)([\w-]*)\2")
+_AS_SUBJECT: Final = re.compile(rf"(?:^|(?<=: ))({_ENCODER_OPTIONS})(?=: )|\b(min_area|min_iou|native_size)\b")
+
+
 def said_on_command_line(message: str) -> str:
     """The message in the words for users of the command line."""
     for phrase in PHRASES:
         message = _replaced(message, phrase, phrase.python, phrase.command_line)
-    return message
+    message = _AS_ARGUMENT.sub(lambda found: _as_option(found[1], found[3]), message)
+    return _AS_SUBJECT.sub(lambda found: _as_option(found[0]), message)
+
+
+def _as_option(name: str, value: str = "") -> str:
+    """An argument of Python as an option of the command line."""
+    word = name.replace("_", "-")
+    if value in ("True", "False"):
+        return f"--{word}" if value == "True" else f"--no-{word}"
+    return f"--{word} {value}".rstrip()
 
 
 def said_in_python(message: str) -> str:

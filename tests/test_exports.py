@@ -52,7 +52,7 @@ ALLOWED = {
     "_runtime": "_exceptions",
     "_format": "_exceptions _runtime _wording",
     "_geometry": "_exceptions _format _wording",
-    "_raster": "_exceptions _geometry",
+    "_raster": "_exceptions _geometry _runtime",
     "_gl": "_exceptions _geometry _raster",
     "_sources": "_config _exceptions _format _runtime _wording",
 }

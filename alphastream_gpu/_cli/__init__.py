@@ -10,10 +10,13 @@ To add a command, write a file like ``info.py`` and import it here.
 
 from . import (  # noqa: F401 - each adds its command to the group
     build_capi,
+    compare,
     convert,
     doctor,
     download,
+    encode,
     info,
+    optimize,
     render,
     verify,
 )
