@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 from badserver import Server, close_within_the_body, never, reset_before_the_reply, status
-from support import SAMPLE, SQUARE, asvp_of, block_of, payload_of
+from support import SAMPLE, SQUARE, asvp_of, block_of, payload_of, wait_until
 
 import alphastream_gpu
 from alphastream_gpu import ByteRange, ClosedError, Config, FrameTimeoutError, MemorySource, Source, TransportError
@@ -288,8 +289,16 @@ def test_the_next_attempt_is_known() -> None:
         assert 59 < source.next_attempt_at - time.monotonic() < 121
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
+        with pytest.raises(TransportError, match="cannot be closed"):
+            await source.aclose()
 
     asyncio.run(read())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_loop_is_left() -> Iterator[None]:
+    yield
+    wait_until(lambda: not [one for one in threading.enumerate() if one.name.startswith("alphastream-source")])
 
 
 def test_reads_at_the_same_time_move_on_together() -> None:
