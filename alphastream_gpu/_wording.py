@@ -31,6 +31,8 @@ __all__ = [
     "INSTEAD_OF_STRIP",
     "MAX_FRAMES",
     "MAX_FRAME_BYTES",
+    "NEEDS_CACHE",
+    "NOT_ASKED",
     "PATH_AS_CONTENT",
     "PHRASES",
     "SENT_HEADERS",
@@ -99,6 +101,16 @@ MAX_FRAME_BYTES: Final = Phrase(
     "max_frame_bytes={}", '{} bytes (CV_set_option "max_frame_bytes")', "the limit of {} bytes"
 )
 MAX_FRAMES: Final = Phrase("max_frames={} frames", '{} frames (CV_set_option "max_frames")', "the limit of {} frames")
+NOT_ASKED: Final = Phrase(
+    "the server is not asked (http_offline)",
+    'the server is not asked (CV_set_option "http_offline")',
+    "the server is not asked",
+)
+NEEDS_CACHE: Final = Phrase(
+    "http_offline: needs cache_dir, the folder of the disk cache",
+    'CV_set_option "http_offline": needs CV_set_option "cache_dir", the folder of the disk cache',
+    "the disk cache has no folder",
+)
 INSTEAD_OF_STRIP: Final = Phrase(
     "use the mask or a parity strip", "use the mask, CV_get_frame", "render the mask instead"
 )
@@ -113,6 +125,8 @@ PHRASES: Final = (
     VALIDATED,
     MAX_FRAME_BYTES,
     MAX_FRAMES,
+    NOT_ASKED,
+    NEEDS_CACHE,
     INSTEAD_OF_STRIP,
 )
 

@@ -13,6 +13,7 @@ from . import (  # noqa: F401 - each adds its command to the group
     compare,
     convert,
     doctor,
+    download,
     encode,
     info,
     optimize,

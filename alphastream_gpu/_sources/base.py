@@ -7,17 +7,37 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from .._exceptions import AlphaStreamError, FrameTimeoutError, shown_as_base
+from .._exceptions import AlphaStreamError, FrameTimeoutError, TransportError, shown_as_base
 from .._format.names import resource_name_of
 from .ranges import ByteRange
 
-__all__ = ["SilentServerError", "Source", "resource_name_of"]
+__all__ = ["Facts", "SilentServerError", "Source", "UnreachableError", "resource_name_of"]
 
 
 @shown_as_base
 class SilentServerError(FrameTimeoutError):
     """The deadline passed, and the server had not sent any answer."""
+
+
+@shown_as_base
+class UnreachableError(TransportError):
+    """The server could not be asked: there is no connection, or it answers that it cannot answer now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """
+    What is known about a file of a server.
+    """
+
+    url: str | None
+    """The caller's URL; None while a callable has not returned one. It may contain secrets."""
+    length: int | None
+    """In bytes."""
+    validator: tuple[str, str] | None
+    """The name and the value of the header that identifies its content."""
 
 
 class Source(ABC):

@@ -27,10 +27,12 @@ from .._exceptions import AlphaStreamError, TransportError, contained_errors
 from .._runtime.loop import LoopLease, outcome
 from .._runtime.workers import call_contained
 from .base import Source
+from .cache import CachedSource
 from .file import FileSource
 from .http import HttpSource
 from .http.source import callers_code
 from .memory import MemorySource
+from .mirrors import MirrorSource
 from .ranges import ByteRange
 
 __all__ = ["GuestSource", "on_own_loop"]
@@ -59,8 +61,10 @@ def _owner(source: Source) -> object | None:
         owner = callers_code(source)
         if owner is not None or type(source) is HttpSource:
             return owner
-    # Subclasses may override any method or property.
-    return None if type(source) in (FileSource, MemorySource) else source
+    if type(source) is CachedSource:
+        return _owner(source.inner)  # both on one loop
+    # Subclasses may override any method or property. The mirrors of a MirrorSource each have a loop if they need one.
+    return None if type(source) in (FileSource, MemorySource, MirrorSource) else source
 
 
 class _Fact(NamedTuple):

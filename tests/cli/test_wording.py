@@ -67,6 +67,8 @@ ONLY_PYTHON_TEXTS = (
     "httpx.AsyncClient | Callable",  # a type
     "::1]",  # the types of a compiled function
     "bytes | bytearray | memoryview",
+    "str | os.PathLike[str] | Source",
+    "as the first mirror",
     "bytes={",  # the header Range
     "NVIDIA_DRIVER_CAPABILITIES=",
     "get_frame and get_geometry wait",

@@ -95,6 +95,9 @@ def sources(path: Path, client: httpx.AsyncClient) -> None:
     ):
         assert_type(alphastream_gpu.open(source), AlphaStream)
     alphastream_gpu.open("https://host/x", headers={"X": "y"}, client=lambda: client, strict=False)
+    alphastream_gpu.open(["https://host/x", Path("x.asvp"), lambda: "https://x/x"], config=Config(cache_dir=Path("x")))
+    alphastream_gpu.open(("https://host/x", "x.asvp"), config=Config(cache_dir=None, prefetch="all"))
+    alphastream_gpu.open([5])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
     alphastream_gpu.open(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
