@@ -14,6 +14,7 @@ __all__ = ["SIGNATURES", "farthest_difference", "flip_small_regions", "is_equal"
 
 Bytes = npt.NDArray[np.uint8]
 Long = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
 
 _MARGIN = 8
 """As MARGIN of borders.py; a module of kernels uses no other module."""
@@ -22,7 +23,7 @@ _VISITED = 64
 
 SIGNATURES = {
     "flip_small_regions": "(uint8[::1], int64, int64[::1], int64, boolean)",
-    "is_equal": "(uint8[:, ::1], uint8[:, ::1])",
+    "is_equal": "(uint64[:, ::1], uint8[:, ::1])",
     "farthest_difference": "(uint8[:, ::1], uint8[:, ::1], float64)",
 }
 
@@ -74,21 +75,28 @@ def flip_small_regions(room: Bytes, stride: int, places: Long, least_area: int, 
     return n_flipped
 
 
-def is_equal(room: Bytes, mask: Bytes) -> bool:
+def is_equal(words: Words, bits: Bytes) -> bool:
     """
-    Compare all pixels.
+    Compare all pixels with a packed mask, which takes less time to make and to read than one of bytes.
 
     Args:
-        room: uint8 (height + 2, stride).
-        mask: uint8 (height, width): set pixels are not 0.
+        words: uint64 (height + 2, stride / 8), a room: eight pixels each. The lowest bit of a pixel says if it is set.
+        bits: uint8 (height, n), as ``rasterize_packed`` returns it.
     """
-    height, width = mask.shape
+    height, n = bits.shape
+    lowest, byte = np.uint64(0x0101010101010101), np.uint64(255)
+    seven, fourteen, twenty_eight = np.uint64(7), np.uint64(14), np.uint64(28)
     for y in range(height):
-        row, other = room[y + 1, _MARGIN : _MARGIN + width], mask[y]
-        differs = False
-        for x in range(width):
-            differs |= (row[x] != 0) != (other[x] != 0)
-        if differs:
+        row, other = words[y + 1], bits[y]
+        differing = np.uint64(0)
+        for k in range(n):
+            # Gather the lowest bits of the eight pixels in the lowest byte: of two, of four, of eight.
+            word = row[k + _MARGIN // 8] & lowest
+            word |= word >> seven
+            word |= word >> fourteen
+            word |= word >> twenty_eight
+            differing |= (word & byte) ^ np.uint64(other[k])
+        if differing != 0:
             return False
     return True
 

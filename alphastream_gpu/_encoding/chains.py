@@ -85,9 +85,9 @@ class Room:
     def _flip(self, places: Long, least_area: int, are_holes: bool) -> None:
         kernels().flip_small_regions(self.flat, self.stride, np.ascontiguousarray(places), least_area, are_holes)
 
-    def is_equal(self, mask: Bytes) -> bool:
-        """Whether a uint8 (height, width) mask has the same set pixels."""
-        return bool(kernels().is_equal(self.pixels, mask))
+    def is_equal(self, bits: Bytes) -> bool:
+        """Whether a mask, packed as by ``rasterize_packed``, has the same set pixels."""
+        return bool(kernels().is_equal(self.flat.view(np.uint64).reshape(self.height + 2, -1), bits))
 
     def farthest_difference(self, mask: Bytes, limit: float) -> float:
         """How far a differing pixel is from this mask's border, in pixels; inf if it is farther than `limit`."""

@@ -31,6 +31,9 @@ def _first_costs() -> Costs:
 FIRST_COSTS: Final = _first_costs()
 """float64 (256,): bits of each byte, before any is known."""
 
+_PRIOR: Final = np.exp2(-FIRST_COSTS) * (_PRIOR_BYTES / np.exp2(-FIRST_COSTS).sum())
+"""The part of each byte in that weight."""
+
 
 def learned_costs(steps: npt.NDArray[np.uint8]) -> Costs:
     """
@@ -44,7 +47,6 @@ def learned_costs(steps: npt.NDArray[np.uint8]) -> Costs:
     Returns:
         float64 (256,), 0..14 bits.
     """
-    prior = np.exp2(-FIRST_COSTS)
-    prior *= _PRIOR_BYTES / prior.sum()
-    bits: Costs = -np.log2((np.bincount(steps, minlength=256) + prior) / (len(steps) + _PRIOR_BYTES))
-    return np.clip(bits, 0.0, _MOST_BITS)
+    shares = (np.bincount(steps, minlength=256) + _PRIOR) / (len(steps) + _PRIOR_BYTES)
+    bits: Costs = np.minimum(-np.log2(shares), _MOST_BITS)
+    return bits

@@ -25,6 +25,17 @@ taken as absolute values, and the i-th pixel in between lies v(i) off the start 
 - The format's steps are -128..127 (docs/format.md, "Channel").
 - A *stop* is a pixel that must be a vertex. No segment passes it.
 
+*Long runs.* Masks of people have a few runs of hundreds of equal steps, most of them along the window's edge. All
+segments between the pixels of such a run are exact. Looking for them all took three quarters of the time, because each
+pixel has 128 of them, and almost none is of use. So two kinds are left out:
+
+- A path may end anywhere in its closing run (starts.py), at no cost. So no segment from a pixel of that run is needed.
+- In another run, a path needs vertices near the two ends, where it comes from a segment of another slope or goes on to
+  one. In the middle it needs vertices only because steps are limited, and then the longest steps serve. So from a pixel
+  at least `_RUN_END` steps after the run's first one, segments to pixels of the same run are left out, except for the
+  last `_RUN_END` pixels of the run and for steps of 127 and 128 pixels. The search then begins behind the segments that
+  are left out. The bounds there are known without a walk, because all the steps are equal.
+
 *Pruning.* cheapest.py searches the segments several times, with different costs. Only segments on paths that are nearly
 as cheap as the cheapest one are kept, so that this takes little time. Nodes are in the order of the chain, so the cost
 to each node is known when its segments are looked for.
@@ -56,6 +67,8 @@ _REACH = 128
 _PATH_SLACKS = 4.0
 """How much more a whole path may cost than the cheapest one, as a multiple of the slack of one segment."""
 _ROUNDING = 1e-6
+_RUN_END = 16
+"""Steps at each end of a long run where all segments are looked for. 8 cost 0.03 % more bytes, and save little."""
 """In bits: sums of costs depend on their order."""
 
 _STEP_X = (1, 1, 0, -1, -1, -1, 0, 1)
@@ -114,19 +127,23 @@ def find_segments(
     longest = 0
     for b in range(first, stop):
         longest = max(longest, offsets[b + 1] - offsets[b])
-    steps, turns = np.empty(longest, np.int16), np.empty(longest + 1, np.int16)
+    steps, turns, runs = np.empty(longest, np.int16), np.empty(longest, np.int16), np.empty(longest, np.int32)
     cost_to, cost_from = np.empty(2 * longest + 1, np.float64), np.empty(2 * longest + 1, np.float64)
     begins = np.zeros(2 * (offsets[stop] - offsets[first]) + (stop - first) + 1, np.int64)
     lengths, codes = np.empty(1 << 14, np.int16), np.empty(1 << 14, np.int32)
+    least = np.empty(_REACH + 1, np.float64)  # a lower bound of what a segment of some length costs
+    cheapest = costs.min()
+    for u in range(_REACH + 1):
+        least[u] = min(costs[u], costs[256 - u if u else 0]) + cheapest
     size, node = 0, 0
     for b in range(first, stop):
         n = offsets[b + 1] - offsets[b]
         if n > 1:
             chain_x, chain_y = np.empty(n + 1, np.int32), np.empty(n + 1, np.int32)
             _unroll(x, y, is_stop, offsets[b], n, starts[b], room, chain_x, chain_y, steps)
-            _find_turns(steps, n, turns)
+            _find_turns(steps, n, turns, runs)
             lengths, codes, size = _extend(
-                n, is_hole[b], chain_x, chain_y, steps, turns, room, divisors, costs, slack,
+                n, is_hole[b], straight[b], chain_x, chain_y, steps, turns, runs, room, divisors, costs, least, slack,
                 cost_to, begins[node:], lengths, codes, size,
             )  # fmt: skip
             begins[node + 2 * n] = size
@@ -170,14 +187,22 @@ def _way(step_x: int, step_y: int) -> int:
     return 6 + step_x
 
 
-def _find_turns(steps: Short, n: int, turns: Short) -> None:
-    """For each step, the way of the next step that has another way; its own way where there is none."""
+def _find_turns(steps: Short, n: int, turns: Short, runs: Int) -> None:
+    """
+    For each step, find the way of the next step that has another way, or its own way where there is none; and count the
+    equal steps from it on, up to a stop.
+    """
     for k in range(n - 1, -1, -1):
         way = steps[k] & 7
+        runs[k] = 1
         if k == n - 1:
             turns[k] = way
+        elif steps[k + 1] & 7 == way:
+            turns[k] = turns[k + 1]
+            if not steps[k] & _END:
+                runs[k] += runs[k + 1]
         else:
-            turns[k] = turns[k + 1] if steps[k + 1] & 7 == way else steps[k + 1] & 7
+            turns[k] = steps[k + 1] & 7
 
 
 def _longer(array: Any) -> Any:
@@ -190,13 +215,16 @@ def _longer(array: Any) -> Any:
 def _extend(  # noqa: PLR0912, PLR0915 - see its docstring
     n: int,
     is_hole: bool,
+    n_straight: int,
     chain_x: Int,
     chain_y: Int,
     steps: Short,
     turns: Short,
+    runs: Int,
     room: Bytes,
     divisors: Short,
     costs: Floats,
+    least: Floats,
     slack: float,
     cost_to: Floats,
     begins: Long,
@@ -210,9 +238,6 @@ def _extend(  # noqa: PLR0912, PLR0915 - see its docstring
     One function, because numba counts references to each array that a function is given, which takes longer than some
     steps of the inner loop. Indices of the inner loop are unsigned, so that numba does not check for negative ones.
     """
-    least = np.empty(_REACH + 1, np.float64)  # a lower bound of what a segment of some length costs
-    for u in range(_REACH + 1):
-        least[u] = min(costs[u], costs[256 - u if u else 0]) + costs.min()
     cost_to[: 2 * n + 1] = np.inf
     cost_to[0] = 0.0
     # A closing segment costs nothing, so `least` is no bound for it. Its end stays without a cost until all are found.
@@ -220,12 +245,15 @@ def _extend(  # noqa: PLR0912, PLR0915 - see its docstring
     for s in range(2 * n):
         begins[s] = size
         so_far, first = cost_to[s], s >> 1
-        if so_far == np.inf:
+        if so_far == np.inf or (first >= n - n_straight and s & 1 == 0):
             continue
         if size + 4 * _REACH > len(lengths):
             lengths, codes = _longer(lengths), _longer(codes)
         first_step = steps[first]
         limit = so_far - slack
+        skipped = 0  # the next steps of a long run, whose segments are left out
+        if s & 1 == 0 and first >= _RUN_END and runs[first - _RUN_END] == runs[first] + _RUN_END:
+            skipped = max(0, min(runs[first] - _RUN_END, _REACH - 2))
         for turn in range(2):
             # The two ways that the steps of a segment may have: along the major axis, and diagonal.
             along = diagonal = first_step & 7
@@ -256,7 +284,14 @@ def _extend(  # noqa: PLR0912, PLR0915 - see its docstring
             low_v, low_u, high_v, high_u = -1, 1, 2, 1
             above_low, below_high = 0, 0
             v = 0
-            for u in range(1, min(_REACH, n - first) + 1):
+            if skipped > 0:  # the state behind these steps
+                if first_step & 7 == along:
+                    high_v, high_u, above_low, below_high = 1, 2 * skipped, skipped, skipped
+                else:
+                    v = skipped
+                    low_v, low_u = 2 * skipped - 1, 2 * skipped
+                    above_low, below_high = skipped, skipped
+            for u in range(1 + skipped, min(_REACH, n - first) + 1):
                 k = first + u
                 step = steps[np.uint64(k - 1)]
                 way = along if u == 1 and s & 1 else step & 7
@@ -331,9 +366,9 @@ def _draws_half_way_rows(
     """Whether a steep segment draws only pixels of the mask, and the chain's, in the rows where it is half-way."""
     u, v = abs(to_y), abs(to_x)
     x_sign, y_sign = 1 if to_x > 0 else -1, 1 if to_y > 0 else -1
-    apart = u // divisors[u, v]
+    apart, step = u // divisors[u, v], x_sign * (v // divisors[u, v])
+    column = x0 + x_sign * ((v // divisors[u, v]) >> 1)  # of the line: the nearer one to the start
     for i in range(apart >> 1, u, apart):
-        column = x0 + x_sign * ((2 * i * v - u) // (2 * u))  # of the line: the nearer one to the start
         if column & 1 == 0:
             if chain_x[k + i] != column:
                 return False
@@ -341,6 +376,7 @@ def _draws_half_way_rows(
             row = y0 + y_sign * i + 1
             if room[row, column + _MARGIN] == 0 or room[row, column + x_sign + _MARGIN] == 0:
                 return False
+        column += step
     return True
 
 
@@ -375,32 +411,35 @@ def _keep_near_cheapest(
     """
     Of a chain's segments, keep those on closed paths that are nearly as cheap as the cheapest; the new count of all.
 
-    A pass from the end finds the cost from each node to the end. Of the segments of a frame, 5 % are kept.
+    A pass from the end finds the cost from each node to the end. Of the segments of a frame, 6 % to 40 % are kept.
     """
     # From the last straight run, the closing segment leads to the end without cost.
     for t in range(2 * n + 1):
         cost_from[t] = 0.0 if t == 2 * n or (t & 1 == 0 and t >= 2 * (n - n_straight)) else np.inf
         cost_to[2 * n] = min(cost_to[2 * n], cost_to[t] + cost_from[t])
     limit = cost_to[2 * n] + _PATH_SLACKS * slack + _ROUNDING
+    # The segments that are kept are moved to the end first, and then all together to the begin.
+    begin, end = begins[0], begins[2 * n]
+    stop = place = end
     for s in range(2 * n - 1, -1, -1):
         least, most = cost_from[s], limit - cost_to[s]
-        for e in range(begins[s], begins[s + 1]):
-            t, code = s + lengths[e], codes[e]
-            cost = cost_from[t]
+        first = begins[s]
+        for e in range(stop - 1, first - 1, -1):
+            t, code = s + lengths[np.uint64(e)], codes[np.uint64(e)]
+            cost = cost_from[np.uint64(t)]
             if t != 2 * n or is_hole:
                 cost += costs[code & 255] + costs[code >> 8]
             least = min(least, cost)
-            if cost > most:
-                lengths[e] = 0  # not kept
+            if cost <= most:
+                place -= 1
+                lengths[np.uint64(place)], codes[np.uint64(place)] = t - s, code
         cost_from[s] = least
-    size: int = begins[0]
-    for s in range(2 * n):
-        first, begins[s] = begins[s], size
-        for e in range(first, begins[s + 1]):
-            if lengths[e] > 0:
-                lengths[size], codes[size] = lengths[e], codes[e]
-                size += 1
-    begins[2 * n] = size
+        stop, begins[s] = first, place
+    for e in range(place, end):
+        lengths[begin + e - place], codes[begin + e - place] = lengths[e], codes[e]
+    for s in range(2 * n + 1):
+        begins[s] -= place - begin
+    size: int = begins[2 * n]
     return size
 
 

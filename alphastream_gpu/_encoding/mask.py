@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from .._geometry.frame import FrameGeometry, check_geometry
 from .._geometry.size import check_size
-from .._raster.coverage import rasterize
+from .._raster.coverage import rasterize, rasterize_packed
 from .blocks import check_effort, encode_block
 from .chains import Chains, Room
 from .costs import FIRST_COSTS, learned_costs
@@ -226,7 +226,7 @@ def _exact(room: Room, size: tuple[int, int], effort: int) -> FrameGeometry:
     """The geometry of the room's mask, verified."""
     chains = Chains.of(room)
     geometry = _search(chains, effort)
-    if room.is_equal(rasterize(geometry, native_size=size)):
+    if room.is_equal(rasterize_packed(geometry, native_size=size)):
         return geometry
     _logger.error(
         "encoding: a mask of %d x %d came out wrong, so it is written in unit steps; please report this", *size
@@ -257,10 +257,10 @@ def _search(chains: Chains, effort: int) -> FrameGeometry:
 
 def _rounds(search: Callable[[Costs], Paths], n_rounds: int) -> Iterator[Paths]:
     """Search several times, with costs that are learned from the result before."""
-    costs = FIRST_COSTS
-    for _ in range(n_rounds):
-        paths = search(costs)
-        costs = learned_costs(paths.steps())
+    paths = search(FIRST_COSTS)
+    yield paths
+    for _ in range(n_rounds - 1):
+        paths = search(learned_costs(paths.steps()))
         yield paths
 
 

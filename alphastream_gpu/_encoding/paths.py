@@ -45,8 +45,9 @@ class Paths:
         """The bytes of the steps within the paths, those in x and then those in y. uint8 (m,)."""
         is_step = np.ones(len(self.x), np.bool_)
         is_step[self.ends[:-1]] = False
-        in_x, in_y = (np.diff(c, prepend=c[:1])[is_step] for c in (self.x, self.y))
-        return np.concatenate((in_x, in_y)).astype(np.uint8)
+        low_x, low_y = self.x.astype(np.uint8), self.y.astype(np.uint8)  # the difference of the lowest bytes is enough
+        is_step = is_step[1:]
+        return np.concatenate(((low_x[1:] - low_x[:-1])[is_step], (low_y[1:] - low_y[:-1])[is_step]))
 
     def geometry(self, *, is_exact: bool) -> FrameGeometry:
         """Make one channel of each component."""
