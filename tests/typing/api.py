@@ -144,11 +144,14 @@ def shapes(geometry: FrameGeometry) -> None:
     assert_type(geometry.to_payload(), bytes)
     assert_type(alphastream_gpu.rasterize(geometry, (1024, 512), native_size=(2048, 1024)), Mask)
     assert_type(alphastream_gpu.rasterize(geometry, out=np.empty((1024, 2048), np.uint8)), Mask)
+    assert_type(alphastream_gpu.rasterize(geometry, rows=slice(64, 128), columns=[3, 5], dtype="uint8"), Mask)
+    assert_type(alphastream_gpu.rasterize(geometry, rows=np.arange(9), dtype=bool), npt.NDArray[np.bool_])
     assert_type(alphastream_gpu.rasterize.backend, Literal["numba", "numpy"])
     assert_type(alphastream_gpu.rasterize_packed(geometry), Mask)
+    assert_type(alphastream_gpu.rasterize_packed(geometry, (512, 256), native_size=(2048, 1024)), Mask)
     assert_type(alphastream_gpu.rasterize_packed.backend, Literal["numba", "numpy"])
     geometry.triangle_strip("cover")
-    alphastream_gpu.rasterize([(0, 0)])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    alphastream_gpu.rasterize([(0, 0)])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 
 def writing(key: AsvrKey, geometry: FrameGeometry) -> None:
