@@ -22,7 +22,7 @@ from ._exceptions import (
     TransportError,
     WrongContextError,
 )
-from ._format.cipher import AsvrKey
+from ._format.cipher import AsvrKey, KeyFromEnvironment
 from ._geometry.frame import FrameGeometry
 from ._open import open, open_async
 from ._raster import rasterize, rasterize_packed
@@ -69,6 +69,7 @@ __all__ = [
     "GLUnavailableError",
     "HttpSource",
     "InputOptions",
+    "KeyFromEnvironment",
     "KeyMismatchError",
     "LastError",
     "MaskEncoder",

@@ -4,7 +4,6 @@ Config: the options of a stream, with the default and the range of each.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -16,6 +15,7 @@ import numpy as np
 
 from ._format.polystream import MAX_PAYLOAD_BYTES
 from ._geometry.size import MAX_NATIVE_EDGE
+from ._runtime.workers import usable_processors
 
 __all__ = ["OPTIONS", "Config", "Processing", "Validate", "check_option", "option_from_text"]
 
@@ -77,8 +77,8 @@ def _size(value: Any) -> tuple[int, int]:
     return _whole(width), _whole(height)
 
 
-def _cpu_count() -> int:
-    return min(64, os.cpu_count() or 1)
+def _n_processors() -> int:
+    return min(64, usable_processors())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +129,7 @@ class Config:
         "What is made of the next ready_frames frames besides the geometry: masks, cover strips, or both.",
         str,
     )
-    decode_workers: int = _option(_cpu_count, 1, 64, "threads", "Threads that inflate and decode frames.", _whole)
+    decode_workers: int = _option(_n_processors, 1, 64, "threads", "Threads that inflate and decode frames.", _whole)
     file_buffer: int = _option(
         128 * KIB, 4 * KIB, 64 * MIB, "bytes", "Read buffer for a file that cannot be mapped into memory.", _whole
     )

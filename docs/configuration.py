@@ -42,7 +42,7 @@ def table() -> str:
     for option in OPTIONS:
         meta = option.metadata
         unit = meta["unit"]
-        default = "number of CPUs" if option.default is MISSING else shown(option.default, unit)
+        default = "usable CPUs" if option.default is MISSING else shown(option.default, unit)
         choices = ", ".join(map(str, meta["high"])) if meta["low"] is None else None
         span = choices or f"{shown(meta['low'], unit)} .. {shown(meta['high'], unit)}"
         rows.append(f"| `{option.name}` | {default} | {span} | {unit} | {meta['doc']} |")

@@ -228,7 +228,8 @@ def _chosen(name: str, picked: Picked, length: int) -> Chosen:
         raise TypeError(
             f"{name}: expected one dimension of integers or bools, found {array.ndim} dimensions of {array.dtype}"
         )
-    return np.arange(length)[array]  # numpy's own errors for what is outside
+    chosen: npt.NDArray[np.int64] = np.arange(length, dtype=np.int64)[array]  # numpy's own errors for what is outside
+    return chosen
 
 
 def _check_out(out: object, shape: tuple[int, int], dtype: type[np.generic]) -> None:
