@@ -35,6 +35,7 @@ from ._stream.stream import AlphaStream
 from ._writing.writer import AsvpWriter, AsvrWriter
 
 if _t.TYPE_CHECKING:
+    from ._arrays import MaskArray, open_array
     from ._comparing import ComparedFrame, CompareReport, compare
     from ._context.headless import create_headless_context
     from ._encoding import MaskEncoder, encode_mask
@@ -72,6 +73,7 @@ __all__ = [
     "KeyFromEnvironment",
     "KeyMismatchError",
     "LastError",
+    "MaskArray",
     "MaskEncoder",
     "MaskRenderer",
     "MemorySource",
@@ -90,6 +92,7 @@ __all__ = [
     "encode",
     "encode_mask",
     "open",
+    "open_array",
     "open_async",
     "optimize",
     "rasterize",
@@ -102,6 +105,7 @@ _LATE = {
     "EncodeProgress": "_writing.report",
     "EncodeReport": "_writing.report",
     "InputOptions": "_inputs",
+    "MaskArray": "_arrays",
     "MaskEncoder": "_encoding",
     "MaskRenderer": "_gl",
     "RenderStats": "_gl",
@@ -109,6 +113,7 @@ _LATE = {
     "create_headless_context": "_context.headless",
     "encode": "_writing.encode",
     "encode_mask": "_encoding",
+    "open_array": "_arrays",
     "optimize": "_writing.optimize",
 }
 """Names that are loaded at first use, so that a program that only decodes loads neither moderngl nor the encoder."""

@@ -22,7 +22,7 @@ from .grid import Chosen, Grid, crop_of, grid_of
 from .outline import outline_pixels
 from .resolve import resolve, unpack
 
-__all__ = ["Bool", "Picked", "Uint8", "mask_steps", "rasterize", "rasterize_packed"]
+__all__ = ["Bool", "Picked", "Uint8", "drawn", "mask_steps", "rasterize", "rasterize_packed"]
 
 P = ParamSpec("P")
 T_co = TypeVar("T_co", covariant=True)
@@ -143,13 +143,14 @@ def rasterize(
         grid = crop_of(native_size, size, _chosen("columns", columns, size[0]), _chosen("rows", rows, size[1]))
     if out is not None:
         _check_out(out, grid.shape, np.uint8 if value == 255 else np.bool_)
-        _drawn(geometry, grid, out.view(np.uint8), value)
+        drawn(geometry, grid, out.view(np.uint8), value)
         return out
-    mask = _drawn(geometry, grid, None, value)
+    mask = drawn(geometry, grid, None, value)
     return mask if value == 255 else mask.view(np.bool_)
 
 
-def _drawn(geometry: FrameGeometry, grid: Grid, out: Mask | None, value: int) -> Mask:
+def drawn(geometry: FrameGeometry, grid: Grid, out: Mask | None, value: int) -> Mask:
+    """The mask of a frame on a grid, of 0 and `value`: in `out`, which has the grid's shape, or in a new array."""
     if 0 in grid.shape:
         return aligned_empty(grid.shape) if out is None else out
     compiled = _compiled(geometry, grid, out, value)

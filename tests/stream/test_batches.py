@@ -281,9 +281,11 @@ def test_other_files_have_other_fingerprints(blocks: list[bytes]) -> None:
 
 def test_a_server_tells_versions_apart() -> None:
     def of(etag: str | None, config: Config | None = None) -> str:
-        with badserver.Server(SAMPLE.read_bytes(), etag=etag) as server:
-            with alphastream_gpu.open(server.url(), config=config) as stream:
-                return stream.fingerprint
+        with (
+            badserver.Server(SAMPLE.read_bytes(), etag=etag) as server,
+            alphastream_gpu.open(server.url(), config=config) as stream,
+        ):
+            return stream.fingerprint
 
     assert of('"v1"') == of('"v1"') != of('"v2"')
     lax = Config(http_validate="size")
