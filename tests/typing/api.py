@@ -36,7 +36,9 @@ from alphastream_gpu import (
     FrameGeometry,
     HttpSource,
     InputOptions,
+    KeyFromEnvironment,
     LastError,
+    MaskArray,
     MaskEncoder,
     MaskRenderer,
     MemorySource,
@@ -140,6 +142,21 @@ def draw(renderer: MaskRenderer, geometry: FrameGeometry, ctx: moderngl.Context)
     renderer.release()
     MaskRenderer(ctx, method="gpu")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(alphastream_gpu.create_headless_context(), moderngl.Context)
+
+
+def arrays(path: Path) -> None:
+    key = KeyFromEnvironment(scene_id=1)
+    with alphastream_gpu.open_array(path, (512, 256), dtype="bool", key=key, chunk_frames=16) as masks:
+        assert_type(masks, MaskArray)
+        assert_type(masks.shape, tuple[int, int, int])
+        assert_type(masks.fps, Fraction)
+        assert_type(masks.fingerprint, str)
+        masks[3, ..., ::2].sum()
+        masks.oindex[[1, 2], :, [3, 4]].sum()
+        masks.to_dask(chunk_frames=8)
+        for mask in masks:
+            mask.any()
+    alphastream_gpu.open_array(path, dtype="float32")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def shapes(geometry: FrameGeometry) -> None:
