@@ -22,7 +22,7 @@ from ._exceptions import (
     TransportError,
     WrongContextError,
 )
-from ._format.cipher import AsvrKey
+from ._format.cipher import AsvrKey, KeyFromEnvironment
 from ._geometry.frame import FrameGeometry
 from ._open import open, open_async
 from ._raster import rasterize, rasterize_packed
@@ -35,6 +35,7 @@ from ._stream.stream import AlphaStream
 from ._writing.writer import AsvpWriter, AsvrWriter
 
 if _t.TYPE_CHECKING:
+    from ._arrays import MaskArray, open_array
     from ._comparing import ComparedFrame, CompareReport, compare
     from ._context.headless import create_headless_context
     from ._encoding import MaskEncoder, encode_mask
@@ -69,8 +70,10 @@ __all__ = [
     "GLUnavailableError",
     "HttpSource",
     "InputOptions",
+    "KeyFromEnvironment",
     "KeyMismatchError",
     "LastError",
+    "MaskArray",
     "MaskEncoder",
     "MaskRenderer",
     "MemorySource",
@@ -89,6 +92,7 @@ __all__ = [
     "encode",
     "encode_mask",
     "open",
+    "open_array",
     "open_async",
     "optimize",
     "rasterize",
@@ -101,6 +105,7 @@ _LATE = {
     "EncodeProgress": "_writing.report",
     "EncodeReport": "_writing.report",
     "InputOptions": "_inputs",
+    "MaskArray": "_arrays",
     "MaskEncoder": "_encoding",
     "MaskRenderer": "_gl",
     "RenderStats": "_gl",
@@ -108,6 +113,7 @@ _LATE = {
     "create_headless_context": "_context.headless",
     "encode": "_writing.encode",
     "encode_mask": "_encoding",
+    "open_array": "_arrays",
     "optimize": "_writing.optimize",
 }
 """Names that are loaded at first use, so that a program that only decodes loads neither moderngl nor the encoder."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from ._format.polystream import MAX_PAYLOAD_BYTES
 from ._geometry.size import MAX_NATIVE_EDGE
+from ._runtime.workers import usable_processors
 
 __all__ = ["OPTIONS", "Config", "Prefetch", "Processing", "Validate", "check_option", "option_from_text"]
 
@@ -99,8 +100,8 @@ def _folder(value: Any) -> str | None:
     return path
 
 
-def _cpu_count() -> int:
-    return min(64, os.cpu_count() or 1)
+def _n_processors() -> int:
+    return min(64, usable_processors())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +152,7 @@ class Config:
         "What is made of the next ready_frames frames besides the geometry: masks, cover strips, or both.",
         str,
     )
-    decode_workers: int = _option(_cpu_count, 1, 64, "threads", "Threads that inflate and decode frames.", _whole)
+    decode_workers: int = _option(_n_processors, 1, 64, "threads", "Threads that inflate and decode frames.", _whole)
     file_buffer: int = _option(
         128 * KIB, 4 * KIB, 64 * MIB, "bytes", "Read buffer for a file that cannot be mapped into memory.", _whole
     )

@@ -42,7 +42,7 @@ def table() -> str:
     for option in OPTIONS:
         meta = option.metadata
         unit = meta["unit"]
-        default = "number of CPUs" if option.default is MISSING else shown(option.default, unit)
+        default = "usable CPUs" if option.default is MISSING else shown(option.default, unit)
         choices = None
         if meta["low"] is None:
             choices = meta["high"] if isinstance(meta["high"], str) else ", ".join(map(str, meta["high"]))

@@ -24,6 +24,7 @@ AREAS = {
     "sources": "_sources",
     "streaming": "_builder _open _runtime _stream",
     "raster": "_raster",
+    "arrays": "_arrays",
 }
 """The folders and modules of the package that need the minimum. The other ones use drivers, hosts or a terminal, or
 contain only tables."""

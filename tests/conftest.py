@@ -22,6 +22,7 @@ from alphastream_gpu._gl.attach import identity_of
 from alphastream_gpu._gl.compute import missing
 from alphastream_gpu._gl.drivers import is_software
 from alphastream_gpu._raster.compiled import CompiledTwin
+from alphastream_gpu._raster.grid import grid_of
 
 METHODS = ("compute", "triangles", "upload")
 """The methods of a MaskRenderer. On a software driver, the first two are used only if the caller names them."""
@@ -196,7 +197,7 @@ class CompiledRasterizer:
     def __call__(
         self, geometry: FrameGeometry, size: tuple[int, int] | None = None, *, native_size: tuple[int, int]
     ) -> np.ndarray:
-        mask = self.twin.draw(geometry, size or native_size, native_size, None)
+        mask = self.twin.draw(geometry, grid_of(native_size, size or native_size), None)
         if mask is None:
             half = geometry.channel_count // 2
             assert half, "a channel alone is too large"

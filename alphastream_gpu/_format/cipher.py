@@ -13,7 +13,7 @@ import os
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from .._exceptions import DecodeError, KeyMismatchError, PassphraseError
 from .._runtime.calls import SafeLock
@@ -21,11 +21,13 @@ from .._runtime.calls import SafeLock
 __all__ = [
     "PASSPHRASE_VARIABLE",
     "AsvrKey",
+    "KeyFromEnvironment",
     "KeyWords",
     "LateKey",
     "StreamCipher",
     "cipher_for",
     "key_mismatch",
+    "passphrase_in",
     "passphrase_of",
     "said_in",
 ]
@@ -65,7 +67,8 @@ class AsvrKey:
     The values that the key of an ASVR file is derived from.
 
     The key itself is derived by scrypt, which takes some 50 ms, at the first use of a resource name, and then kept.
-    Neither the passphrase nor the key appears in ``repr`` or in messages. The object cannot be pickled.
+    Neither the passphrase nor the key appears in ``repr`` or in messages. The object cannot be pickled; a
+    :class:`KeyFromEnvironment` can.
 
     Args:
         passphrase: 32 bytes, from the owner of the files. This package contains no passphrase.
@@ -89,6 +92,11 @@ class AsvrKey:
         passphrase = bytes(passphrase)
         if len(passphrase) != PASSPHRASE_BYTES:
             raise PassphraseError(f"passphrase: expected {PASSPHRASE_BYTES} bytes, found {len(passphrase)}")
+        self._passphrase = passphrase
+        self._set(scene_id, version, resource_name)
+
+    def _set(self, scene_id: int, version: str, resource_name: str | None) -> None:
+        """Check and set what is no secret."""
         scene_id = operator.index(scene_id)
         if not 0 <= scene_id <= 0xFFFFFFFF:
             raise ValueError(f"scene_id: expected 0..4294967295, found {scene_id}")
@@ -97,7 +105,6 @@ class AsvrKey:
                 raise TypeError(f"{name}: expected a str, found {type(text).__name__}")
             if text is not None and not text.isascii():
                 raise ValueError(f"{name}: expected ASCII, found {text!r}")
-        self._passphrase = passphrase
         self._scene_id = scene_id
         self._version = version
         self._resource_name = resource_name
@@ -142,14 +149,8 @@ class AsvrKey:
             PassphraseError: the variable is not set, or its value is not 64 hex digits. The value is never shown.
             ValueError: another argument is outside its range.
         """
-        text = (os.environ if environ is None else environ).get(PASSPHRASE_VARIABLE, "")
-        if not text.strip():
-            raise PassphraseError(
-                f"an ASVR stream needs its owner's passphrase: set {PASSPHRASE_VARIABLE} to its 64 hex digits"
-                " (this package contains no passphrase)"
-            )
-        passphrase = passphrase_of(text, PASSPHRASE_VARIABLE)
-        return cls(passphrase, scene_id=scene_id, version=version, resource_name=resource_name)
+        passphrase = passphrase_in(os.environ if environ is None else environ)
+        return AsvrKey(passphrase, scene_id=scene_id, version=version, resource_name=resource_name)
 
     def _needed_for(self, head: bytes) -> AsvrKey:
         """The key for a stream that is not plain and begins with the bytes `head`."""
@@ -167,7 +168,10 @@ class AsvrKey:
         from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
         salt = struct.pack("<I", self.scene_id) + self.version.encode("ascii") + resource_name.encode("ascii")
-        return Scrypt(salt=salt, length=_KEY_BYTES, n=_SCRYPT_N, r=_SCRYPT_R, p=_SCRYPT_P).derive(self._passphrase)
+        return Scrypt(salt=salt, length=_KEY_BYTES, n=_SCRYPT_N, r=_SCRYPT_R, p=_SCRYPT_P).derive(self._secret())
+
+    def _secret(self) -> bytes:
+        return self._passphrase
 
     def __repr__(self) -> str:
         return (
@@ -176,7 +180,59 @@ class AsvrKey:
         )
 
     def __reduce__(self) -> str:
-        raise TypeError("an AsvrKey holds a secret and cannot be pickled")
+        raise TypeError(
+            "an AsvrKey holds a secret and cannot be pickled; a KeyFromEnvironment can: it holds no passphrase"
+        )
+
+
+class KeyFromEnvironment(AsvrKey):
+    """
+    A key whose passphrase is read from ``ALPHASTREAM_PASSPHRASE`` (64 hex digits) where an encrypted stream is opened.
+
+    It is accepted wherever an :class:`AsvrKey` is. It holds no secret until then, so it can be pickled: another process
+    gets the three values and reads the variable of its own environment. Equal keys have equal values.
+
+    Args:
+        scene_id: as for :class:`AsvrKey`, 0..4294967295.
+        version: as for :class:`AsvrKey`.
+        resource_name: as for :class:`AsvrKey`.
+
+    Raises:
+        ValueError: an argument is outside its range.
+
+    If the variable is missing or malformed, opening an encrypted stream raises :class:`PassphraseError`. A plain stream
+    needs no passphrase.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, *, scene_id: int, version: str = "1.5.0", resource_name: str | None = None) -> None:
+        self._set(scene_id, version, resource_name)
+
+    def _secret(self) -> bytes:
+        return passphrase_in(os.environ)
+
+    def _values(self) -> tuple[int, str, str | None]:
+        return self._scene_id, self._version, self._resource_name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, KeyFromEnvironment) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def __repr__(self) -> str:
+        return (
+            f"KeyFromEnvironment(scene_id={self.scene_id}, version={self.version!r},"
+            f" resource_name={self.resource_name!r})"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:  # type: ignore[override]  # AsvrKey's raises
+        return _key_from_environment, self._values()
+
+
+def _key_from_environment(scene_id: int, version: str, resource_name: str | None) -> KeyFromEnvironment:
+    return KeyFromEnvironment(scene_id=scene_id, version=version, resource_name=resource_name)
 
 
 class LateKey(AsvrKey):
@@ -204,6 +260,22 @@ def said_in(words: KeyWords, key: AsvrKey) -> AsvrKey:
     """Set the names that error messages about a key use; return the key."""
     key._words = words
     return key
+
+
+def passphrase_in(environ: Mapping[str, str]) -> bytes:
+    """
+    The passphrase in environment variables.
+
+    Raises:
+        PassphraseError: the variable is not set, or its value is not 64 hex digits. The value is never shown.
+    """
+    text = environ.get(PASSPHRASE_VARIABLE, "")
+    if not text.strip():
+        raise PassphraseError(
+            f"an ASVR stream needs its owner's passphrase: set {PASSPHRASE_VARIABLE} to its 64 hex digits"
+            " (this package contains no passphrase)"
+        )
+    return passphrase_of(text, PASSPHRASE_VARIABLE)
 
 
 def passphrase_of(text: str, name: str) -> bytes:

@@ -27,6 +27,8 @@ import numpy.typing as npt
 from .._geometry.aligned import aligned_empty
 from .._geometry.frame import FrameGeometry
 from .._runtime.kernels import Kernels
+from .grid import Axis, Grid
+from .resolve import resolve
 
 __all__ = ["BEGIN_AFTER", "MAX_RUNS", "VARIABLE", "Backend", "CompiledTwin", "twin"]
 
@@ -46,23 +48,26 @@ so that a larger frame is left to numpy without counting its runs."""
 
 _FRAME: Final = "Array(int32, 2, 'C', readonly=True), Array(int32, 1, 'C', readonly=True), int64, int64"
 _TABLE: Final = "Array(uint16, 1, 'C', readonly=True)"
+_TABLES: Final = f"{_TABLE}, {_TABLE}, {_TABLE}, {_TABLE}, int64, boolean"
 _SCRATCH: Final = "int32[::1], uint32[::1], int64[::1], uint8[:, ::1]"
 _KERNELS: Final = Kernels(
     "alphastream_gpu._raster.runs",
     {
-        "draw": f"boolean({_FRAME}, {_TABLE}, {_TABLE}, {_TABLE}, {_TABLE}, {_SCRATCH})",
-        "draw_packed": f"boolean({_FRAME}, {_TABLE}, {_TABLE}, {_SCRATCH})",
+        "draw": f"boolean({_FRAME}, {_TABLES}, {_SCRATCH}, uint8)",
+        "draw_packed": f"boolean({_FRAME}, {_TABLES}, {_SCRATCH})",
     },
 )
 
 
 class _Tables(NamedTuple):
-    """What ``runs.draw`` needs to know of a pair of sizes; its docstring describes the tables."""
+    """What ``runs.draw`` needs to know of a grid; its docstring describes the tables."""
 
     first_row: Table
     samples: Table
     out_row: Table
     first_column: Table
+    stride: int
+    is_even: bool
 
 
 class _Scratch(threading.local):
@@ -123,47 +128,58 @@ class CompiledTwin:
         self._choice = "numpy"
         self._functions = None if choice == "numpy" else self._kernels.load_kept()
 
-    def draw(
-        self, geometry: FrameGeometry, size: tuple[int, int], native_size: tuple[int, int], out: Mask | None
-    ) -> Mask | None:
+    def draw(self, geometry: FrameGeometry, grid: Grid, out: Mask | None, *, value: int = 255) -> Mask | None:
         """
-        The mask of a frame, or None if numpy has to make it. Arguments as of ``rasterize``; they are checked already.
-        """
-        functions = self._functions or self._ready()
-        if functions is None:
-            return None
-        points, offsets = geometry.points, geometry.channel_offsets
-        if len(points) > MAX_RUNS or len(offsets) > MAX_RUNS:
-            return None
-        mask = aligned_empty((size[1], size[0])) if out is None else out
-        is_drawn = functions.draw(
-            points,
-            offsets,
-            *native_size,
-            *_tables(native_size, size),
-            *self._scratch.of(native_size[1]),
-            mask if type(mask) is np.ndarray else mask.view(np.ndarray),  # numba knows no subclasses
-        )
-        return mask if is_drawn else None
+        The mask of a frame, or None if numpy has to make it.
 
-    def draw_packed(self, geometry: FrameGeometry, native_size: tuple[int, int]) -> Mask | None:
-        """The mask of a frame with one bit per pixel, or None if numpy has to make it."""
-        functions = self._functions or self._ready()
+        Args:
+            geometry: the frame.
+            grid: the rows and columns of the mask; at least one of each.
+            out: uint8 of the grid's shape, C-contiguous, gets the mask.
+            value: 255 or 1, of the pixels that are set.
+        """
+        mask = aligned_empty(grid.shape) if out is None else out
+        if grid.is_ascending:
+            return mask if self._draw(geometry, grid, mask, value) else None
+        raster = aligned_empty((grid.y.size, grid.x.size))
+        return resolve(raster, grid, mask) if self._draw(geometry, grid.raster, raster, value) else None
+
+    def _draw(self, geometry: FrameGeometry, grid: Grid, mask: Mask, value: int) -> bool:
+        functions = self._functions_for(geometry)
+        return functions is not None and functions.draw(
+            geometry.points,
+            geometry.channel_offsets,
+            grid.x.native,
+            grid.y.native,
+            *_tables(grid),
+            *self._scratch.of(grid.y.native),
+            mask if type(mask) is np.ndarray else mask.view(np.ndarray),  # numba knows no subclasses
+            value,
+        )
+
+    def draw_packed(self, geometry: FrameGeometry, grid: Grid) -> Mask | None:
+        """The mask of a frame with one bit per pixel, or None if numpy has to make it. The grid must be ascending."""
+        functions = self._functions_for(geometry)
         if functions is None:
             return None
-        points, offsets = geometry.points, geometry.channel_offsets
-        if len(points) > MAX_RUNS or len(offsets) > MAX_RUNS:
-            return None
-        mask: Mask = aligned_empty((native_size[1], (native_size[0] + 7) // 8))
+        mask: Mask = aligned_empty((grid.y.output, (grid.x.output + 7) // 8))
         is_drawn = functions.draw_packed(
-            points,
-            offsets,
-            *native_size,
-            *_tables(native_size, native_size)[:2],
-            *self._scratch.of(native_size[1]),
+            geometry.points,
+            geometry.channel_offsets,
+            grid.x.native,
+            grid.y.native,
+            *_tables(grid),
+            *self._scratch.of(grid.y.native),
             mask,
         )
         return mask if is_drawn else None
+
+    def _functions_for(self, geometry: FrameGeometry) -> SimpleNamespace | None:
+        """The compiled functions; None if numpy has to draw a frame."""
+        functions = self._functions or self._ready()
+        if functions is None or len(geometry.points) > MAX_RUNS or len(geometry.channel_offsets) > MAX_RUNS:
+            return None
+        return functions
 
     def _ready(self) -> SimpleNamespace | None:
         """The compiled functions; None until they are compiled, which some call begins."""
@@ -186,21 +202,25 @@ def _choice_of_environment() -> str:
 
 
 @lru_cache(maxsize=32)
-def _tables(native_size: tuple[int, int], size: tuple[int, int]) -> _Tables:
+def _tables(grid: Grid) -> _Tables:
     """From a cache, 10 KB at 2048 x 1024."""
-    (native_width, native_height), (width, height) = native_size, size
-    if height < native_height:
-        rows = np.arange(height + 1) * native_height // height, np.arange(height + 1)
-        first_row = _first(native_height, height)
-    else:
-        rows = np.arange(native_height + 1), _first(native_height, height)
-        first_row = rows[0]
-    return _Tables(*map(_table, (first_row, *rows, _first(native_width, width))))
+    x, y = grid.x, grid.y
+    gaps = np.diff(y.samples)
+    stride = int(gaps.min(initial=y.native)) if gaps.size else 1
+    return _Tables(
+        first_row=_table(y.first),
+        samples=_table(np.append(y.samples, y.native)),
+        out_row=_table(_first_places(y)),
+        first_column=_table(x.first if x.places is None else _first_places(x)[x.first]),
+        stride=stride,
+        is_even=bool((gaps == stride).all()),
+    )
 
 
-def _first(native: int, output: int) -> npt.NDArray[np.int64]:
-    """int64 (native + 1,): the first output coordinate that shows a native coordinate or one after it."""
-    return -(-np.arange(native + 1) * output // native)
+def _first_places(axis: Axis) -> npt.NDArray[np.int64]:
+    """int64 (size + 1,): the first output coordinate that shows a raster coordinate, and the number of all."""
+    raster = np.arange(axis.size + 1)
+    return raster if axis.places is None else np.searchsorted(axis.places, raster)
 
 
 def _table(values: npt.NDArray[np.int64]) -> Table:

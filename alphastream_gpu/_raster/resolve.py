@@ -1,5 +1,5 @@
 """
-Resolve: scales the raster grid to the output by nearest neighbour (docs/coverage.md, "Scaling").
+Resolve: puts the pixels of the raster grid where the output shows them (docs/coverage.md, "Scaling").
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._geometry.aligned import aligned_empty
-from .grid import sampled
+from .grid import Grid
 
 __all__ = ["resolve", "unpack"]
 
@@ -20,7 +20,7 @@ _PART_BYTES: Final = 1 << 16
 it, and freeing them changes none of its thresholds."""
 
 
-def unpack(words: npt.NDArray[np.uint64], columns: int, out: Mask | None = None) -> Mask:
+def unpack(words: npt.NDArray[np.uint64], columns: int, out: Mask | None = None, *, value: int = 255) -> Mask:
     """
     Convert bits to bytes.
 
@@ -28,9 +28,10 @@ def unpack(words: npt.NDArray[np.uint64], columns: int, out: Mask | None = None)
         words: uint64 (rows, ceil(columns / 64)), the lowest bit leftmost.
         columns: the number of pixels in a row.
         out: uint8 (rows, columns), gets the result.
+        value: 255 or 1, what a bit that is set becomes.
 
     Returns:
-        uint8 (rows, columns), 0 or 255, C-contiguous; `out`, or a new aligned array.
+        uint8 (rows, columns), 0 or `value`, C-contiguous; `out`, or a new aligned array.
     """
     rows = len(words)
     little = words.astype("<u8", copy=False).view(np.uint8)
@@ -40,25 +41,28 @@ def unpack(words: npt.NDArray[np.uint64], columns: int, out: Mask | None = None)
     for first in range(0, rows, step):
         part = slice(first, first + step)
         bits = np.unpackbits(little[part].reshape(-1), bitorder="little").reshape(-1, width)
-        np.negative(bits[:, :columns], out=mask[part])  # 1 becomes 255 in uint8
+        if value == 1:
+            mask[part] = bits[:, :columns]
+        else:
+            np.negative(bits[:, :columns], out=mask[part])  # 1 becomes 255 in uint8
     return mask
 
 
-def resolve(mask: Mask, output_size: tuple[int, int], out: Mask | None = None) -> Mask:
+def resolve(mask: Mask, grid: Grid, out: Mask | None = None) -> Mask:
     """
-    Repeat the columns and rows of the raster up to the output size. A raster of that size is returned unchanged.
+    Put the columns and rows of the raster where the output shows them. A raster that is the output is returned
+    unchanged.
 
     Args:
         mask: uint8 (rows, columns).
-        output_size: ``(width, height)``, at least the raster's.
-        out: uint8 (height, width), gets the result; `mask` itself if that has the size already.
+        grid: what the raster is of.
+        out: uint8 (height, width), gets the result; `mask` itself if that is the output already.
     """
-    rows, columns = mask.shape
-    width, height = output_size
-    if width != columns:
-        wide = out if out is not None and height == rows else aligned_empty((rows, width))
-        mask = mask.take(sampled(columns, width), axis=1, out=wide, mode="clip")  # "raise" would buffer the output
-    if height != rows:
-        high = aligned_empty((height, width)) if out is None else out
-        mask = mask.take(sampled(rows, height), axis=0, out=high, mode="clip")
+    columns, rows = grid.x.places, grid.y.places
+    if columns is not None:
+        wide = out if out is not None and rows is None else aligned_empty((len(mask), columns.size))
+        mask = mask.take(columns, axis=1, out=wide, mode="clip")  # "raise" would buffer the output
+    if rows is not None:
+        high = aligned_empty((rows.size, mask.shape[1])) if out is None else out
+        mask = mask.take(rows, axis=0, out=high, mode="clip")
     return mask

@@ -11,7 +11,8 @@ A segment has D rows below its upper end and is m pixels wide. In row k, counted
 
 - if it is steep (D > m): the pixel at ``k m / D``, rounded, which is both the crossing and the line's pixel. If the
   quotient is exactly half-way, the crossing is the even pixel, and the line takes the pixel toward the start of the
-  segment. The run then has both. Quotient and remainder are advanced from row to row without a division.
+  segment. The run then has both. Quotient and remainder are advanced from row to row without a division, unless the
+  distances between the rows that are shown differ by more than one.
 - if it is flat: the pixels up to ``floor((m (2 k + 1) - up) / (2 D))``, from the one after the end of row k - 1. `up`
   is 1 if the segment goes upward, because ties of the line go toward the start, else 0. This run contains the crossing.
   One step makes a whole run, so a flat segment costs no more than its rows.
@@ -73,13 +74,16 @@ def draw(  # noqa: PLR0912 - see "Strategy": its parts cannot take arrays
     samples: Uint16,
     out_row: Uint16,
     first_column: Uint16,
+    stride: int,
+    is_even: bool,
     changes: Int32,
     slots: Uint32,
     runs: Int64,
     out: Mask,
+    value: int,
 ) -> bool:
     """
-    Draw a mask. The *raster rows* are the native rows that the output shows.
+    Draw a mask. The *raster rows* are the native rows that the output shows: any of them, in ascending order.
 
     Args:
         points: int32 (n, 2), the points of a frame.
@@ -90,15 +94,18 @@ def draw(  # noqa: PLR0912 - see "Strategy": its parts cannot take arrays
         samples: uint16 (rows + 1,): the native row of each raster row, and `height`.
         out_row: uint16 (rows + 1,): the first output row that shows a raster row, and the number of output rows.
         first_column: uint16 (width + 1,): the first output column that shows a native column or one to its right.
+        stride: the least distance between two raster rows, in native rows; 1 if there is one row.
+        is_even: whether all of these distances are the same.
         changes: int32 (rows + 1,), scratch.
         slots: uint32 (rows,), scratch.
         runs: int64 (most runs,), scratch.
-        out: uint8 (output rows, output columns), gets 0 and 255. Every element is written.
+        out: uint8 (output rows, output columns), gets 0 and `value`. Every element is written.
+        value: 1..255, of the pixels that are set.
 
     Returns:
         Whether `runs` has room for the runs of the frame. If it has not, nothing is drawn.
     """
-    room = _lay_out(points, offsets, width, height, first_row, samples, changes, slots, runs)
+    room = _lay_out(points, offsets, width, height, first_row, samples, stride, is_even, changes, slots, runs)
     if room < 0:
         return False
     columns = out.shape[1]
@@ -128,7 +135,7 @@ def draw(  # noqa: PLR0912 - see "Strategy": its parts cannot take arrays
             low = np.int64(first_column[max(left - 1, 0)])
             high = np.int64(first_column[min(right, width)])
             for x in range(low, high):
-                out[top, x] = 255
+                out[top, x] = value
         begin = end
         for again in range(top + 1, np.int64(out_row[row + 1])):
             for x in range(columns):
@@ -143,25 +150,33 @@ def draw_packed(  # noqa: PLR0912 - likewise
     height: int,
     first_row: Uint16,
     samples: Uint16,
+    out_row: Uint16,
+    first_column: Uint16,
+    stride: int,
+    is_even: bool,
     changes: Int32,
     slots: Uint32,
     runs: Int64,
     out: Mask,
 ) -> bool:
     """
-    Draw a mask of native size, with one bit per pixel, the lowest bit leftmost.
+    Draw a mask with one bit per pixel, the lowest bit leftmost.
 
-    `out` is uint8 (height, ceil(width / 8)). The other arguments and the result are those of :func:`draw`.
+    `out` is uint8 (output rows, ceil(output columns / 8)). The other arguments and the result are those of
+    :func:`draw`.
     """
-    room = _lay_out(points, offsets, width, height, first_row, samples, changes, slots, runs)
+    room = _lay_out(points, offsets, width, height, first_row, samples, stride, is_even, changes, slots, runs)
     if room < 0:
         return False
-    out[:] = 0
+    columns = out.shape[1]
     begin = np.int64(0)
-    for row in range(height):
+    for row in range(samples.size - 1):
         if room > 0:
             begin = row * room
         end = np.int64(slots[row])
+        top = np.int64(out_row[row])
+        for x in range(columns):
+            out[top, x] = 0
         if end - begin > _LONG_ROW:
             _sort_long(runs, begin, end)
         else:
@@ -177,21 +192,24 @@ def draw_packed(  # noqa: PLR0912 - likewise
         for i in range(begin, end, 2):
             left = (runs[i] >> 16) & 0xFFFF
             right = max(runs[i] & 0xFFFF, runs[i + 1] & 0xFFFF)
-            low = max(left - 1, 0)
-            high = min(right, width) - 1
+            low = np.int64(first_column[max(left - 1, 0)])
+            high = np.int64(first_column[min(right, width)]) - 1
             if low <= high:
                 first = low >> 3
                 last = high >> 3
                 head = (255 << (low & 7)) & 255
                 tail = 255 >> (7 - (high & 7))
                 if first == last:
-                    out[row, first] |= head & tail
+                    out[top, first] |= head & tail
                 else:
-                    out[row, first] |= head
-                    out[row, last] |= tail
+                    out[top, first] |= head
+                    out[top, last] |= tail
                     for x in range(first + 1, last):
-                        out[row, x] = 255
+                        out[top, x] = 255
         begin = end
+        for again in range(top + 1, np.int64(out_row[row + 1])):
+            for x in range(columns):
+                out[again, x] = out[top, x]
     return True
 
 
@@ -202,6 +220,8 @@ def _lay_out(
     height: int,
     first_row: Uint16,
     samples: Uint16,
+    stride: int,
+    is_even: bool,
     changes: Int32,
     slots: Uint32,
     runs: Int64,
@@ -220,16 +240,16 @@ def _lay_out(
     if room > 0:
         for row in range(n_rows):
             slots[row] = row * room
-        _store(False, points, offsets, width, height, first_row, samples, changes, slots, runs)
+        _store(False, points, offsets, width, height, first_row, samples, stride, is_even, changes, slots, runs)
         for row in range(n_rows):
             if np.int64(slots[row]) > (row + 1) * room:
                 room = np.int64(0)
                 break
     if room == 0:
-        n_runs = _store(True, points, offsets, width, height, first_row, samples, changes, slots, runs)
+        n_runs = _store(True, points, offsets, width, height, first_row, samples, stride, is_even, changes, slots, runs)
         if n_runs > runs.size:
             return np.int64(-1)
-        _store(False, points, offsets, width, height, first_row, samples, changes, slots, runs)
+        _store(False, points, offsets, width, height, first_row, samples, stride, is_even, changes, slots, runs)
     return room
 
 
@@ -241,6 +261,8 @@ def _store(  # noqa: PLR0912, PLR0915 - likewise
     height: int,
     first_row: Uint16,
     samples: Uint16,
+    stride: int,
+    is_even: bool,
     changes: Int32,
     slots: Uint32,
     runs: Int64,
@@ -255,8 +277,6 @@ def _store(  # noqa: PLR0912, PLR0915 - likewise
         The number of runs; 0 if they are stored.
     """
     n_rows = samples.size - 1
-    stride = height // n_rows
-    is_even = stride * n_rows == height
     last_place = np.int64(runs.size - 1)
     if is_counting:
         for row in range(n_rows + 1):
@@ -339,11 +359,16 @@ def _store(  # noqa: PLR0912, PLR0915 - likewise
                                 if rest >= twice:
                                     rest -= twice
                                     x += sign
-                                if not is_even and np.int64(samples[row + 1]) - np.int64(samples[row]) > stride:
-                                    rest += 2 * extent
-                                    if rest >= twice:
-                                        rest -= twice
-                                        x += sign
+                                if not is_even and row + 1 < last:
+                                    gap = np.int64(samples[row + 1]) - np.int64(samples[row])
+                                    if gap == stride + 1:
+                                        rest += 2 * extent
+                                        if rest >= twice:
+                                            rest -= twice
+                                            x += sign
+                                    elif gap > stride:
+                                        x, rest = _steep(np.int64(samples[row + 1]) - y0, extent, depth)
+                                        x = x0 + sign * x
                     elif depth > 0:
                         step, more = _divided(1, extent, depth)
                         more *= 2
@@ -378,12 +403,17 @@ def _store(  # noqa: PLR0912, PLR0915 - likewise
                                     if rest >= twice:
                                         rest -= twice
                                         behind += 1
-                                if not is_even and np.int64(samples[row + 1]) - np.int64(samples[row]) > stride:
-                                    behind += step
-                                    rest += more
-                                    if rest >= twice:
-                                        rest -= twice
-                                        behind += 1
+                                if not is_even and row + 1 < last:
+                                    gap = np.int64(samples[row + 1]) - np.int64(samples[row])
+                                    if gap == stride + 1:
+                                        behind += step
+                                        rest += more
+                                        if rest >= twice:
+                                            rest -= twice
+                                            behind += 1
+                                    elif gap > stride:
+                                        k = np.int64(samples[row + 1]) - y0
+                                        behind, rest = _flat(k, extent, depth, step, more, up)
                         if is_end:
                             behind, rest = _flat(depth, extent, depth, step, more, up)
                             if sign > 0:

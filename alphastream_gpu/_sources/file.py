@@ -15,6 +15,7 @@ import asyncio
 import mmap
 import os
 import stat
+import threading
 from functools import partial
 from typing import BinaryIO, Final
 
@@ -76,12 +77,18 @@ class FileSource(Source):
             raise ClosedError(f"{self._name!r}: the file was closed before {span} could be read")
         return await self._thread.call(partial(opened.read, span))
 
+    def _read_here(self, span: ByteRange) -> bytes:
+        """:meth:`read` on the calling thread, which is blocked as long as the system takes."""
+        opened = self._opened
+        if opened is None:
+            raise ClosedError(f"{self._name!r}: the file was closed before {span} could be read")
+        return opened.read(span)
+
     async def aclose(self) -> None:
         opened, self._opened = self._opened, None
         if opened is None:
             return
-        if not self._thread.is_running:
-            opened.close()
+        if not self._thread.is_running and opened.close(is_waiting=False):
             return
         # The thread closes the file after its current read, which must not use a mapping that is gone. If that read
         # hangs, the thread closes the file when the read returns.
@@ -101,10 +108,11 @@ class FileSource(Source):
 
 
 class _OpenFile:
-    """The open file. Used by one thread at a time."""
+    """The open file. Threads use it one after the other."""
 
     def __init__(self, path: str, buffer_bytes: int) -> None:
         self._path = path
+        self._lock = threading.Lock()
         # Checked before opening, because opening a pipe would wait for a writer.
         _refuse_irregular(_mode_of(path), path)
         with mapped_errors(f"opening {path!r}"):
@@ -120,7 +128,9 @@ class _OpenFile:
             raise
 
     def read(self, span: ByteRange) -> bytes:
-        with mapped_errors(f"reading {span} of {self._path!r}"):
+        with self._lock, mapped_errors(f"reading {span} of {self._path!r}"):
+            if self._file.closed:
+                raise ClosedError(f"{self._path!r}: the file was closed before {span} could be read")
             length = os.fstat(self._file.fileno()).st_size
             if length < self.length:
                 raise TransportError(
@@ -135,11 +145,18 @@ class _OpenFile:
             raise TransportError(f"{self._path!r}: expected {expected} bytes at {span.start}, found {len(data)}")
         return data
 
-    def close(self) -> None:
-        mapping, self.map = self.map, None
-        if mapping is not None:
-            mapping.close()
-        self._file.close()
+    def close(self, *, is_waiting: bool = True) -> bool:
+        """Close the file. False if a thread is reading it, and `is_waiting` is false."""
+        if not self._lock.acquire(blocking=is_waiting):
+            return False
+        try:
+            mapping, self.map = self.map, None
+            if mapping is not None:
+                mapping.close()
+            self._file.close()
+        finally:
+            self._lock.release()
+        return True
 
 
 def _mode_of(path: str) -> int:

@@ -34,5 +34,9 @@ class MemorySource(Source):
     async def read(self, span: ByteRange) -> memoryview:
         return self._view[span.start : span.stop]
 
+    def _read_here(self, span: ByteRange) -> memoryview:
+        """:meth:`read` on the calling thread."""
+        return self._view[span.start : span.stop]
+
     def __repr__(self) -> str:
         return f"<MemorySource {self._name or 'unnamed'!r} {self.length} bytes>"

@@ -6,6 +6,7 @@ container is an ASVP or an ASVR (:meth:`StreamReader.open`). ``_format`` parses 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import operator
 import re
 import time
@@ -33,9 +34,10 @@ from .._format.container import (
 )
 from .._format.deflate import OverLimitError, deflated_bound
 from .._geometry.frame import FrameGeometry
-from .._sources import MemorySource, Source
+from .._sources import FileSource, MemorySource, Source
 from .._sources.pages import page_in_place_of_a_file
 from .._sources.ranges import ByteRange
+from .._sources.validator import validator_of
 from .._wording import ABOUT_SOURCE, MAX_FRAME_BYTES, MAX_FRAMES, PATH_AS_CONTENT
 from .plan import FrameSpan
 
@@ -75,6 +77,7 @@ class StreamReader:
         self._config = config
         self._max_block_bytes = 4 + deflated_bound(config.max_frame_bytes)
         self._head: bytes | memoryview = b""
+        self._fingerprint = ""
 
     @classmethod
     async def open(
@@ -156,6 +159,15 @@ class StreamReader:
                 frame_index=index,
             )
 
+    def fingerprint(self) -> str:
+        """What :attr:`AlphaStream.fingerprint` describes."""
+        if not self._fingerprint:
+            sizes = np.diff(self.index.offsets).astype("<u8", copy=False)
+            validator = validator_of(self.source) if self._config.http_validate == "etag" else None
+            parts = (self.header.container, self.header.table_bytes, self.source.length, validator)
+            self._fingerprint = hashlib.sha256(repr(parts).encode() + sizes.tobytes()).hexdigest()
+        return self._fingerprint
+
     def is_sensible(self, index: int) -> bool:
         """Whether a block's stored length could hold an acceptable payload; if not, it is never read."""
         offsets = self.index.offsets
@@ -173,25 +185,44 @@ class StreamReader:
         offsets = self.index.offsets
         return FrameSpan(first, stop, ByteRange(int(offsets[first]), int(offsets[stop])))
 
-    async def read_blocks(self, span: FrameSpan) -> list[memoryview]:
+    async def read_blocks(self, span: FrameSpan, frames: Sequence[int] | None = None) -> list[memoryview]:
         """
         Read neighbouring blocks in one go.
 
+        Args:
+            span: what is read.
+            frames: which of its frames are wanted, ascending; all if omitted.
+
         Returns:
-            One view per frame of the span, as stored (still encrypted in an ASVR).
+            One view per wanted frame, as stored (still encrypted in an ASVR).
 
         Raises:
             DecodeError: the source ended too early.
             TransportError: the source failed.
         """
-        for index in range(span.first, span.stop):
+        frames = range(span.first, span.stop) if frames is None else frames
+        self._refuse_senseless(frames)
+        return self._blocks(span, frames, await self._bytes(span))
+
+    def read_blocks_here(self, source: FileSource | MemorySource, span: FrameSpan) -> list[memoryview]:
+        """:meth:`read_blocks` on the calling thread, which is blocked: there and back to the loop takes longer."""
+        frames = range(span.first, span.stop)
+        self._refuse_senseless(frames)
+        with contained_errors(f"frame {span.first}: reading {span.bytes} of {source.name!r}"):
+            data = source._read_here(span.bytes)
+        return self._blocks(span, frames, data)
+
+    def _refuse_senseless(self, frames: Sequence[int]) -> None:
+        for index in frames:
             if not self.is_sensible(index):
                 raise DecodeError(
                     f"frame {index}: block: stored in {self.span(index, index + 1).bytes}, longer than a payload within"
                     f" {MAX_FRAME_BYTES.of(self._config.max_frame_bytes)} can be",
                     frame_index=index,
                 )
-        data = await self._bytes(span)
+
+    def _blocks(self, span: FrameSpan, frames: Sequence[int], data: bytes | memoryview) -> list[memoryview]:
+        """The blocks of frames within the bytes of a span."""
         if len(data) != len(span.bytes):
             raise TransportError(
                 f"frame {span.first}: expected {span.bytes}, found {len(data)} bytes: the file is truncated",
@@ -199,7 +230,10 @@ class StreamReader:
             )
         view = memoryview(data)
         starts: Sequence[int] = self.index.offsets[span.first : span.stop + 1].tolist()
-        return [view[a - span.bytes.start : b - span.bytes.start] for a, b in pairwise(starts)]
+        at = span.bytes.start
+        if len(frames) == len(span):
+            return [view[a - at : b - at] for a, b in pairwise(starts)]
+        return [view[starts[k - span.first] - at : starts[k - span.first + 1] - at] for k in frames]
 
     async def _bytes(self, span: FrameSpan) -> bytes | memoryview:
         """The bytes of a span, as far as they exist; those of the first read again from memory."""

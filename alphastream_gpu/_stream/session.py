@@ -35,10 +35,12 @@ import itertools
 import logging
 import threading
 import time
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from fractions import Fraction
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from .._config import Config
@@ -46,11 +48,13 @@ from .._exceptions import AlphaStreamError, ClosedError, NotReadyError, Transpor
 from .._geometry.frame import FrameGeometry
 from .._runtime.calls import held
 from .._runtime.loop import LoopLease
+from .._sources import FileSource, MemorySource, Source
 from .._sources.base import SilentServerError
+from .._sources.http.progress import all_or_none
 from .cache import GeometryCache
 from .decoding import Result, decode_each, decode_some
 from .fetches import Fetch, Pending
-from .plan import FrameSpan, plan_reads
+from .plan import FrameSpan, groups, plan_batch, plan_reads
 from .playhead import PlayHead
 from .reader import StreamReader
 from .slots import Slots
@@ -84,6 +88,10 @@ _BATCH_FRAMES: Final = 256
 _BATCH_BYTES: Final = 1024 * 1024
 """`frames` reads and decodes this much at a time: enough to make the crossing between threads cheap, little enough that
 an abandoned iteration wastes nothing worth counting."""
+_GROUP_BYTES: Final = 8 * 1024 * 1024
+"""`read_batch` reads this much before it decodes."""
+_WORTH_A_REQUEST: Final = 64 * 1024
+"""Bytes that take no longer than a request to a server does."""
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 8.0
 _SLOW_READ_SECONDS: Final = 0.004
@@ -135,6 +143,8 @@ class Session:
         self._loop = loop
         self._pool = pool
         self._counters = new_counters()
+        self._reads_here = self._bytes_here = 0
+        """Reads that callers made on their own threads."""
         self._cache = GeometryCache(config.cache_frames)
         self._pending: dict[int, Pending] = {}
         self._frontier: int | None = None
@@ -213,8 +223,8 @@ class Session:
         with held(self.lock):
             for name, number in self._counters.items():
                 counts[name] += number
-            counts["reads"] += self.reader.reads
-            counts["bytes_read"] += self.reader.bytes_read
+            counts["reads"] += self.reader.reads + self._reads_here
+            counts["bytes_read"] += self.reader.bytes_read + self._bytes_here
             counts["evicted"] += self._cache.evicted
             if not self._closed:
                 counts["cached_frames"], counts["cached_bytes"] = len(self._cache), self._cache.nbytes
@@ -371,9 +381,74 @@ class Session:
         finally:
             self._tasks.discard(task)
 
+    def read_batch(self, frames: list[int]) -> dict[int, FrameGeometry]:
+        """
+        Read and decode frames, past the cache, for offline use. Blocks the thread of the caller, and decodes there.
+
+        Args:
+            frames: in this stream, ascending, without repeats.
+        """
+        offsets, source = self.reader.index.offsets, self.reader.source
+        # A source without a server reads what it is asked for in microseconds.
+        max_gap = _WORTH_A_REQUEST if source.requests else 0
+        spans = plan_batch(offsets, frames, max_gap_bytes=max_gap, max_bytes=_BATCH_BYTES)
+        found: dict[int, FrameGeometry] = {}
+        for group in groups(spans, _GROUP_BYTES):
+            for index, block in self._blocks_of(source, group, frames):
+                found[index] = self.reader.decode(index, block)
+        return found
+
+    def _blocks_of(self, source: Source, spans: list[FrameSpan], frames: list[int]) -> Iterator[tuple[int, memoryview]]:
+        """The blocks of those of the frames that are in the spans."""
+        if not isinstance(source, FileSource | MemorySource):
+            future = self._loop.submit(partial(self._read_spans, spans, frames))
+            try:
+                blocks = future.result()
+            except CancelledError:
+                raise self._ended() from None
+            yield from blocks
+            return
+        for span in spans:  # without gaps
+            if self._closed:
+                raise self._ended()
+            try:
+                yield from enumerate(self.reader.read_blocks_here(source, span), span.first)
+            except ClosedError:
+                raise self._ended() from None
+            with self.lock:
+                self._reads_here += 1
+                self._bytes_here += len(span.bytes)
+
+    async def _read_spans(self, spans: list[FrameSpan], frames: list[int]) -> list[tuple[int, memoryview]]:
+        """The blocks of those of the frames that are in the spans. On the loop."""
+        if self._closed:
+            raise self._ended()
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            wanted = [frames[bisect_left(frames, span.first) : bisect_left(frames, span.stop)] for span in spans]
+            read = await all_or_none([self._read_some(*one) for one in zip(spans, wanted, strict=True)])
+            return [pair for one, blocks in zip(wanted, read, strict=True) for pair in zip(one, blocks, strict=True)]
+        except asyncio.CancelledError:
+            if self.is_closed():
+                raise self._ended() from None
+            raise
+        finally:
+            self._tasks.discard(task)
+
+    async def _read_some(self, span: FrameSpan, frames: list[int]) -> list[memoryview]:
+        """Read a span; where it may do for less, its frames one by one."""
+        try:
+            return await self._read_in_turn(span, frames)
+        except AlphaStreamError as exc:
+            if not _may_do_for_less(span, exc):
+                raise
+        return [(await self._read_in_turn(self.reader.span(index, index + 1)))[0] for index in frames]
+
     # On the loop.
 
-    async def _read_in_turn(self, span: FrameSpan) -> list[memoryview]:
+    async def _read_in_turn(self, span: FrameSpan, frames: list[int] | None = None) -> list[memoryview]:
         """Read a range for offline use, as soon as the reads in play leave slots for it; in the order of the calls."""
         n_slots = self._slots.needed(span.bytes)
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -381,7 +456,7 @@ class Session:
         self._start_bulk()
         try:
             await turn
-            return await self._read(span)
+            return await self._read(span, frames)
         finally:
             if turn.done() and not turn.cancelled():
                 with self.lock:
@@ -606,9 +681,9 @@ class Session:
                 await asyncio.sleep(time.monotonic() - began_at)
         return False
 
-    async def _read(self, span: FrameSpan) -> list[memoryview]:
+    async def _read(self, span: FrameSpan, frames: list[int] | None = None) -> list[memoryview]:
         started = time.monotonic()
-        blocks = await self.reader.read_blocks(span)
+        blocks = await self.reader.read_blocks(span, frames)
         self._read_seconds += 0.25 * (time.monotonic() - started - self._read_seconds)
         return blocks
 

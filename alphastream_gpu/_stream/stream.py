@@ -9,7 +9,7 @@ import asyncio
 import operator
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from fractions import Fraction
 from functools import partial
@@ -64,6 +64,7 @@ class AlphaStream:
     :meth:`get_geometry`                     a FrameGeometry         for the time box      None; see :meth:`last_error`
     :meth:`get_triangle_strip_vertices`      a triangle strip        for the time box      raises
     :meth:`read_frame`, :meth:`read_frames`  FrameGeometry objects   blocks the thread     raises
+    :meth:`read_batch`                       FrameGeometry objects   blocks the thread     raises
     :meth:`frame`, :meth:`frames`            FrameGeometry objects   is awaited            raises
     =======================================  ======================  ====================  =============================
 
@@ -98,6 +99,22 @@ class AlphaStream:
         if metadata is None:
             raise NotReadyError("nothing is loaded: open a source first")
         return metadata
+
+    @property
+    def fingerprint(self) -> str:
+        """
+        Names the content of the file: 64 hexadecimal digits, the SHA-256 of the sizes of its blocks, its length, and
+        its strong ETag or else Last-Modified if a server sends one and ``config.http_validate`` is ``"etag"``.
+
+        A copy of a file has the same fingerprint as the file, on any disk and in memory. The file behind a URL has
+        another one than its copy on a disk, because of the ETag. Blocks are not read for it: two files whose blocks
+        all have equal sizes have the same fingerprint if no server tells them apart.
+
+        Raises:
+            NotReadyError: nothing is loaded.
+            ClosedError: the stream is closed.
+        """
+        return self._lifetime.open_session().reader.fingerprint()
 
     def get_frame(
         self, index: int, width: int | None = None, height: int | None = None
@@ -351,6 +368,37 @@ class AlphaStream:
         finally:
             if batch is not None:
                 batch.cancel()
+
+    def read_batch(self, indices: Iterable[int]) -> list[FrameGeometry]:
+        """
+        Fetch and decode several frames, in any order, for scripts; blocks as long as it takes, as :meth:`read_frame`.
+
+        Frames that lie near each other are read together. From a server, up to 64 KiB between two frames are read and
+        dropped, which takes less time than another request. The frames are decoded on the calling thread, past the
+        cache.
+
+        Args:
+            indices: frames from 0, in any order, each as often as wanted. A frame is read and decoded once.
+
+        Returns:
+            The frames in the order of `indices`.
+
+        Raises:
+            FrameNotFoundError: an index is outside the stream; then nothing is read.
+            NotReadyError: as of :meth:`read_frame`, or another source was loaded during the call.
+            DecodeError: one of the frames is malformed; the first one in the file.
+            TransportError: the source failed.
+            FrameTimeoutError: the source took longer than its deadline, such as ``config.http_deadline``.
+            ClosedError: the stream was closed, also while reading.
+        """
+        wanted = [_plain(index) for index in indices]
+        with entered("read_batch"):
+            with self._lifetime.lock:
+                session = self._lifetime.open_session()
+            for index in wanted:
+                session.reader.check(index)
+            found = session.read_batch(sorted(set(wanted)))
+        return [found[index] for index in wanted]
 
     def load_source(self, source: SourceLike, *, key: AsvrKey | None = None, strict: bool = True) -> None:
         """

@@ -21,9 +21,10 @@ from support import NATIVE, SAMPLE, geometry_of, wait_until
 import alphastream_gpu
 from alphastream_gpu import FrameGeometry, rasterize, rasterize_packed
 from alphastream_gpu._raster.compiled import _KERNELS, BEGIN_AFTER, MAX_RUNS, VARIABLE, CompiledTwin, twin
+from alphastream_gpu._raster.grid import grid_of
 
 SPOT = geometry_of([[(3, 3), (28, 5), (20, 27)]])
-SMALL = (32, 32)
+GRID = grid_of((32, 32), (32, 32))
 
 
 @pytest.fixture
@@ -66,14 +67,14 @@ def scripted(choice: str | None, is_drawn: bool = True) -> tuple[CompiledTwin, S
 def test_a_process_that_makes_few_masks_compiles_nothing() -> None:
     chosen, kernels = scripted("auto")
     for _ in range(BEGIN_AFTER):
-        assert chosen.draw(SPOT, SMALL, SMALL, None) is None
+        assert chosen.draw(SPOT, GRID, None) is None
     assert kernels.n_ready == 0
     for _ in range(3):  # while it is being compiled, each call asks, and numpy makes the mask
-        assert chosen.draw(SPOT, SMALL, SMALL, None) is chosen.draw_packed(SPOT, SMALL) is None
+        assert chosen.draw(SPOT, GRID, None) is chosen.draw_packed(SPOT, GRID) is None
     assert kernels.n_ready == 6
     kernels.made = kernels.load()
-    assert chosen.draw(SPOT, SMALL, SMALL, None) is not None
-    assert chosen.draw_packed(SPOT, SMALL) is not None
+    assert chosen.draw(SPOT, GRID, None) is not None
+    assert chosen.draw_packed(SPOT, GRID) is not None
     assert kernels.n_ready == 7
 
 
@@ -82,7 +83,7 @@ def test_the_environment_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(VARIABLE) if value is None else monkeypatch.setenv(VARIABLE, value)
         chosen, kernels = scripted(None)
         for _ in range(40):
-            assert chosen.draw(SPOT, SMALL, SMALL, None) is None
+            assert chosen.draw(SPOT, GRID, None) is None
         assert kernels.n_ready == n_ready
 
 
@@ -91,7 +92,7 @@ def test_an_unknown_choice_is_logged_once(monkeypatch: pytest.MonkeyPatch, caplo
     chosen, _ = scripted(None)
     with caplog.at_level(logging.WARNING, "alphastream_gpu"):
         for _ in range(3):
-            chosen.draw(SPOT, SMALL, SMALL, None)
+            chosen.draw(SPOT, GRID, None)
     assert [record.getMessage() for record in caplog.records] == [
         "ALPHASTREAM_RASTERIZER: expected auto, numba or numpy, found 'cython'; auto is used"
     ]
@@ -102,7 +103,7 @@ def test_a_choice_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, caplog:
     monkeypatch.setitem(sys.modules, "numba", None)
     chosen, _ = scripted(None)
     with caplog.at_level(logging.WARNING, "alphastream_gpu"):
-        assert chosen.draw(SPOT, SMALL, SMALL, None) is None
+        assert chosen.draw(SPOT, GRID, None) is None
     [record] = caplog.records
     assert "numba is not installed: python -m pip install numba" in record.getMessage()
 
@@ -168,7 +169,7 @@ def test_frames_of_many_points_or_channels_are_left_to_numpy() -> None:
     many = FrameGeometry(np.zeros((MAX_RUNS + 1, 2), np.int32))
     channels = FrameGeometry(np.zeros((0, 2), np.int32), np.zeros(MAX_RUNS + 1, np.int32))
     for geometry in (many, channels):
-        assert chosen.draw(geometry, SMALL, SMALL, None) is chosen.draw_packed(geometry, SMALL) is None
+        assert chosen.draw(geometry, GRID, None) is chosen.draw_packed(geometry, GRID) is None
     assert kernels.n_drawn == 0
 
 
@@ -176,7 +177,7 @@ def test_frames_of_many_runs_are_left_to_numpy() -> None:
     """After one call, in which the kernel counts them."""
     chosen, kernels = scripted("numba", False)
     chosen.load()
-    assert chosen.draw(SPOT, SMALL, SMALL, None) is chosen.draw_packed(SPOT, SMALL) is None
+    assert chosen.draw(SPOT, GRID, None) is chosen.draw_packed(SPOT, GRID) is None
     assert kernels.n_drawn == 2
 
 
@@ -249,8 +250,8 @@ def test_a_mask_into_part_of_an_array(either: str) -> None:
     """Rows of a larger array, at any address; the rest of it stays."""
     memory = np.full(3 * 32 * 32 + 1, 7, np.uint8)
     out = memory[1 + 32 * 32 : 1 + 2 * 32 * 32].reshape(32, 32)
-    assert rasterize(SPOT, native_size=SMALL, out=out) is out
-    assert (out == rasterize(SPOT, native_size=SMALL)).all()
+    assert rasterize(SPOT, native_size=(32, 32), out=out) is out
+    assert (out == rasterize(SPOT, native_size=(32, 32))).all()
     assert (memory[: 1 + 32 * 32] == 7).all()
     assert (memory[1 + 2 * 32 * 32 :] == 7).all()
 
@@ -258,8 +259,8 @@ def test_a_mask_into_part_of_an_array(either: str) -> None:
 def test_a_mask_into_a_file(either: str, tmp_path: Any) -> None:
     """``numpy.memmap`` is a subclass of arrays."""
     out = np.memmap(tmp_path / "mask", np.uint8, "w+", shape=(32, 32))
-    assert rasterize(SPOT, native_size=SMALL, out=out) is out
-    assert (out == rasterize(SPOT, native_size=SMALL)).all()
+    assert rasterize(SPOT, native_size=(32, 32), out=out) is out
+    assert (out == rasterize(SPOT, native_size=(32, 32))).all()
 
 
 def test_a_mask_into_an_array_takes_no_other_memory(loaded: None, geometries: list[FrameGeometry]) -> None:
@@ -292,7 +293,7 @@ def test_other_arrays_are_refused(either: str) -> None:
         (frozen, ValueError, "out: expected a writable array, found a read-only one"),
     ):
         with pytest.raises(error, match=message):
-            rasterize(SPOT, native_size=SMALL, out=out)  # type: ignore[arg-type]
+            rasterize(SPOT, native_size=(32, 32), out=out)  # type: ignore[arg-type]
 
 
 def test_the_kernels_of_this_process_are_one_object() -> None:

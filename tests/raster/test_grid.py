@@ -8,14 +8,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphastream_gpu._raster.grid import Grid, grid_of
+from alphastream_gpu._raster.grid import grid_of
 
 edges = st.integers(1, 40)
 
 
 @given(native=st.tuples(edges, edges), output=st.tuples(edges, edges))
 def test_every_table(native: tuple[int, int], output: tuple[int, int]) -> None:
-    grid = Grid(native, output)
+    grid = grid_of(native, output)
     width, height = native
     columns, rows = min(width, output[0]), min(height, output[1])
     shown_x = [x * width // columns for x in range(columns)]

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from support import Rasterizer, geometry_of
 
 from alphastream_gpu._raster import resolve as resolve_module
-from alphastream_gpu._raster.grid import Axis, sampled
+from alphastream_gpu._raster.grid import Axis, grid_of, sampled
 from alphastream_gpu._raster.resolve import resolve, unpack
 
 
 @given(native=st.integers(1, 300), output=st.integers(1, 700))
 def test_an_axis_samples_by_the_rule(native: int, output: int) -> None:
-    axis = Axis(native, output)
+    axis = Axis(native, sampled(native, output))
     shown = [x * native // axis.size for x in range(axis.size)]
     assert axis.samples.tolist() == shown
     assert axis.size == min(native, output)
@@ -33,8 +33,9 @@ def test_an_axis_samples_by_the_rule(native: int, output: int) -> None:
 @given(native=st.integers(1, 64), output=st.integers(1, 200))
 def test_raster_grid_and_repetition_compose(native: int, output: int) -> None:
     """Sampling to the raster grid and repeating its pixels gives the same as applying the rule once."""
-    axis = Axis(native, output)
-    assert axis.samples[sampled(axis.size, output)].tolist() == [x * native // output for x in range(output)]
+    axis = Axis(native, sampled(native, output))
+    places = np.arange(output) if axis.places is None else axis.places
+    assert axis.samples[places].tolist() == [x * native // output for x in range(output)]
 
 
 @pytest.mark.parametrize("columns", [1, 8, 63, 64, 65, 200])
@@ -68,7 +69,7 @@ def test_bits_are_unpacked_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_resolve_does_nothing_at_the_same_size() -> None:
     mask = np.zeros((4, 6), np.uint8)
-    assert resolve(mask, (6, 4)) is mask
+    assert resolve(mask, grid_of((6, 4), (6, 4))) is mask
 
 
 def test_odd_sizes(rasterizer: Rasterizer) -> None:

@@ -20,6 +20,7 @@ from support import frames, geometry_of
 from alphastream_gpu import FrameGeometry, rasterize, rasterize_packed
 from alphastream_gpu._raster import runs
 from alphastream_gpu._raster.compiled import CompiledTwin, _tables
+from alphastream_gpu._raster.grid import grid_of
 
 INT32 = np.iinfo(np.int32)
 EXTREME = [INT32.min, INT32.min + 1, -(1 << 30), -70000, -1, 0, 7, 20, 21, 65535, 66000, (1 << 30) + 1, INT32.max]
@@ -47,7 +48,7 @@ PLAIN = twin_of(SimpleNamespace(draw=runs.draw, draw_packed=runs.draw_packed))
     size=st.none() | st.tuples(st.integers(1, 60), st.integers(1, 60)),
 )
 def test_plain_kernels_equal_the_oracle(channels: Any, native: tuple[int, int], size: tuple[int, int] | None) -> None:
-    mask = PLAIN.draw(geometry_of(channels), size or native, native, None)
+    mask = PLAIN.draw(geometry_of(channels), grid_of(native, size or native), None)
     assert mask is not None
     assert (mask == oracle.mask(channels, native, size)).all()
 
@@ -62,12 +63,12 @@ def test_plain_kernels_equal_the_oracle(channels: Any, native: tuple[int, int], 
 def test_plain_kernels_over_all_int32(channels: Any, size: tuple[int, int]) -> None:
     """numpy warns if an integer overflows, and warnings are errors: so no number of a kernel leaves its type."""
     geometry = geometry_of(channels)
-    mask = PLAIN.draw(geometry, size, (24, 24), None)
+    mask = PLAIN.draw(geometry, grid_of((24, 24), size), None)
     assert mask is not None
     assert (mask == rasterize(geometry, size, native_size=(24, 24))).all()
-    packed = PLAIN.draw_packed(geometry, (24, 24))
+    packed = PLAIN.draw_packed(geometry, grid_of((24, 24), size))
     assert packed is not None
-    assert (packed == rasterize_packed(geometry, native_size=(24, 24))).all()
+    assert (packed == rasterize_packed(geometry, size, native_size=(24, 24))).all()
 
 
 @pytest.mark.parametrize("height", [1, 2, 3, 5, 8, 13, 16, 31])
@@ -79,7 +80,7 @@ def test_every_line_of_a_small_grid(height: int, flip: bool) -> None:
             a, b = (16 if x < 0 else 0, 0), (16 + x if x < 0 else x, y)
             channel = [b, a] if flip else [a, b]
             for channels in ([channel], [[*channel, (8, 15)]]):
-                mask = PLAIN.draw(geometry_of(channels), (17, height), (17, 16), None)
+                mask = PLAIN.draw(geometry_of(channels), grid_of((17, 16), (17, height)), None)
                 assert mask is not None
                 assert (mask == oracle.mask(channels, (17, 16), (17, height))).all(), channels
 
@@ -112,8 +113,8 @@ def test_random_frames(compiled_rasterizer: Any, seed: int) -> None:
         size = native if rng.random() < 0.3 else tuple(rng.integers(1, 150, 2).tolist())
         mask = compiled_rasterizer(geometry, size, native_size=native)
         assert (mask == rasterize(geometry, size, native_size=native)).all(), (geometry.points, native, size)
-        packed = compiled_rasterizer.twin.draw_packed(geometry, native)
-        assert (packed == rasterize_packed(geometry, native_size=native)).all(), (geometry.points, native)
+        packed = compiled_rasterizer.twin.draw_packed(geometry, grid_of(native, size))
+        assert (packed == rasterize_packed(geometry, size, native_size=native)).all(), (geometry.points, native)
 
 
 @pytest.mark.slow
@@ -128,7 +129,7 @@ def test_the_sample(compiled_rasterizer: Any, geometries: list[FrameGeometry], s
 
 def test_packed_masks_of_the_sample(compiled_rasterizer: Any, geometries: list[FrameGeometry]) -> None:
     for geometry in geometries[::5]:
-        packed = compiled_rasterizer.twin.draw_packed(geometry, (2048, 1024))
+        packed = compiled_rasterizer.twin.draw_packed(geometry, grid_of((2048, 1024), (2048, 1024)))
         assert (packed == rasterize_packed(geometry)).all()
         assert packed.ctypes.data % 64 == 0
 
@@ -143,7 +144,7 @@ def test_compiled_and_plain_kernels_make_the_same_runs(compiled_rasterizer: Any)
         for twin in twins:
             _, slots, all_runs = twin._scratch.of(47)
             all_runs[:] = 0
-            assert twin.draw(geometry, size, native, None) is not None
+            assert twin.draw(geometry, grid_of(native, size), None) is not None
             found.append((all_runs.copy(), slots[: min(size[1], 47)].copy()))
         assert (found[0][0] == found[1][0]).all()
         assert (found[0][1] == found[1][1]).all()
@@ -162,7 +163,7 @@ def test_long_rows(request: pytest.FixtureRequest, functions: str) -> None:
         [[(7, 5 * (k % 2)) for k in range(90)]],
         [[(x, 0), (x, 5)] for x in columns],
     ):
-        mask = twin.draw(geometry_of(channels), (120, 6), (120, 6), None)
+        mask = twin.draw(geometry_of(channels), grid_of((120, 6), (120, 6)), None)
         assert (mask == oracle.mask(channels, (120, 6))).all()
 
 
@@ -172,7 +173,7 @@ def test_rows_around_the_room_that_they_have(n_teeth: int) -> None:
     for first, last in ((0, 5), (0, 1), (4, 5)):
         channels = [[(2 * k, last if k % 2 else first) for k in range(2 * n_teeth)], [(3, 0), (90, 2), (30, 5)]]
         for geometry in (geometry_of(channels), geometry_of(channels[::-1])):
-            mask = PLAIN.draw(geometry, (160, 6), (160, 6), None)
+            mask = PLAIN.draw(geometry, grid_of((160, 6), (160, 6)), None)
             assert (mask == oracle.mask(channels, (160, 6))).all()
 
 
@@ -183,9 +184,9 @@ def test_runs_beyond_the_end_of_the_scratch() -> None:
         scratch = np.zeros(n_runs + 1, np.int64)
         scratch[-1] = 77
         out = np.full((6, 120), 9, np.uint8)
-        tables, changes, slots = _tables((120, 6), (120, 6)), np.empty(7, np.int32), np.empty(6, np.uint32)
+        tables, changes, slots = _tables(grid_of((120, 6), (120, 6))), np.empty(7, np.int32), np.empty(6, np.uint32)
         is_drawn = runs.draw(
-            teeth.points, teeth.channel_offsets, 120, 6, *tables, changes, slots, scratch[:n_runs], out
+            teeth.points, teeth.channel_offsets, 120, 6, *tables, changes, slots, scratch[:n_runs], out, 255
         )
         assert is_drawn == (n_runs == 2000)
         assert (out != 9).all() if is_drawn else (out == 9).all()

@@ -36,7 +36,9 @@ from alphastream_gpu import (
     FrameGeometry,
     HttpSource,
     InputOptions,
+    KeyFromEnvironment,
     LastError,
+    MaskArray,
     MaskEncoder,
     MaskRenderer,
     MemorySource,
@@ -115,6 +117,9 @@ def stream(ctx: moderngl.Context) -> None:
         assert_type(stream.stats(), Stats)
         assert_type(stream.read_frame(60), FrameGeometry)
         assert_type(stream.read_frames(0, 120), Iterator[FrameGeometry])
+        assert_type(stream.read_batch([60, 0, 60]), list[FrameGeometry])
+        assert_type(stream.read_batch(np.arange(5)), list[FrameGeometry])
+        assert_type(stream.fingerprint, str)
         stream.set_rate(30)
         stream.load_source(b"bytes")
         renderer = MaskRenderer.for_stream(stream, ctx)
@@ -142,16 +147,34 @@ def draw(renderer: MaskRenderer, geometry: FrameGeometry, ctx: moderngl.Context)
     assert_type(alphastream_gpu.create_headless_context(), moderngl.Context)
 
 
+def arrays(path: Path) -> None:
+    key = KeyFromEnvironment(scene_id=1)
+    with alphastream_gpu.open_array(path, (512, 256), dtype="bool", key=key, chunk_frames=16) as masks:
+        assert_type(masks, MaskArray)
+        assert_type(masks.shape, tuple[int, int, int])
+        assert_type(masks.fps, Fraction)
+        assert_type(masks.fingerprint, str)
+        masks[3, ..., ::2].sum()
+        masks.oindex[[1, 2], :, [3, 4]].sum()
+        masks.to_dask(chunk_frames=8)
+        for mask in masks:
+            mask.any()
+    alphastream_gpu.open_array(path, dtype="float32")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 def shapes(geometry: FrameGeometry) -> None:
     assert_type(geometry.points, npt.NDArray[np.int32])
     assert_type(geometry.to_payload(), bytes)
     assert_type(alphastream_gpu.rasterize(geometry, (1024, 512), native_size=(2048, 1024)), Mask)
     assert_type(alphastream_gpu.rasterize(geometry, out=np.empty((1024, 2048), np.uint8)), Mask)
+    assert_type(alphastream_gpu.rasterize(geometry, rows=slice(64, 128), columns=[3, 5], dtype="uint8"), Mask)
+    assert_type(alphastream_gpu.rasterize(geometry, rows=np.arange(9), dtype=bool), npt.NDArray[np.bool_])
     assert_type(alphastream_gpu.rasterize.backend, Literal["numba", "numpy"])
     assert_type(alphastream_gpu.rasterize_packed(geometry), Mask)
+    assert_type(alphastream_gpu.rasterize_packed(geometry, (512, 256), native_size=(2048, 1024)), Mask)
     assert_type(alphastream_gpu.rasterize_packed.backend, Literal["numba", "numpy"])
     geometry.triangle_strip("cover")
-    alphastream_gpu.rasterize([(0, 0)])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    alphastream_gpu.rasterize([(0, 0)])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 
 def writing(key: AsvrKey, geometry: FrameGeometry) -> None:

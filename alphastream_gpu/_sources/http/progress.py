@@ -11,12 +11,14 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 from ..._exceptions import TransportError
 from .verdict import Again, Refused
 
 __all__ = ["Outcome", "Retries", "Traffic", "all_or_none"]
+
+T = TypeVar("T")
 
 _logger = logging.getLogger("alphastream_gpu")
 
@@ -96,7 +98,7 @@ class Retries:
         raise AssertionError  # the loop does not end by itself
 
 
-async def all_or_none(reads: list[Coroutine[Any, Any, bytes]]) -> list[bytes]:
+async def all_or_none(reads: list[Coroutine[Any, Any, T]]) -> list[T]:
     """Await all reads. The first failure cancels the others. A TaskGroup would wrap the failure in a group."""
     tasks = [asyncio.ensure_future(read) for read in reads]
     try:
