@@ -11,7 +11,7 @@ import importlib.util
 import io
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from statistics import median
 from typing import Any
@@ -24,6 +24,7 @@ from PIL import Image
 
 from alphastream_gpu import FrameGeometry, MaskEncoder, encode_mask, rasterize
 from alphastream_gpu._encoding import encode_block, prepare_encoder
+from alphastream_gpu._raster.compiled import twin
 from alphastream_gpu._raster.coverage import _numpy_steps
 
 KINDS = ("sample", "SAM-like", "matte-like")
@@ -59,11 +60,15 @@ def masks(kind: str, geometries: list[FrameGeometry]) -> list[np.ndarray]:
     return _masks(kind, tuple(geometries))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _compiled() -> None:
+@pytest.fixture(scope="module", autouse=True)
+def _compiled() -> Iterator[None]:
+    """The encoder and, as in any program after its first masks, the compiled twin, with which it verifies."""
     start = time.perf_counter()
     prepare_encoder()
     facts["encoder: compiling, or loading what was compiled"] = f"{time.perf_counter() - start:.1f} s"
+    twin.load()
+    yield
+    twin.choose(None)
 
 
 def _bytes(geometries: Sequence[FrameGeometry]) -> float:
