@@ -294,7 +294,13 @@ def requirements() -> tuple[str, dict[str, list[str]]]:
     content = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     project = content["project"]
     extras = project["optional-dependencies"]
-    facts = [content["build-system"], project["dependencies"], extras, project["scripts"]]
+    facts = [
+        content["build-system"],
+        project["requires-python"],
+        project["dependencies"],
+        extras,
+        project["scripts"],
+    ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest(), extras
 
 

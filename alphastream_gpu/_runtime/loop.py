@@ -19,7 +19,6 @@ import asyncio
 import contextvars
 import logging
 import os
-import sys
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
@@ -71,11 +70,6 @@ class _LoopThread:
                 raise
             self._error = exc
             started.set()
-        except RuntimeError:
-            # Python 3.12.0 and 3.12.1 cannot start a thread in an exit handler, and asyncio needs one to join the
-            # threads of its executor. Here they have already ended, and asyncio closes the loop in spite of the error.
-            if not (started.is_set() and (3, 12) <= sys.version_info < (3, 12, 2)):
-                raise
 
     def _run_until_stopped(self) -> None:
         stopped = self.loop.create_task(self._until_stopped())

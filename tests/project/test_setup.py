@@ -166,16 +166,30 @@ def test_targets_name_extras_and_the_makefile_targets(setup: ModuleType) -> None
         assert f".ci/setup {target}\n" in makefile
 
 
-def test_a_python_that_is_too_old_is_named(tmp_path: Path) -> None:
-    old = tmp_path / "python3"
-    old.write_text('#!/bin/sh\n[ "$1" = -V ] && echo "Python 3.9.2"\nexit 1\n')
-    old.chmod(0o755)
-    environment = {"PATH": "/usr/bin:/bin", "PYTHON": str(old)}
+@pytest.mark.parametrize(("status", "version", "n_lines"), [(1, "3.9.2", 1), (3, "3.12.1", 2)])
+def test_a_python_that_is_not_supported_is_named(tmp_path: Path, status: int, version: str, n_lines: int) -> None:
+    unsupported = tmp_path / "python3"
+    unsupported.write_text(f'#!/bin/sh\n[ "$1" = -V ] && echo "Python {version}"\nexit {status}\n')
+    unsupported.chmod(0o755)
+    environment = {"PATH": "/usr/bin:/bin", "PYTHON": str(unsupported)}
     command = [SCRIPTS / "setup", "demo"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("setup: Python 3.11 or newer is needed; found: Python 3.9.2.")
-    assert done.stderr.count("\n") == 1
+    *passed_over, last = done.stderr.splitlines()
+    assert len(passed_over) == n_lines - 1
+    assert all(f"{unsupported} is Python {version}, which is passed over" in line for line in passed_over)
+    assert last.startswith(
+        f"setup: Python 3.11 or newer is needed, but not 3.12.0 or 3.12.1; found: Python {version}. Name another"
+    )
+
+
+def test_the_same_pythons_are_excluded_everywhere() -> None:
+    excluded = ("3.12.0", "3.12.1")
+    requires = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert requires == ",".join([">=3.11", *(f"!={version}" for version in excluded)])
+    assert f"UNSUPPORTED = {excluded}".replace("'", '"') in (ROOT / "noxfile.py").read_text()
+    tuples = ", ".join(f"({version.replace('.', ', ')})" for version in excluded)
+    assert f"v in ({tuples})" in (SCRIPTS / "setup").read_text()
 
 
 def test_the_line_at_the_end() -> None:
