@@ -362,7 +362,7 @@ def test_every_page_is_on_the_site() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["commands.md", "errors.md", "troubleshooting.md"])
+@pytest.mark.parametrize("page", ["architecture.md", "commands.md", "errors.md", "troubleshooting.md"])
 def test_tables_are_what_the_code_says(page: str) -> None:
     script = f"import sys, tables; sys.stdout.write(tables.with_tables({page!r}))"
     done = subprocess.run(
