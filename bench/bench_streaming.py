@@ -71,7 +71,7 @@ def test_forward_play_over_http(benchmark: Any) -> None:
     with Server(streams.asvp(), latency=0.05) as server, alphastream_gpu.open(server.url()) as stream:
         at_once, _ = once(benchmark, lambda: play(stream, range(1000)))
         report("forward play, HTTP + 50 ms: at once after 1 s", at_once[FPS:].mean() * 100, 99, "%", at_least=True)
-        offsets = stream._session.reader.index.offsets
+        offsets = stream._lifetime.session.reader.index.offsets
         needed = int(offsets[1000])
         report("1,000 frames over HTTP: requests", len(server.requests), 12, "")
         report("1,000 frames over HTTP: bytes / needed", server.body_bytes / needed, 1.1, "x")

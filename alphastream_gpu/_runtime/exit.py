@@ -21,7 +21,7 @@ from typing import Final, Protocol
 from .calls import marked
 from .workers import no_thread
 
-__all__ = ["close_at_exit", "forget", "in_background"]
+__all__ = ["Closable", "close_at_exit", "forget", "in_background"]
 
 _EXIT_SECONDS: Final = 2.0
 """Seconds that exit waits for all streams together to close; the C library waits equally long."""
@@ -30,16 +30,28 @@ _logger = logging.getLogger("alphastream_gpu")
 
 
 class Closable(Protocol):
-    """The interface of objects that are registered here."""
+    """
+    What is closed at exit: an object that has threads.
 
-    def _begin_close(self) -> Future[None] | None:
-        """Begin to close, without waiting. None if closing began before."""
+    At exit, all objects begin to close before the first is waited for. In a forked child, where the threads do not
+    exist, an object is disowned instead.
+    """
 
-    def _end_close(self, closing: Future[None], deadline: float | None = None) -> None:
-        """Wait until `closing` is done, or until a deadline, and end all threads."""
+    def begin_close(self) -> Future[None] | None:
+        """Begin to close, without waiting. The future is done when nothing hangs any more. None if closing began
+        before."""
 
-    def _disown(self) -> None:
-        """Do nothing any more, not even in the finalizer."""
+    def end_close(self, closing: Future[None], deadline: float | None = None) -> None:
+        """
+        Wait until `closing` is done and all threads have ended, and call :func:`forget`.
+
+        Args:
+            closing: what :meth:`begin_close` returned.
+            deadline: the time of `time.monotonic` at which waiting ends; None waits without limit.
+        """
+
+    def disown(self) -> None:
+        """Do nothing any more, not even in the finalizer. Locks may be held by threads that do not exist."""
 
 
 _open: weakref.WeakSet[Closable] = weakref.WeakSet()
@@ -105,7 +117,7 @@ def _close_all() -> None:
     closings: list[tuple[Closable, Future[None]]] = []
     for thing in list(_open):
         try:
-            closing = thing._begin_close()
+            closing = thing.begin_close()
         except Exception as exc:
             errors.append(exc)
         else:
@@ -113,7 +125,7 @@ def _close_all() -> None:
                 closings.append((thing, closing))
     for thing, closing in closings:
         try:
-            thing._end_close(closing, deadline)
+            thing.end_close(closing, deadline)
         except Exception as exc:
             errors.append(exc)
     others = list(_in_background)
@@ -132,7 +144,7 @@ def _disown_after_fork() -> None:
     global _lock  # noqa: PLW0603 - another thread of the parent may have held it
     _lock = threading.Lock()
     for thing in list(_open):
-        thing._disown()
+        thing.disown()
     _open.clear()
     _in_background.clear()
 

@@ -35,10 +35,10 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from .._config import Config
 from .._exceptions import AlphaStreamError, ClosedError, NotReadyError, TransportError, contained_errors
@@ -47,13 +47,15 @@ from .._runtime.calls import held
 from .._runtime.loop import LoopLease
 from .._sources.base import SilentServerError
 from .cache import GeometryCache
+from .decoding import Result, decode_each, decode_some
+from .fetches import Fetch, Pending
 from .plan import FrameSpan, plan_reads
 from .playhead import PlayHead
 from .reader import StreamReader
 from .slots import Slots
 from .stats import new_counters
 
-__all__ = ["Pending", "Session"]
+__all__ = ["Session"]
 
 T = TypeVar("T")
 
@@ -81,68 +83,14 @@ _BATCH_FRAMES: Final = 256
 _BATCH_BYTES: Final = 1024 * 1024
 """`frames` reads and decodes this much at a time: enough to make the crossing between threads cheap, little enough that
 an abandoned iteration wastes nothing worth counting."""
-_BATCH_GEOMETRY_BYTES: Final = 16 * 1024 * 1024
-"""And no more than this decoded, which a megabyte of hostile blocks could inflate a thousandfold."""
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 8.0
 _SLOW_READ_SECONDS: Final = 0.004
 """Reads that take longer have a price of their own (a network, a disk that spins up): prefetch whole windows at
 once."""
 
-
 _logger = logging.getLogger("alphastream_gpu")
 _serials: Final = itertools.count()
-
-
-class Pending:
-    """A frame that is being fetched, or about to be."""
-
-    __slots__ = ("_future", "asked_at", "is_kept", "task", "waiting")
-
-    def __init__(self) -> None:
-        self._future: Future[FrameGeometry] | None = None
-        self.task: asyncio.Task[bool] | None = None
-        """The fetch that delivers it; None until it runs."""
-        self.waiting = 0
-        """Callers that wait right now."""
-        self.is_kept = False
-        """Somebody asked and gave up waiting: fetched all the same, for it was said to be still coming."""
-        self.asked_at = 0.0
-        """When somebody asked last."""
-
-    @property
-    def future(self) -> Future[FrameGeometry]:
-        """
-        The outcome, for whoever waits; asked for first with the session's lock held.
-
-        It is made then, and not before: a Future takes 8 µs, and hardly one of the frames that a plan holds is waited
-        for.
-        """
-        if self._future is None:
-            self._future = Future()
-        return self._future
-
-    def succeed(self, geometry: FrameGeometry) -> None:
-        """Deliver the frame. Nobody can join any more."""
-        if self._future is not None and not self._future.done():
-            self._future.set_result(geometry)
-
-    def fail(self, error: BaseException) -> None:
-        """Deliver an error. Nobody can join any more."""
-        if self._future is not None and not self._future.done():
-            self._future.set_exception(error)
-
-
-class _Fetch(NamedTuple):
-    """A read that is under way."""
-
-    span: FrameSpan
-    pending: list[Pending]
-    """Of its frames."""
-    began_at: float
-    is_urgent: bool
-    """Whether somebody asked for it; else it was planned."""
-    n_slots: int
 
 
 class Session:
@@ -194,7 +142,7 @@ class Session:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._urgent: dict[int, Pending] = {}
         """Frames that wait for a slot, the newest last."""
-        self._fetches: dict[asyncio.Task[bool], _Fetch] = {}
+        self._fetches: dict[asyncio.Task[bool], Fetch] = {}
         self._jobs: set[Future[Any]] = set()
         """What is being decoded in the pool."""
         self._slots = Slots(config.http_concurrency, config.http_chunk)
@@ -414,7 +362,7 @@ class Session:
                     blocks = await self._read_in_turn(self.reader.span(start, start + 1))
             except AlphaStreamError as exc:
                 return [], exc
-            return await self._in_pool(_decode_some, start, blocks)
+            return await self._in_pool(decode_some, start, blocks)
         except asyncio.CancelledError:
             if self.is_closed():
                 return [], self._ended()
@@ -540,7 +488,7 @@ class Session:
         task = asyncio.get_running_loop().create_task(self._fetch(span, pending))
         n_slots = self._slots.needed(span.bytes)
         self._slots.take(n_slots, is_urgent=is_urgent)
-        self._fetches[task] = _Fetch(span, pending, time.monotonic(), is_urgent, n_slots)
+        self._fetches[task] = Fetch(span, pending, time.monotonic(), is_urgent, n_slots)
         for entry in pending:
             entry.task = task
         # In a callback: a task that is cancelled before its first step never runs a line of its own.
@@ -595,20 +543,18 @@ class Session:
         """All slots are taken: cancel the fetch that nobody waits for the longest, or see to it later. The lock is
         held."""
         patience = self._read_seconds + _PATIENCE_SECONDS
-        idle = [
-            (max(entry.asked_at for entry in fetch.pending), fetch.began_at, task)
-            for task, fetch in self._fetches.items()
-            if not task.cancelling() and not any(entry.waiting for entry in fetch.pending)
-        ]
-        overdue = [one for one in idle if one[1] + patience <= now]
+        idle = {
+            task: fetch for task, fetch in self._fetches.items() if not task.cancelling() and not fetch.is_waited_for
+        }
+        overdue = [task for task, fetch in idle.items() if fetch.began_at + patience <= now]
         if overdue:
-            task = min(overdue, key=lambda one: one[:2])[2]
+            task = min(overdue, key=lambda task: idle[task].last_asked_and_begun)
             self._withdraw_fetch(task)
             task.cancel()
             self._counters["abandoned"] += 1
             self._debug("1 read abandoned: a frame that was asked for needs its slot")
         elif self._retry is None:
-            soonest = min((began_at for _, began_at, _ in idle), default=now) + patience
+            soonest = min((fetch.began_at for fetch in idle.values()), default=now) + patience
             wait = max(soonest - now, 0.001)
             self._retry = asyncio.get_running_loop().call_later(wait, self._start_again)
 
@@ -647,9 +593,9 @@ class Session:
             group, first, began_at = blocks[at : at + _DECODE_GROUP], span.first + at, time.monotonic()
             try:
                 if len(blocks) == 1 and len(blocks[0]) <= _INLINE_BLOCK_BYTES:
-                    results = _decode_each(self.reader, first, group)
+                    results = decode_each(self.reader, first, group)
                 else:
-                    results = await self._in_pool(_decode_each, first, group)
+                    results = await self._in_pool(decode_each, first, group)
             except BaseException as exc:
                 self._withdraw(first, pending[at:], exc)
                 raise
@@ -723,14 +669,7 @@ class Session:
             stale = [
                 task
                 for task, fetch in self._fetches.items()
-                if not task.cancelling()
-                and not any(
-                    entry.waiting
-                    or index == self.head.at
-                    or index in near
-                    or (entry.is_kept and entry.asked_at > recent)
-                    for index, entry in enumerate(fetch.pending, fetch.span.first)
-                )
+                if not task.cancelling() and not fetch.is_wanted(self.head.at, near, recent)
             ]
             for task in stale:
                 self._withdraw_fetch(task)
@@ -750,9 +689,6 @@ class Session:
             task.exception()  # delivered to its waiters already
 
 
-Result = FrameGeometry | AlphaStreamError
-
-
 def _may_do_for_less(span: FrameSpan, error: AlphaStreamError) -> bool:
     """
     Whether one frame may be read where all of a span could not be: that one of the others cannot, or that all take
@@ -767,35 +703,3 @@ def _of_frame(error: AlphaStreamError, index: int) -> AlphaStreamError:
     own = type(error)(str(error), frame_index=index)
     own.__cause__ = error.__cause__
     return own
-
-
-def _decoded(reader: StreamReader, first: int, blocks: list[memoryview]) -> Iterator[Result]:
-    """Frame by frame, its geometry or its error, up to enough memory."""
-    n_bytes = 0
-    for index, block in enumerate(blocks, first):
-        try:
-            geometry = reader.decode(index, block)
-        except AlphaStreamError as exc:
-            yield exc
-            continue
-        yield geometry
-        n_bytes += geometry.nbytes
-        if n_bytes > _BATCH_GEOMETRY_BYTES:
-            return
-
-
-def _decode_each(reader: StreamReader, first: int, blocks: list[memoryview]) -> list[Result]:
-    """Every frame's geometry or its error, up to enough memory. In the pool."""
-    return list(_decoded(reader, first, blocks))
-
-
-def _decode_some(
-    reader: StreamReader, first: int, blocks: list[memoryview]
-) -> tuple[list[FrameGeometry], AlphaStreamError | None]:
-    """The geometries up to the first bad frame, and its error; or up to enough memory. In the pool."""
-    geometries: list[FrameGeometry] = []
-    for result in _decoded(reader, first, blocks):
-        if not isinstance(result, FrameGeometry):
-            return geometries, result
-        geometries.append(result)
-    return geometries, None

@@ -340,7 +340,7 @@ def test_a_signal_handler_that_runs_while_the_process_forks(call: str) -> None:
         theirs = concurrent.futures.thread._global_shutdown_lock
         waits = threading.Event()
         def other():
-            with stream._lock:
+            with stream._lifetime.lock:
                 waits.set()
                 with theirs: pass
         thread = threading.Thread(target=other)
@@ -473,7 +473,7 @@ def test_a_finalizer_on_a_pools_thread() -> None:
         stream.close()
 
     stream = alphastream_gpu.open(SAMPLE)
-    stream._products._ahead_pool.submit(close).result(30)
+    stream._lifetime.products._ahead_pool.submit(close).result(30)
     wait_until(lambda: stream not in exit_module._open)
 
 

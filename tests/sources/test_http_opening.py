@@ -170,4 +170,4 @@ def test_a_key_does_not_depend_on_the_spelling_of_a_url(path: str, passphrase: b
         for source in (local, str(local), local.as_uri(), server.url(path), lambda: server.url(path)):
             with alphastream_gpu.open(source, key=key) as stream:
                 assert stream.metadata.frame_count == 1
-                assert re.search("pov mask#1", repr(stream._session.reader.source.name))  # type: ignore[union-attr]
+                assert re.search("pov mask#1", repr(stream._lifetime.session.reader.source.name))  # type: ignore[union-attr]

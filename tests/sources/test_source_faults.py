@@ -203,7 +203,7 @@ def test_a_disk_that_hangs_does_not_delay_other_streams(other: AlphaStream, monk
     monkeypatch.setattr(_file, "_CLOSE_SECONDS", 0.05)
     disk = HangingDisk(monkeypatch)
     stream = alphastream_gpu.open(SAMPLE, config=Config(prefetch_frames=0))
-    source = stream._session.reader.source  # type: ignore[union-attr]
+    source = stream._lifetime.session.reader.source  # type: ignore[union-attr]
     assert isinstance(source, FileSource)
     opened = source._opened
     assert opened is not None

@@ -100,7 +100,7 @@ def test_an_iteration_that_is_given_up_reads_no_more() -> None:
         frames = stream.read_frames()
         next(frames)
         frames.close()  # type: ignore[attr-defined]
-        wait_until(lambda: not stream._pending)
+        wait_until(lambda: not stream._lifetime._pending)
         stream.read_frame(0)
         assert len(source.spans) <= 4, "the header, two batches and a frame"
 

@@ -29,6 +29,9 @@ from alphastream_gpu import (
 )
 from alphastream_gpu._sources.base import SilentServerError
 from alphastream_gpu._stream import (
+    decoding as _decoding,
+)
+from alphastream_gpu._stream import (
     session as _session,
 )
 
@@ -67,7 +70,7 @@ def test_a_timeout_says_that_the_frame_is_coming() -> None:
         assert error.code == ErrorCode.TIMEOUT
         assert "still coming" in error.message
         assert number_of(get(stream, 500)) == 500
-        assert sum(span.start == stream._session.reader.span(500, 501).bytes.start for span in source.spans) == 1
+        assert sum(span.start == stream._lifetime.session.reader.span(500, 501).bytes.start for span in source.spans) == 1
         stats = stream.stats()
         assert stats.timeouts >= 1
         assert stats.joined >= 1
@@ -131,7 +134,7 @@ def test_a_failed_prefetch_spares_the_frame_that_somebody_waits_for() -> None:
             return data
 
     with alphastream_gpu.open(OneByOne(), config=Config(get_frame_timebox=1000)) as stream:
-        session = stream._session
+        session = stream._lifetime.session
         assert session is not None
         assert number_of(get(stream, 0)) == 0
         wait_until(lambda: 1 in session._pending)
@@ -170,7 +173,7 @@ LONGEST = max(len(block_of(numbered_payload(index))) for index in range(N))
 async def joined(source: Ending) -> FrameGeometry:
     """Frame 1, which a read of many frames is to bring, when that has failed."""
     async with await alphastream_gpu.open_async(source, config=Config(get_frame_timebox=0)) as stream:
-        session = stream._session
+        session = stream._lifetime.session
         assert session is not None
         source.frame_1 = session.reader.span(1, 2).bytes
         assert stream.get_geometry(0) is None
@@ -231,7 +234,7 @@ def test_over_http_a_slow_server_and_a_dead_one() -> None:
     noise = ((0, 0), chance.integers(-128, 128, (60, 2)).tolist())
     data = asvp_of([block_of(payload_of([((k, 0), []), noise])) for k in range(N)])
     with Server(data, latency=0.03) as server, alphastream_gpu.open(server.url(), config=config) as stream:
-        first = int(stream._session.reader.index.offsets[1500])
+        first = int(stream._lifetime.session.reader.index.offsets[1500])
         assert first > 65536
         for index in range(1500, 1560):
             assert number_of(get(stream, index)) == index
@@ -246,15 +249,15 @@ def test_over_http_a_slow_server_and_a_dead_one() -> None:
 def test_large_frames_are_handed_on_before_all_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     """What prefetching holds beside the cache has a bound in bytes: each visit to the pool takes what there is room
     for."""
-    monkeypatch.setattr(_session, "_BATCH_GEOMETRY_BYTES", 4 * 3 * 8)  # the points of four frames of this stream's
+    monkeypatch.setattr(_decoding, "_MAX_BYTES", 4 * 3 * 8)  # the points of four frames of this stream's
     taken: list[int] = []
-    decode = _session._decode_each
+    decode = _session.decode_each
 
     def counted(*arguments: Any) -> list[Any]:
         taken.append(len(results := decode(*arguments)))
         return results
 
-    monkeypatch.setattr(_session, "_decode_each", counted)
+    monkeypatch.setattr(_session, "decode_each", counted)
     with alphastream_gpu.open(NUMBERED, config=Config(ready_frames=0)) as stream:
         for index in range(200):
             while (geometry := stream.get_geometry(index)) is None:

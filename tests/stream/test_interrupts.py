@@ -84,10 +84,10 @@ def is_free(lock: Any) -> bool:
 
 def left_behind(stream: AlphaStream) -> list[str]:
     """What a call that was interrupted still holds."""
-    session, products = stream._session, stream._products
+    session, products = stream._lifetime.session, stream._lifetime.products
     assert session is not None
     locks = {
-        "stream": stream._lock,
+        "stream": stream._lifetime.lock,
         "session": session.lock,
         "products": products._lock,
         "masks": products._masks._lock,

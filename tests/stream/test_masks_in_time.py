@@ -46,7 +46,7 @@ def test_masks_are_made_ahead() -> None:
         first = stream.get_frame(10, 512, 256)
         wait_until(lambda: stream.stats().made_ahead >= 10)
         assert stream.stats().made_ahead == 10
-        ready = [stream._products._masks.get(index, (stream._session.serial, (512, 256))) for index in range(10, 22)]
+        ready = [stream._lifetime.products._masks.get(index, (stream._lifetime.session.serial, (512, 256))) for index in range(10, 22)]
         assert all(mask is not None for mask in ready[:11])
         assert ready[11] is None
         assert (ready[0] == first).all()
@@ -73,7 +73,7 @@ def _is_prepared(geometry: FrameGeometry) -> bool:
 def test_frames_ahead_are_prepared_for_renderers(way: str, request: pytest.FixtureRequest) -> None:
     """Where they are decoded, once somebody renders; not for whoever asks for masks."""
     with alphastream_gpu.open(SAMPLE, config=Config(prefetch_frames=20, ready_frames=0)) as stream:
-        session = stream._session
+        session = stream._lifetime.session
         assert session is not None
         if way == "for_stream":
             ctx = request.getfixturevalue("ctx")
@@ -87,7 +87,7 @@ def test_frames_ahead_are_prepared_for_renderers(way: str, request: pytest.Fixtu
         assert all(_is_prepared(one) == (way != "masks alone") for one in ahead if one is not None)
         if way == "for_stream":
             stream.load_source(SAMPLE)
-            again = stream._session
+            again = stream._lifetime.session
             assert again is not None
             assert again.reader.prepares_planes
 
@@ -191,4 +191,4 @@ def test_a_huge_mask_comes_when_asked_again() -> None:
             mask = stream.get_frame(3, 4096, 2048)
         assert mask is not None
         assert np.array_equal(mask, rasterize(geometry, (4096, 2048)))
-        assert not stream._products._slow
+        assert not stream._lifetime.products._slow

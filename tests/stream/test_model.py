@@ -83,7 +83,7 @@ class StreamModel(RuleBasedStateMachine):
         assert self.stream is not None
         self.source.delay = lambda: 0.0
         self.source.fails = lambda number: False
-        session = self.stream._session
+        session = self.stream._lifetime.session
         assert session is not None
         for index in range(start, start + 20):
             assert number_of(get(self.stream, index)) == index

@@ -29,7 +29,7 @@ def test_steady_play_is_prefetched_in_few_reads() -> None:
     with alphastream_gpu.open(source) as stream:
         get(stream, 0)
         for index in range(1, 1000):
-            wait_until(lambda index=index: index in stream._session._cache)  # type: ignore[misc]
+            wait_until(lambda index=index: index in stream._lifetime.session._cache)  # type: ignore[misc]
             assert stream.get_geometry(index) is not None
         stats = stream.stats()
         assert stats.hits >= 999
@@ -44,10 +44,10 @@ def test_backward_play_is_noticed() -> None:
     with alphastream_gpu.open(source) as stream:
         for index in range(1500, 1490, -1):
             get(stream, index)
-        wait_until(lambda: all(index in stream._session._cache for index in range(1482, 1490)))
+        wait_until(lambda: all(index in stream._lifetime.session._cache for index in range(1482, 1490)))
         source.spans.clear()
         for index in range(1489, 1200, -1):
-            wait_until(lambda index=index: index in stream._session._cache)  # type: ignore[misc]
+            wait_until(lambda index=index: index in stream._lifetime.session._cache)  # type: ignore[misc]
             assert number_of(get(stream, index)) == index
         assert len(source.spans) < 12
 
@@ -57,7 +57,7 @@ def test_a_jump_abandons_the_old_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_session, "_KEPT_SECONDS", 3600.0)
     source = Scripted()
     with alphastream_gpu.open(source) as stream:
-        session = stream._session
+        session = stream._lifetime.session
         assert session is not None
         session._read_seconds = 1.0  # a slow source: whole windows at once
         source.delay = lambda: 30.0
@@ -93,7 +93,7 @@ def test_prefetching_never_stops_for_good(slots: int) -> None:
     source = Scripted()
     switch = sys.getswitchinterval()
     with alphastream_gpu.open(source, config=Config(http_concurrency=slots)) as stream:
-        session = stream._session
+        session = stream._lifetime.session
         assert session is not None
         sys.setswitchinterval(1e-5)
         try:
@@ -123,7 +123,7 @@ def test_prefetching_never_stops_for_good(slots: int) -> None:
 def test_a_fetch_cancelled_before_it_begins_frees_its_slot() -> None:
     source = Scripted()
     with alphastream_gpu.open(source, config=Config(http_concurrency=1)) as stream:
-        session = stream._session
+        session = stream._lifetime.session
         assert session is not None
         get(stream, 0)
         wait_until(lambda: session._slots.patient == 0)

@@ -73,8 +73,8 @@ def opened(source: Gated, **options: Any) -> AlphaStream:
 
 
 def session_of(stream: AlphaStream) -> _session.Session:
-    assert stream._session is not None
-    return stream._session
+    assert stream._lifetime.session is not None
+    return stream._lifetime.session
 
 
 def number_of(geometry: FrameGeometry | None) -> int | None:
@@ -123,7 +123,7 @@ def test_reads_that_stall_give_way() -> None:
 def test_a_read_that_is_waited_for_does_not_give_way() -> None:
     source = Gated()
     with opened(source, http_concurrency=1) as stream:
-        frame = asyncio.run_coroutine_threadsafe(stream.frame(100), stream._loop._loop)
+        frame = asyncio.run_coroutine_threadsafe(stream.frame(100), stream._lifetime.loop._loop)
         wait_until(lambda: source.begun == [100])
         for _ in range(20):
             assert stream.get_geometry(2500) is None
@@ -250,7 +250,7 @@ def test_masks_ahead_that_are_no_longer_wanted_are_not_begun(gate: Any) -> None:
 def test_a_mask_ahead_is_given_up_while_somebody_waits() -> None:
     """Between two steps; and it is made later."""
     with alphastream_gpu.open(FILE, config=Config(ready_frames=3, get_frame_timebox=1000)) as stream:
-        products = stream._products
+        products = stream._lifetime.products
         geometry = stream.read_frame(7)
         wait = products._waiting.begin()
         with pytest.raises(GivenUp):
@@ -302,14 +302,14 @@ def test_readers_of_ranges_leave_a_slot_for_a_seek(n_slots: int) -> None:
         source.open_all()
         frames = [job.result(60) for job in jobs]
         assert {len(found) for found in frames} == {100}
-        assert stream._session._slots.patient == 0  # type: ignore[union-attr]
+        assert stream._lifetime.session._slots.patient == 0  # type: ignore[union-attr]
 
 
 def test_a_reader_that_gives_up_in_the_queue_leaves_it() -> None:
     source = Gated()
     config = Config(http_concurrency=1, prefetch_frames=0, get_frame_timebox=0)
     with alphastream_gpu.open(source, config=config) as stream:
-        session = stream._session
+        session = stream._lifetime.session
         assert session is not None
 
         async def read(start: int) -> list[FrameGeometry]:

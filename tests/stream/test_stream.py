@@ -518,7 +518,7 @@ def test_a_mask_that_gives_way_at_the_last_moment(monkeypatch: pytest.MonkeyPatc
         asyncio.run(stream.frame(0))
         held = threading.Event()
         for _ in range(2):
-            stream._products._asked_pool.submit(held.wait, 60)
+            stream._lifetime.products._asked_pool.submit(held.wait, 60)
         with monkeypatch.context() as patch:
             patch.setattr(Future, "done", cancelled_too_late)
             mask, error = stream.get_frame(0, 4096, 4096), stream.last_error()
@@ -619,8 +619,8 @@ def test_last_errors_of_threads_that_ended_are_freed() -> None:
 
         def fail() -> None:
             assert stream.get_geometry(999) is None
-            stream._own.error = TransportError("")  # which weak references can name
-            kept.append(weakref.ref(stream._own.error))
+            stream._answers._own.error = TransportError("")  # which weak references can name
+            kept.append(weakref.ref(stream._answers._own.error))
 
         for _ in range(10):
             thread = threading.Thread(target=fail)
@@ -632,7 +632,7 @@ def test_last_errors_of_threads_that_ended_are_freed() -> None:
 
 def test_a_rate_that_is_set_holds_everywhere() -> None:
     with alphastream_gpu.open(SAMPLE, config=Config(fps=30)) as stream:
-        session = stream._session
+        session = stream._lifetime.session
         assert session is not None
         assert (stream.metadata.fps, stream.metadata.duration) == (30, 4)
         low_water = session._low_water()
@@ -643,9 +643,9 @@ def test_a_rate_that_is_set_holds_everywhere() -> None:
         assert stream.config.fps == 30
         stream.load_source(SAMPLE)
         assert (stream.metadata.fps, stream.time_of(120)) == (120, 1)
-        assert stream._session is not session
-        assert stream._session is not None
-        assert stream._session.fps == 120
+        assert stream._lifetime.session is not session
+        assert stream._lifetime.session is not None
+        assert stream._lifetime.session.fps == 120
     with AlphaStream() as stream:
         stream.set_rate(24)
         stream.load_source(SAMPLE)

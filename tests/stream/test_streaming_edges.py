@@ -45,6 +45,7 @@ from alphastream_gpu._runtime.loop import LoopLease
 from alphastream_gpu._runtime.workers import Workers, _carry_out, join
 from alphastream_gpu._stream import products as products_module
 from alphastream_gpu._stream import reader as reader_module
+from alphastream_gpu._stream import fetches as fetches_module
 from alphastream_gpu._stream import session as session_module
 from alphastream_gpu._writing import (
     writer as _writer,
@@ -115,11 +116,11 @@ def test_asking_again_for_a_slow_mask_joins(maker: Maker) -> None:
             assert stream.get_frame(0) is None
             assert code_of(stream) == ErrorCode.TIMEOUT
         wait_until(lambda: maker.started == 1)
-        assert len(stream._products._slow) == 1
+        assert len(stream._lifetime.products._slow) == 1
         maker.gate.set()
         wait_until(lambda: _is_made(stream.get_frame(0)))
         assert maker.started == 1
-        assert not stream._products._slow
+        assert not stream._lifetime.products._slow
 
 
 def test_of_many_slow_masks_the_oldest_gives_way(maker: Maker) -> None:
@@ -127,11 +128,11 @@ def test_of_many_slow_masks_the_oldest_gives_way(maker: Maker) -> None:
         first = pool.submit(stream.get_frame, 0)
         wait_until(lambda: maker.started == 1)
         second = pool.submit(stream.get_frame, 1)
-        wait_until(lambda: len(stream._products._slow) == 2)
+        wait_until(lambda: len(stream._lifetime.products._slow) == 2)
         others = [pool.submit(stream.get_frame, index) for index in range(2, 6)]
         # The first is being made and goes on; the second has not begun.
         assert second.result() is None
-        assert len(stream._products._slow) == 4
+        assert len(stream._lifetime.products._slow) == 4
         maker.gate.set()
         assert all(_is_made(asked.result()) for asked in (first, *others))
 
@@ -142,7 +143,7 @@ def test_closing_ends_the_wait_for_a_slow_mask(maker: Maker) -> None:
         running = pool.submit(stream.get_frame, 0)
         wait_until(lambda: maker.started == 1)
         waiting = pool.submit(stream.get_frame, 1)
-        wait_until(lambda: len(stream._products._slow) == 2)
+        wait_until(lambda: len(stream._lifetime.products._slow) == 2)
         closing = pool.submit(stream.close)
         with pytest.raises(ClosedError):
             waiting.result()
@@ -150,7 +151,7 @@ def test_closing_ends_the_wait_for_a_slow_mask(maker: Maker) -> None:
         closing.result()
         running.exception()
     with pytest.raises(ClosedError):
-        stream._products._in_time(0, 0, SQUARE_GEOMETRY, 0.0, 1, lambda: None)
+        stream._lifetime.products._in_time(0, 0, SQUARE_GEOMETRY, 0.0, 1, lambda: None)
 
 
 # Closed, replaced, given up.
@@ -186,7 +187,7 @@ def test_an_iteration_that_is_cancelled_while_it_reads() -> None:
             reading.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await reading
-            session = stream._session
+            session = stream._lifetime.session
             assert session is not None
             while session._tasks:  # the read ends, too, although the source still hangs
                 await asyncio.sleep(0.001)
@@ -228,7 +229,7 @@ def test_giving_up_a_frame_of_a_prefetched_span_leaves_the_span_alone() -> None:
         source = Gated()
         config = Config(get_frame_timebox=0)
         async with await alphastream_gpu.open_async(source, config=config) as stream:
-            session = stream._session
+            session = stream._lifetime.session
             assert session is not None
             assert stream.get_geometry(0) is None
             while 5 not in session._pending or session._pending[5].task is None:
@@ -246,9 +247,9 @@ def test_giving_up_a_frame_of_a_prefetched_span_leaves_the_span_alone() -> None:
     asyncio.run(run())
 
 
-def waited_for() -> session_module.Pending:
+def waited_for() -> fetches_module.Pending:
     """As after :meth:`Session.join`, which makes the future."""
-    pending = session_module.Pending()
+    pending = fetches_module.Pending()
     assert not pending.future.done()
     return pending
 
@@ -256,7 +257,7 @@ def waited_for() -> session_module.Pending:
 def test_what_arrives_after_it_was_given_up() -> None:
     """A fetch ends while nobody lists its frames any more: geometry is kept all the same, and nobody is told twice."""
     with alphastream_gpu.open(FILE, config=Config(prefetch_frames=0)) as stream:
-        session = stream._session
+        session = stream._lifetime.session
         assert session is not None
         span = session.reader.span(3, 5)
 
@@ -293,10 +294,10 @@ def test_a_fetch_that_breaks_ends_the_waits_for_its_frames(monkeypatch: pytest.M
         raise ArithmeticError("a fault")
 
     with alphastream_gpu.open(FILE, config=Config(prefetch_frames=0)) as stream:
-        session = stream._session
+        session = stream._lifetime.session
         assert session is not None
         with monkeypatch.context() as patch, pytest.raises(ArithmeticError, match="a fault"):
-            patch.setattr(session_module, "_decode_each", fail)
+            patch.setattr(session_module, "decode_each", fail)
             asyncio.run(stream.frame(3))
         for cause, expected in ((MemoryError("none left"), MemoryError), (asyncio.CancelledError(), TransportError)):
             entries = [waited_for(), waited_for()]
@@ -310,10 +311,10 @@ def test_a_fetch_that_breaks_ends_the_waits_for_its_frames(monkeypatch: pytest.M
 def test_a_jump_away_from_a_frame_that_waits_for_a_slot() -> None:
     """It is forgotten when its turn comes, and read again when it is asked for again."""
     with alphastream_gpu.open(FILE, config=Config(prefetch_frames=0)) as stream:
-        session = stream._session
+        session = stream._lifetime.session
         assert session is not None
         with session.lock:
-            session._pending[500] = session._urgent[500] = session_module.Pending()  # asked for long ago
+            session._pending[500] = session._urgent[500] = fetches_module.Pending()  # asked for long ago
         assert stream.get_geometry(3) == SQUARE_GEOMETRY
         wait_until(lambda: not session._pending and not session._urgent)
         wait_until(lambda: stream.get_geometry(500) == SQUARE_GEOMETRY)
@@ -324,12 +325,12 @@ def test_a_stream_that_is_closed_just_when_a_source_is_open() -> None:
 
         class Closing(MemorySource):
             async def read(self, span: ByteRange) -> memoryview:
-                stream._closed = True
+                stream._lifetime.is_closed = True
                 return await super().read(span)
 
         with pytest.raises(ClosedError, match="the stream was closed while it was opening a source"):
             stream.load_source(Closing(FILE))
-        stream._closed = False
+        stream._lifetime.is_closed = False
         assert stream.stats() == alphastream_gpu.Stats()
 
 
@@ -347,17 +348,17 @@ class JustDone(Future[T]):
 
 def test_a_mask_that_is_done_just_when_the_time_box_ends() -> None:
     with AlphaStream() as stream:
-        stream._products._slow["key"] = made = JustDone[str]()
+        stream._lifetime.products._slow["key"] = made = JustDone[str]()
         made.set_result("made")
-        assert stream._products._in_time(0, "key", SQUARE_GEOMETRY, 0.0, 1 << 30, lambda: "made again") == "made"
-        assert not stream._products._slow
+        assert stream._lifetime.products._in_time(0, "key", SQUARE_GEOMETRY, 0.0, 1 << 30, lambda: "made again") == "made"
+        assert not stream._lifetime.products._slow
 
 
 def test_a_frame_that_is_there_just_when_the_time_box_ends() -> None:
     with alphastream_gpu.open(FILE, config=Config(prefetch_frames=0)) as stream:
-        session = stream._session
+        session = stream._lifetime.session
         assert session is not None
-        session._pending[3] = pending = session_module.Pending()
+        session._pending[3] = pending = fetches_module.Pending()
         pending._future = JustDone()
         pending.future.set_result(SQUARE_GEOMETRY)
         assert stream.get_geometry(3) is SQUARE_GEOMETRY
@@ -400,9 +401,9 @@ def test_threads_are_gone_when_a_stream_is_closed() -> None:
     """Not only for Python: libraries free what they keep for a thread after that, and must not do so at exit."""
     data = LibraryData()
     stream = alphastream_gpu.open(FILE, config=Config(decode_workers=1, raster_workers=1))
-    stream._pool.submit(data.keep).result(10)
-    stream._products._ahead_pool.submit(data.keep).result(10)
-    stream._loop.call_soon(data.keep)
+    stream._lifetime.pool.submit(data.keep).result(10)
+    stream._lifetime.products._ahead_pool.submit(data.keep).result(10)
+    stream._lifetime.loop.call_soon(data.keep)
     wait_until(lambda: data.kept == 3)
     stream.close()
     assert data.freed == 3
@@ -534,18 +535,18 @@ class _Open:
 
     said = ""
 
-    def _begin_close(self) -> Future[None]:
+    def begin_close(self) -> Future[None]:
         self.said += "closing, "
         closing: Future[None] = Future()
         closing.set_result(None)
         return closing
 
-    def _end_close(self, closing: Future[None], deadline: float | None = None) -> None:
+    def end_close(self, closing: Future[None], deadline: float | None = None) -> None:
         assert deadline is not None
         self.said += "closed"
         exit_module.forget(self)
 
-    def _disown(self) -> None:
+    def disown(self) -> None:
         self.said += "disowned"
 
 

@@ -125,7 +125,7 @@ def test_the_time_box_holds_when_every_worker_is_busy() -> None:
         asvp_of([block_of(payload_of([((0, 0), steps)]))]), config=Config(decode_workers=1)
     ) as stream:
         free = threading.Event()
-        stream._pool.submit(free.wait)
+        stream._lifetime.pool.submit(free.wait)
         assert stream.get_geometry(0) is None  # and not never, for only the test can free the worker
         assert code_of(stream) == ErrorCode.TIMEOUT
         free.set()
@@ -145,12 +145,12 @@ def test_a_thousand_cancelled_awaits_leak_nothing() -> None:
                 with pytest.raises(asyncio.CancelledError):
                     await task
             for _ in range(100):
-                if source.running == 0 and not stream._session._pending and not stream._session._tasks:
+                if source.running == 0 and not stream._lifetime.session._pending and not stream._lifetime.session._tasks:
                     break
                 await asyncio.sleep(0.01)
             assert source.running == 0
-            assert not stream._session._pending
-            assert not stream._session._tasks
+            assert not stream._lifetime.session._pending
+            assert not stream._lifetime.session._tasks
             source.delay = lambda: 0.0
             assert number_of(await stream.frame(5)) == 5
 
@@ -162,7 +162,7 @@ def test_awaits_cancelled_before_their_fetch_begins_leave_nothing() -> None:
 
     async def run() -> None:
         async with await alphastream_gpu.open_async(source) as stream:
-            session = stream._session
+            session = stream._lifetime.session
             assert session is not None
             source.delay = lambda: 3600.0
             is_free = threading.Event()
@@ -231,7 +231,7 @@ def test_an_ended_read_takes_no_lock_of_the_stream() -> None:
         held, release = threading.Event(), threading.Event()
 
         def hold() -> None:
-            with stream._lock:
+            with stream._lifetime.lock:
                 held.set()
                 release.wait(30)
 
@@ -239,7 +239,7 @@ def test_an_ended_read_takes_no_lock_of_the_stream() -> None:
         holder.start()
         held.wait(30)
         try:
-            ending = threading.Thread(target=stream._forget, args=(Future[None](),))
+            ending = threading.Thread(target=stream._lifetime._forget, args=(Future[None](),))
             ending.start()
             ending.join(5)
             assert not ending.is_alive()

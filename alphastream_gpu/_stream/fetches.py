@@ -1,0 +1,89 @@
+"""
+Fetches: frames that are pending, the reads under way for them, and which of these reads may be given up. No I/O.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from typing import NamedTuple
+
+from .._geometry.frame import FrameGeometry
+from .plan import FrameSpan
+
+__all__ = ["Fetch", "Pending"]
+
+
+class Pending:
+    """A frame that is being fetched, or about to be."""
+
+    __slots__ = ("_future", "asked_at", "is_kept", "task", "waiting")
+
+    def __init__(self) -> None:
+        self._future: Future[FrameGeometry] | None = None
+        self.task: asyncio.Task[bool] | None = None
+        """The fetch that delivers it; None until it runs."""
+        self.waiting = 0
+        """Callers that wait right now."""
+        self.is_kept = False
+        """Somebody asked and gave up waiting: fetched all the same, for it was said to be still coming."""
+        self.asked_at = 0.0
+        """When somebody asked last."""
+
+    @property
+    def future(self) -> Future[FrameGeometry]:
+        """
+        The outcome, for whoever waits; asked for first with the session's lock held.
+
+        It is made then, and not before: a Future takes 8 µs, and hardly one of the frames that a plan holds is waited
+        for.
+        """
+        if self._future is None:
+            self._future = Future()
+        return self._future
+
+    def succeed(self, geometry: FrameGeometry) -> None:
+        """Deliver the frame. Nobody can join any more."""
+        if self._future is not None and not self._future.done():
+            self._future.set_result(geometry)
+
+    def fail(self, error: BaseException) -> None:
+        """Deliver an error. Nobody can join any more."""
+        if self._future is not None and not self._future.done():
+            self._future.set_exception(error)
+
+
+class Fetch(NamedTuple):
+    """A read that is under way."""
+
+    span: FrameSpan
+    pending: list[Pending]
+    """Of its frames."""
+    began_at: float
+    is_urgent: bool
+    """Whether somebody asked for it; else it was planned."""
+    n_slots: int
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether somebody waits for one of its frames right now."""
+        return any(entry.waiting for entry in self.pending)
+
+    @property
+    def last_asked_and_begun(self) -> tuple[float, float]:
+        """When somebody asked last for one of its frames, and when it began: the least is the first to give up."""
+        return max(entry.asked_at for entry in self.pending), self.began_at
+
+    def is_wanted(self, at: int | None, near: range, recent: float) -> bool:
+        """
+        Whether somebody waits for one of its frames, asked for one lately, or is about to play one.
+
+        Args:
+            at: the frame that is played, if any.
+            near: the frames ahead of it.
+            recent: since when an asking counts.
+        """
+        return any(
+            entry.waiting or index == at or index in near or (entry.is_kept and entry.asked_at > recent)
+            for index, entry in enumerate(self.pending, self.span.first)
+        )
