@@ -28,8 +28,12 @@ from ._open import open, open_async
 from ._raster import rasterize, rasterize_packed
 from ._sources import FileSource, HttpSource, MemorySource, Source
 from ._sources.ranges import ByteRange
+from ._stream.attempts import Attempt
 from ._stream.clock import PlaybackClock
+from ._stream.events import StreamEvent
+from ._stream.heads import PlayHead
 from ._stream.metadata import Metadata
+from ._stream.planner import BufferGoal
 from ._stream.stats import LastError, Stats
 from ._stream.stream import AlphaStream
 from ._writing.writer import AsvpWriter, AsvrWriter
@@ -47,6 +51,8 @@ __all__ = [
     "AsvpWriter",
     "AsvrKey",
     "AsvrWriter",
+    "Attempt",
+    "BufferGoal",
     "ByteRange",
     "ClosedError",
     "Config",
@@ -65,10 +71,12 @@ __all__ = [
     "Metadata",
     "NotReadyError",
     "PassphraseError",
+    "PlayHead",
     "PlaybackClock",
     "RenderStats",
     "Source",
     "Stats",
+    "StreamEvent",
     "TransportError",
     "WrongContextError",
     "__version__",

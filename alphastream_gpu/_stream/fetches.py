@@ -5,11 +5,14 @@ Fetches: frames that are pending, the reads under way for them, and which of the
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
 
+from .._exceptions import AlphaStreamError
 from .._geometry.frame import FrameGeometry
 from .plan import FrameSpan
+from .planner import Head, Range
 
 __all__ = ["Fetch", "Pending"]
 
@@ -21,7 +24,7 @@ class Pending:
 
     def __init__(self) -> None:
         self._future: Future[FrameGeometry] | None = None
-        self.task: asyncio.Task[bool] | None = None
+        self.task: asyncio.Task[AlphaStreamError | None] | None = None
         """The fetch that delivers it; None until it runs."""
         self.waiting = 0
         """Callers that wait right now."""
@@ -60,8 +63,8 @@ class Fetch(NamedTuple):
     pending: list[Pending]
     """Of its frames."""
     began_at: float
-    is_urgent: bool
-    """Whether somebody asked for it; else it was planned."""
+    owner: Head | Range | None
+    """What it was planned for; None if somebody asked for it."""
     n_slots: int
 
     @property
@@ -74,16 +77,17 @@ class Fetch(NamedTuple):
         """When somebody asked last for one of its frames, and when it began: the least is the first to give up."""
         return max(entry.asked_at for entry in self.pending), self.began_at
 
-    def is_wanted(self, at: int | None, near: range, recent: float) -> bool:
+    def is_wanted(self, places: Sequence[tuple[int | None, range]], recent: float) -> bool:
         """
         Whether somebody waits for one of its frames, asked for one lately, or is about to play one.
 
         Args:
-            at: the frame that is played, if any.
-            near: the frames ahead of it.
+            places: the frame that each play head is at, and the frames ahead of it.
             recent: since when an asking counts.
         """
         return any(
-            entry.waiting or index == at or index in near or (entry.is_kept and entry.asked_at > recent)
+            entry.waiting
+            or (entry.is_kept and entry.asked_at > recent)
+            or any(index == at or index in near for at, near in places)
             for index, entry in enumerate(self.pending, self.span.first)
         )

@@ -1,12 +1,12 @@
 """
-PlayHead: where a player is and which way it goes, told from nothing but the frames it asks for. Pure.
+Follower: where a player is and which way it goes, told from nothing but the frames it asks for. Pure.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["PlayHead"]
+__all__ = ["Follower"]
 
 _LARGEST_STEP: Final = 8
 """Frames that a player may skip and still be playing: one that drops to 8 fps of 60, or plays at eight times the
@@ -17,7 +17,7 @@ _FIRST_WINDOW: Final = 16
 """Frames prefetched after a jump, where a read costs next to nothing; the window doubles as play goes on."""
 
 
-class PlayHead:
+class Follower:
     """
     Follows the frames asked for.
 
@@ -59,6 +59,26 @@ class PlayHead:
             self._restart(-1)
             return True
         return False
+
+    def seek(self, index: int, direction: int) -> None:
+        """
+        Go to a frame, whatever was asked for before.
+
+        Args:
+            index: the frame.
+            direction: of play from there, 1 or -1.
+        """
+        self.at = index
+        self._restart(direction)
+
+    def set_full_window(self, window: int) -> bool:
+        """Prefetch another number of frames in steady play. Returns whether more are to be fetched now."""
+        is_full = self.window == self._full_window
+        grows = window > self._full_window and is_full
+        self._full_window = window
+        if grows or window < self.window:
+            self.window = window
+        return grows
 
     def grow(self, *, at_once: bool) -> None:
         """Widen the window, since the frames ahead are being played; `at_once` where each read has its price."""

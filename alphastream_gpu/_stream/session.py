@@ -13,7 +13,7 @@ across an await or a decode.
   its own. As many reads run as the source has request slots; prefetching and reads of whole ranges leave one of them
   free. Where all are taken, the frame that was asked for last is the next; a read that nobody waits for gives way once
   it has taken longer than reads take here.
-* *Plan, then act.* What to prefetch is `PlayHead.ahead` and `plan_reads`, both pure. A plan is made when the frames
+* *Plan, then act.* What to prefetch says `Planner`, for one play head or several. A plan is made when the frames
   ahead fall below a low-water mark, so that steady play costs one read per five sixths of a window, not one per frame.
 * *A jump* drops the plan, cancels reads of the old place that nobody waits for, and starts with a small window where
   reads are cheap. Frames are decoded in groups, so a pool thread is never long about the old place either. What was
@@ -49,9 +49,10 @@ from .._sources.base import SilentServerError
 from .cache import GeometryCache
 from .decoding import Result, decode_each, decode_some
 from .fetches import Fetch, Pending
-from .plan import FrameSpan, plan_reads
-from .playhead import PlayHead
-from .reader import StreamReader
+from .network import Network
+from .plan import FrameSpan
+from .planner import BufferGoal, Head, Planner, Range
+from .reader import FIRST_READ_BYTES, StreamReader
 from .slots import Slots
 from .stats import new_counters
 
@@ -75,19 +76,16 @@ _QUEUED_SECONDS: Final = 0.1
 picture."""
 _MAX_URGENT: Final = 64
 """Frames that wait for a slot; of more, the one that was asked for first is forgotten."""
-_PLAN_FRAMES: Final = 512
-"""Frames that one step of planning looks at: a millisecond."""
 _PLAN_PAUSE: Final = 0.001
 """Seconds between two steps."""
 _BATCH_FRAMES: Final = 256
 _BATCH_BYTES: Final = 1024 * 1024
 """`frames` reads and decodes this much at a time: enough to make the crossing between threads cheap, little enough that
 an abandoned iteration wastes nothing worth counting."""
+_MOST_FAILURES: Final = 1024
+"""Frames whose failures are remembered."""
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 8.0
-_SLOW_READ_SECONDS: Final = 0.004
-"""Reads that take longer have a price of their own (a network, a disk that spins up): prefetch whole windows at
-once."""
 
 _logger = logging.getLogger("alphastream_gpu")
 _serials: Final = itertools.count()
@@ -102,8 +100,9 @@ class Session:
         config: options.
         loop: the library's loop; owned by the stream.
         pool: where frames are decoded; owned by the stream.
-        fps: of play, to judge how far ahead is far enough; may be changed.
-        on_delivered: called on any thread after frames came in.
+        fps: of play, to judge how far ahead is far enough.
+        goal: how far ahead to fetch.
+        on_delivered: called on the loop after frames came in, or could not be had.
     """
 
     def __init__(
@@ -114,6 +113,7 @@ class Session:
         pool: ThreadPoolExecutor,
         *,
         fps: Fraction,
+        goal: BufferGoal,
         on_delivered: Callable[[], None],
     ) -> None:
         self.serial = next(_serials)
@@ -122,13 +122,10 @@ class Session:
         self.n_frames = len(reader.index)
         self.lock = threading.RLock()  # a signal handler may ask for counts while its thread holds it
         """Guards everything here that callers and the loop share."""
-        # What is ahead and not yet played is older in the cache than what was played, so half of it must be enough.
-        self.head = PlayHead(min(config.prefetch_frames, config.cache_frames // 2))
         self._is_replaced = False
         """Whether the stream goes on with another session."""
         self._owns_source = True
         """Whether :meth:`aclose` closes the source; not when it was loaded again."""
-        self.fps = fps
         self._on_delivered = on_delivered
         self._config = config
         self._loop = loop
@@ -136,19 +133,28 @@ class Session:
         self._counters = new_counters()
         self._cache = GeometryCache(config.cache_frames)
         self._pending: dict[int, Pending] = {}
-        self._frontier: int | None = None
-        self._is_filling = False
-        """Whether the window is being planned, step by step."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._urgent: dict[int, Pending] = {}
         """Frames that wait for a slot, the newest last."""
-        self._fetches: dict[asyncio.Task[bool], Fetch] = {}
+        self._fetches: dict[asyncio.Task[AlphaStreamError | None], Fetch] = {}
         self._jobs: set[Future[Any]] = set()
         """What is being decoded in the pool."""
         self._slots = Slots(config.http_concurrency, config.http_chunk)
         self._bulk: deque[tuple[int, asyncio.Future[None]]] = deque()
         """Reads of ranges that wait for slots, and how many each needs. Only the loop uses it."""
-        self._read_seconds = reader.open_seconds
+        self.planner = Planner(reader, config, self._slots, fps, goal)
+        self.head = self.planner.default
+        """The play head of the stream itself."""
+        self.network = Network(reader.open_seconds, min(FIRST_READ_BYTES, reader.bytes_read))
+        self.failures: dict[int, AlphaStreamError] = {}
+        """Why the last attempts to get frames failed, for frames that are not here; the oldest first."""
+        self.on_moved: Callable[[], object] | None = None
+        """Called on the loop after the play head moved to a frame that is not here, or while :attr:`is_watched`."""
+        self.is_watched = False
+        """Whether every move of the play head is of interest: the state is another than playing."""
+        self.is_paused = False
+        """Whether nothing is fetched but what is asked for."""
+        self._ends = (0, self.n_frames - 1)
         self._batch_frames = _BATCH_FRAMES
         self._pause = 0.0
         self._paused_until = 0.0
@@ -160,9 +166,13 @@ class Session:
 
     # From any thread.
 
-    def ask(self, index: int) -> FrameGeometry | Pending | None:
+    def ask(self, index: int, key: object = None) -> FrameGeometry | Pending | None:
         """
-        Ask for a frame in play: moves the head there, and sees to what lies ahead.
+        Ask for a frame in play: moves a head there, and sees to what lies ahead.
+
+        Args:
+            index: the frame.
+            key: of the play head; None is the stream's own.
 
         Returns:
             The frame if it is in the cache; else what to wait on, to be given back to :meth:`leave`. None if this
@@ -175,12 +185,15 @@ class Session:
             if self._closed:
                 return None
             self.reader.check(index)
-            self._play(index)
+            head = self.head if key is None else self.planner.head(key)
+            self._play(index, head)
             geometry = self._cache.get(index)
             if geometry is not None:
                 self._counters["hits"] += 1
+                head.missing, head.is_arriving = None, False
                 return geometry
             pending, joined = self._join(index)
+            self._miss(head, pending.asked_at)
             self._counters["misses"] += 1
             self._counters["joined"] += joined
             return pending
@@ -198,10 +211,140 @@ class Session:
         with self.lock:
             return None if self._closed else self._cache.peek(index)
 
-    def ahead(self) -> range:
-        """The frames ahead of the play head, nearest first."""
+    def ahead(self, key: object = None) -> range:
+        """The frames ahead of a play head, nearest first."""
         with self.lock:
-            return self.head.ahead(self.n_frames)
+            return (self.head if key is None else self.planner.head(key)).ahead(self.n_frames)
+
+    def seek(self, index: int, key: object, *, reverse: bool) -> bool:
+        """
+        Move a play head, and fetch what is there, without waiting. What the last seek asked for is given up, unless
+        somebody else wants it.
+
+        Returns:
+            Whether this session is open.
+
+        Raises:
+            FrameNotFoundError: outside the stream.
+        """
+        with self.lock:
+            if self._closed:
+                return False
+            self.reader.check(index)
+            head = self.planner.head(key)
+            self._drop_target(head)
+            head.seek(index, -1 if reverse else 1)
+            head.frontier, head.target, head.is_arriving = None, index, True
+            if index not in self._cache:
+                pending, _ = self._join(index)
+                pending.waiting -= 1
+                self._miss(head, pending.asked_at)
+            elif self.on_moved is not None and head is self.head:
+                self._loop.call_soon(self.on_moved)
+            self._plan_soon(jumped=True)
+            return True
+
+    def _drop_target(self, head: Head) -> None:
+        """Forget the frame of the last seek if nobody waits for it and it was not begun. The lock is held."""
+        index, head.target = head.target, None
+        if index is not None:
+            pending = self._urgent.get(index)
+            if pending is not None and not (pending.waiting or pending.is_kept or self._is_played(index, head)):
+                self._forget(index, pending)
+
+    def _is_played(self, index: int, but: Head | None = None) -> bool:
+        """Whether a play head, but one, is at a frame. The lock is held."""
+        return any(head.at == index and head is not but for head in self.planner.heads())
+
+    def prefetch(self, start: int, stop: int, future: Future[int]) -> bool:
+        """
+        Fetch frames in advance, after what the play heads need.
+
+        Args:
+            start: first frame.
+            stop: one past the last frame.
+            future: done when all were read; cancelling it ends that.
+
+        Returns:
+            Whether this session is open.
+        """
+        with self.lock:
+            if self._closed:
+                return False
+            self.planner.ranges.append(Range(start, stop, future))
+            self._plan_soon()
+        return True
+
+    def look_after_ranges(self) -> None:
+        """Complete the ranges that are read, and give up those that were cancelled. On the loop."""
+        done: list[Range] = []
+        with self.lock:
+            for one in list(self.planner.ranges):
+                if one.future.cancelled():
+                    self.planner.ranges.remove(one)
+                    self._loop.call_soon(self._abandon)
+                elif one.is_read and not any(i in self._pending for i in range(one.start, one.stop)):
+                    self.planner.ranges.remove(one)
+                    done.append(one)
+            counts = [sum(i in self._cache for i in range(one.start, one.stop)) for one in done]
+        for one, n_here in zip(done, counts, strict=True):
+            if one.future.set_running_or_notify_cancel():
+                if one.error is not None:
+                    one.future.set_exception(one.error)
+                else:
+                    one.future.set_result(n_here)
+        if done:
+            with self.lock:
+                self._plan_soon()
+
+    def set_goal(self, goal: BufferGoal, fps: Fraction) -> None:
+        """Fetch another number of frames ahead; `fps` is that of play."""
+        with self.lock:
+            self.planner.set_goal(goal, fps)
+            self._plan_soon()
+
+    def pause(self, *, is_paused: bool) -> None:
+        """Fetch nothing but what is asked for; or go on."""
+        with self.lock:
+            self.is_paused = is_paused
+            self._plan_soon()
+
+    def drop_head(self, key: object) -> None:
+        """A play head was closed: what it alone wanted is given up."""
+        with self.lock:
+            self._drop_target(self.planner.head(key))
+            self.planner.drop(key)
+            self._plan_soon(jumped=True)
+
+    def cached(self) -> list[int]:
+        """The frames that are here, in no order."""
+        with self.lock:
+            return [] if self._closed else self._cache.indices()
+
+    def has(self, index: int) -> bool:
+        """Whether a frame is here. The lock is held."""
+        return index in self._cache
+
+    def n_buffered(self, head: Head) -> int:
+        """How many frames are here without a gap, from a play head's own on. The lock is held."""
+        if head.at is None:
+            return 0
+        index = head.at
+        while index in self._cache:
+            index += head.direction
+        return abs(index - head.at)
+
+    def status(self, index: int) -> tuple[bool, bool, AlphaStreamError | None]:
+        """Whether a frame is here, and whether it is being fetched; and why the last attempt failed."""
+        with self.lock:
+            return index in self._cache, index in self._pending, self.failures.get(index)
+
+    def _miss(self, head: Head, now: float) -> None:
+        """A play head is at a frame that is not here. The lock is held."""
+        if head.missing != head.at:
+            head.missing, head.missing_since = head.at, now
+            if self.on_moved is not None and head is self.head:
+                self._loop.call_soon(self.on_moved)
 
     def is_closed(self) -> bool:
         """Whether this session has ended, by closing the stream or loading another source."""
@@ -232,18 +375,20 @@ class Session:
         if _logger.isEnabledFor(logging.DEBUG):
             self._loop.call_soon(_logger.debug, text, *values)
 
-    def _play(self, index: int) -> None:
+    def _play(self, index: int, head: Head) -> None:
         """The player is at this frame: move the head and see to prefetching. The lock is held."""
         is_lost = index not in self._cache and index not in self._pending
-        if self.head.move(index):
+        if head.move(index):
             self._debug("jump to frame %d", index)
-            self._frontier = None
+            head.frontier, head.is_arriving = None, True
             self._plan_soon(jumped=True)
-        elif is_lost or self._frontier is None:
-            self._frontier = None  # planned once, and evicted or failed since
+        elif is_lost or head.frontier is None:
+            head.frontier = None  # planned once, and evicted or failed since
             self._plan_soon()
-        elif 0 < self._frontier < self.n_frames - 1 and self.head.distance_to(self._frontier) < self._low_water():
+        elif 0 < head.frontier < self.n_frames - 1 and head.distance_to(head.frontier) < self.planner.low_water(head):
             self._plan_soon()
+        if self.on_moved is not None and head is self.head and (self.is_watched or index in self._ends):
+            self._loop.call_soon(self.on_moved)
 
     def _join(self, index: int) -> tuple[Pending, bool]:
         """
@@ -318,6 +463,7 @@ class Session:
         with self.lock:
             self._closed = True
             pending, self._pending = self._pending, {}
+            ranges, self.planner.ranges = self.planner.ranges, []
             self._urgent.clear()
             self._cache.clear()
             for timer in (self._expiry, self._retry):
@@ -325,6 +471,9 @@ class Session:
                     timer.cancel()
         for entry in pending.values():
             entry.fail(self._ended())
+        for one in ranges:
+            if one.future.set_running_or_notify_cancel():
+                one.future.set_exception(self._ended())
         tasks = list(self._tasks)
         for task in tasks:
             if not task.cancelling():  # a second cancellation would interrupt the clean-up after the first
@@ -433,17 +582,15 @@ class Session:
             self._loop.call_soon(self._start_urgent)
             self._is_starting = True
 
-    def _low_water(self) -> int:
-        """Frames ahead at which the next plan is made: a sixth of the window, or what plays during two reads."""
-        played_during_read = int(2 * self._read_seconds * float(self.fps))
-        return min(max(self.head.window // 6, played_during_read + 4), 3 * self.head.window // 4)
+    def _is_missing(self, index: int) -> bool:
+        return index not in self._cache and index not in self._pending
 
     def _plan(self) -> None:
         """Start reading what lies ahead and is neither here nor on its way."""
         now = time.monotonic()
         with self.lock:
             self._is_planning = False
-            if self._closed or self._slots.n_free <= 0 or self._config.prefetch_frames == 0:
+            if self._closed or self.is_paused or self._slots.n_free <= 0:
                 return
             if now < self._paused_until:
                 self._is_planning = True
@@ -451,68 +598,61 @@ class Session:
                 return
             if self._urgent:
                 return  # those first; the last one started plans again
-            is_low = self._frontier is None or self.head.distance_to(self._frontier) < self._low_water()
-            is_filling = self._is_filling and self._frontier is not None
-            if not is_low and not is_filling:
-                return
-            if not is_filling and (self._frontier is not None or self._read_seconds > _SLOW_READ_SECONDS):
-                self.head.grow(at_once=self._read_seconds > _SLOW_READ_SECONDS)
-            ahead = self.head.ahead(self.n_frames, after=self._frontier)
-            step = ahead[:_PLAN_FRAMES]
-            sensible = self.reader.is_sensible
-            wanted = [i for i in step if i not in self._cache and i not in self._pending and sensible(i)]
-            spans = plan_reads(
-                self.reader.index.offsets,
-                wanted,
-                max_bytes=self._config.http_chunk,
-                max_frames=self._config.prefetch_frames or 1,
-            )
-            n_slots = itertools.accumulate(self._slots.needed(span.bytes) for span in spans)
-            n_free = self._slots.n_free
-            plan = [span for span, sum_of_slots in zip(spans, n_slots, strict=True) if sum_of_slots <= n_free]
-            self._frontier = step[-1] if step else self.head.at
-            if sum(map(len, plan)) < len(wanted):
-                last = plan[-1] if plan else None
-                before = step[0] - self.head.direction if step else self.head.at
-                self._frontier = before if last is None else last.stop - 1 if self.head.direction > 0 else last.first
-            self._is_filling = bool(ahead) and self._frontier != ahead[-1]
-            for span in plan:
-                self._begin(span, [self._pending.setdefault(i, Pending()) for i in range(span.first, span.stop)])
-            if self._is_filling and self._slots.n_free > 0:
+            self.planner.bandwidth = self.network.bandwidth
+            plan = self.planner.plan(self._is_missing)
+            for owner, span in plan.reads:
+                pending = [self._pending.setdefault(i, Pending()) for i in range(span.first, span.stop)]
+                self._begin(span, pending, owner=owner)
+            if plan.is_unfinished and self._slots.n_free > 0:
                 # Not at once: a caller that waits for the lock would not get it between two steps.
                 self._is_planning = True
                 asyncio.get_running_loop().call_later(_PLAN_PAUSE, self._plan)
+            has_ranges = bool(self.planner.ranges)
+        if has_ranges:
+            self.look_after_ranges()
 
-    def _begin(self, span: FrameSpan, pending: list[Pending], *, is_urgent: bool = False) -> None:
-        """Start to read a span. The lock is held."""
+    def _begin(self, span: FrameSpan, pending: list[Pending], *, owner: Head | Range | None = None) -> None:
+        """Start to read a span, for whoever it was planned for; None if it was asked for. The lock is held."""
         task = asyncio.get_running_loop().create_task(self._fetch(span, pending))
         n_slots = self._slots.needed(span.bytes)
-        self._slots.take(n_slots, is_urgent=is_urgent)
-        self._fetches[task] = Fetch(span, pending, time.monotonic(), is_urgent, n_slots)
+        self._slots.take(n_slots, is_urgent=owner is None)
+        if owner is not None:
+            owner.n_slots += n_slots
+        self._fetches[task] = Fetch(span, pending, time.monotonic(), owner, n_slots)
         for entry in pending:
             entry.task = task
         # In a callback: a task that is cancelled before its first step never runs a line of its own.
         task.add_done_callback(self._end)
         self._track(task)
 
-    def _end(self, task: asyncio.Task[bool]) -> None:
+    def _end(self, task: asyncio.Task[AlphaStreamError | None]) -> None:
         """A fetch ended: its slot is free, and after a planned one that failed prefetching pauses."""
         with self.lock:
             fetch = self._fetches.pop(task)
-            self._slots.give_back(fetch.n_slots, is_urgent=fetch.is_urgent)
-            if not fetch.is_urgent:
-                if not task.cancelled():
-                    if task.exception() is not None or task.result():
+            owner = fetch.owner
+            self._slots.give_back(fetch.n_slots, is_urgent=owner is None)
+            if owner is not None:
+                owner.n_slots -= fetch.n_slots
+                if task.cancelled():
+                    owner.read_again(fetch.span.first)
+                else:
+                    error = task.exception() or task.result()
+                    if error is not None:
                         self._pause = min(_LONGEST_PAUSE, 2 * self._pause or _FIRST_PAUSE)
                         self._paused_until = time.monotonic() + self._pause
                         self._debug("a read ahead failed; the next begins in %g s", self._pause)
-                        self._frontier = None
+                        owner.read_again(fetch.span.first)
+                        if isinstance(owner, Range) and isinstance(error, AlphaStreamError):
+                            owner.fail(error)
                     else:
                         self._pause = 0.0
                 self._plan_soon()
             if self._urgent:
                 self._start_soon()
+            has_ranges = bool(self.planner.ranges)
         self._start_bulk_soon()
+        if has_ranges:
+            self.look_after_ranges()
 
     def _start_urgent(self) -> None:
         """Read what was asked for last, and on, as far as there are slots."""
@@ -527,11 +667,11 @@ class Session:
                 pending = self._urgent[index]
                 if self._pending.get(index) is not pending or pending.task is not None:
                     del self._urgent[index]  # given up or planned meanwhile
-                elif not pending.waiting and pending.asked_at < now - _QUEUED_SECONDS:
+                elif not pending.waiting and pending.asked_at < now - _QUEUED_SECONDS and not self._is_sought(index):
                     self._forget(index, pending)
                 elif self._slots.is_free:
                     del self._urgent[index]
-                    self._begin(self.reader.span(index, index + 1), [pending], is_urgent=True)
+                    self._begin(self.reader.span(index, index + 1), [pending])
                 else:
                     self._make_room(now)
                     return
@@ -539,10 +679,14 @@ class Session:
                 self._expiry = asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._expire)
             self._plan_soon()
 
+    def _is_sought(self, index: int) -> bool:
+        """Whether a play head was sent to a frame, and is there. The lock is held."""
+        return any(head.target == head.at == index for head in self.planner.heads())
+
     def _make_room(self, now: float) -> None:
         """All slots are taken: cancel the fetch that nobody waits for the longest, or see to it later. The lock is
         held."""
-        patience = self._read_seconds + _PATIENCE_SECONDS
+        patience = self.planner.read_seconds + _PATIENCE_SECONDS
         idle = {
             task: fetch for task, fetch in self._fetches.items() if not task.cancelling() and not fetch.is_waited_for
         }
@@ -571,20 +715,21 @@ class Session:
             if self._fetches and not self._closed:
                 self._expiry = asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._expire)
 
-    def _withdraw_fetch(self, task: asyncio.Task[bool]) -> None:
+    def _withdraw_fetch(self, task: asyncio.Task[AlphaStreamError | None]) -> None:
         """Nobody shall join a fetch that is being cancelled. The lock is held."""
         fetch = self._fetches[task]
         for index, entry in enumerate(fetch.pending, fetch.span.first):
             if self._pending.get(index) is entry:
                 del self._pending[index]
 
-    async def _fetch(self, span: FrameSpan, pending: list[Pending]) -> bool:
-        """Read, decode and deliver a span; True if the source failed. Frames that are not delivered are withdrawn."""
+    async def _fetch(self, span: FrameSpan, pending: list[Pending]) -> AlphaStreamError | None:
+        """Read, decode and deliver a span; the error if the source failed. Frames that are not delivered are
+        withdrawn."""
         try:
             blocks = await self._read(span)
         except AlphaStreamError as exc:
             self._refuse(span, pending, exc)
-            return True
+            return exc
         except BaseException as exc:
             self._withdraw(span.first, pending, exc)
             raise
@@ -603,12 +748,19 @@ class Session:
             at += len(results)
             if at < len(blocks):
                 await asyncio.sleep(time.monotonic() - began_at)
-        return False
+        return None
 
     async def _read(self, span: FrameSpan) -> list[memoryview]:
+        network, before = self.network, self.reader.bytes_read
         started = time.monotonic()
-        blocks = await self.reader.read_blocks(span)
-        self._read_seconds += 0.25 * (time.monotonic() - started - self._read_seconds)
+        try:
+            blocks = await self.reader.read_blocks(span)
+        except AlphaStreamError as exc:
+            network.failed(span, started, time.monotonic(), exc)
+            raise
+        ended = time.monotonic()
+        self.planner.read_seconds += 0.25 * (ended - started - self.planner.read_seconds)
+        network.ended(span, started, ended, len(span.bytes) if self.reader.bytes_read > before else 0)
         return blocks
 
     def _deliver(self, first: int, pending: list[Pending], results: list[Result]) -> None:
@@ -621,8 +773,12 @@ class Session:
                     del self._pending[index]
                 if isinstance(result, FrameGeometry):
                     self._cache.put(index, result)
+                    if self.failures:
+                        self.failures.pop(index, None)
                     self._counters["decoded"] += 1
                     self._counters["prefetched"] += not (entry.waiting or entry.is_kept)
+                else:
+                    self._note_failure(index, result)
         for entry, result in zip(pending, results, strict=True):
             if isinstance(result, FrameGeometry):
                 entry.succeed(result)
@@ -647,9 +803,17 @@ class Session:
                 else:
                     refused.append((index, entry))
                     del self._pending[index]
+                    self._note_failure(index, error)
         for index, entry in refused:
             entry.fail(_of_frame(error, index))
         self._on_delivered()
+
+    def _note_failure(self, index: int, error: AlphaStreamError) -> None:
+        """An attempt to get a frame failed. The lock is held."""
+        self.failures.pop(index, None)
+        self.failures[index] = error
+        if len(self.failures) > _MOST_FAILURES:
+            del self.failures[next(iter(self.failures))]
 
     def _withdraw(self, first: int, pending: list[Pending], cause: BaseException) -> None:
         """A fetch was cancelled or broke: its frames are no longer pending, and whoever waits must not hang."""
@@ -664,12 +828,13 @@ class Session:
         """Cancel the fetches none of whose frames anybody waits for, asked for lately, or is about to play."""
         with self.lock:
             self._is_abandoning = False
-            near = self.head.ahead(self.n_frames)  # a range, which is asked in no time
+            places = [(head.at, head.ahead(self.n_frames)) for head in self.planner.heads()]  # ranges, asked in no time
+            ranges = self.planner.ranges
             recent = time.monotonic() - _KEPT_SECONDS
             stale = [
                 task
                 for task, fetch in self._fetches.items()
-                if not task.cancelling() and not fetch.is_wanted(self.head.at, near, recent)
+                if not task.cancelling() and not (fetch.owner in ranges or fetch.is_wanted(places, recent))
             ]
             for task in stale:
                 self._withdraw_fetch(task)
@@ -679,11 +844,11 @@ class Session:
         for task in stale:
             task.cancel()
 
-    def _track(self, task: asyncio.Task[bool]) -> None:
+    def _track(self, task: asyncio.Task[AlphaStreamError | None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._untrack)
 
-    def _untrack(self, task: asyncio.Task[bool]) -> None:
+    def _untrack(self, task: asyncio.Task[AlphaStreamError | None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # delivered to its waiters already

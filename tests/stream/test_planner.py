@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from alphastream_gpu._sources.ranges import ByteRange
 from alphastream_gpu._stream.plan import FrameSpan, plan_reads
-from alphastream_gpu._stream.playhead import PlayHead
+from alphastream_gpu._stream.playhead import Follower
 
 N = 12
 OFFSETS = [100, 110, 130, 130, 160, 200, 201, 260, 270, 280, 300, 310, 400]
@@ -107,7 +107,7 @@ def test_ranges_in_words_and_lengths() -> None:
 
 
 class _Model:
-    """What `PlayHead` promises, from all that was asked for so far."""
+    """What `Follower` promises, from all that was asked for so far."""
 
     def __init__(self, window: int) -> None:
         self.full = window
@@ -135,7 +135,7 @@ class _Model:
 
 @given(window=st.integers(0, 130), steps=st.lists(st.integers(-10, 10), min_size=20, max_size=40), grows=st.randoms())
 def test_a_head_follows_any_steps(window: int, steps: list[int], grows: object) -> None:
-    head, model = PlayHead(window), _Model(window)
+    head, model = Follower(window), _Model(window)
     assert (head.at, head.direction, head.window) == (None, 1, min(window, 16))
     assert head.distance_to(5) == 0
     assert head.ahead(100) == range(0)
@@ -168,7 +168,7 @@ def test_a_head_follows_any_steps(window: int, steps: list[int], grows: object) 
 @example(at=5, window=3, n_frames=9, after=3, backward=False)
 def test_what_is_ahead(at: int, window: int, n_frames: int, after: int | None, backward: bool) -> None:
     """Nearest first, inside the stream, at most a window from the head, and behind what is planned already."""
-    head = PlayHead(window)
+    head = Follower(window)
     if backward:
         for index in range(at + 3, at, -1):
             head.move(index)
@@ -185,7 +185,7 @@ def test_what_is_ahead(at: int, window: int, n_frames: int, after: int | None, b
 
 
 def test_play_head_windows() -> None:
-    head = PlayHead(120)
+    head = Follower(120)
     assert list(head.ahead(1000)) == []
     assert head.move(0)
     assert head.ahead(1000) == range(1, 17)
@@ -200,7 +200,7 @@ def test_play_head_windows() -> None:
 
 
 def test_play_head_directions() -> None:
-    head = PlayHead(120)
+    head = Follower(120)
     head.move(100)
     assert not head.move(99)
     assert not head.move(98)
@@ -212,11 +212,11 @@ def test_play_head_directions() -> None:
     assert head.distance_to(90) == 7
     assert head.move(98)
     assert head.direction == 1
-    head = PlayHead(120)
+    head = Follower(120)
     for index in (3, 2, 1, 0):
         head.move(index)
     assert list(head.ahead(1000)) == []
-    head = PlayHead(120)
+    head = Follower(120)
     head.move(50)
     assert not head.move(50)
     assert not head.move(52)

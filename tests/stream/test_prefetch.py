@@ -59,7 +59,7 @@ def test_a_jump_abandons_the_old_place(monkeypatch: pytest.MonkeyPatch) -> None:
     with alphastream_gpu.open(source) as stream:
         session = stream._lifetime.session
         assert session is not None
-        session._read_seconds = 1.0  # a slow source: whole windows at once
+        session.planner.read_seconds = 1.0  # a slow source: whole windows at once
         source.delay = lambda: 30.0
         assert stream.get_geometry(100) is None
         wait_until(lambda: source.running == 2)  # the frame itself, and what lies ahead of it
@@ -132,7 +132,7 @@ def test_a_fetch_cancelled_before_it_begins_frees_its_slot() -> None:
         def plan_and_abandon() -> None:  # in one turn of the loop, so that the planned task never begins
             with session.lock:
                 session.head.move(1000)
-                session._frontier = None
+                session.head.frontier = None
             session._plan()
             assert session._slots.patient == 1
             with session.lock:

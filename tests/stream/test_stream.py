@@ -635,17 +635,17 @@ def test_a_rate_that_is_set_holds_everywhere() -> None:
         session = stream._lifetime.session
         assert session is not None
         assert (stream.metadata.fps, stream.metadata.duration) == (30, 4)
-        low_water = session._low_water()
-        session._read_seconds = 0.05
+        low_water = session.planner.low_water(session.head)
+        session.planner.read_seconds = 0.05
         stream.set_rate(120)
         assert (stream.metadata.fps, stream.metadata.duration) == (120, 1)
-        assert session._low_water() > low_water
+        assert session.planner.low_water(session.head) > low_water
         assert stream.config.fps == 30
         stream.load_source(SAMPLE)
         assert (stream.metadata.fps, stream.time_of(120)) == (120, 1)
         assert stream._lifetime.session is not session
         assert stream._lifetime.session is not None
-        assert stream._lifetime.session.fps == 120
+        assert stream._lifetime.session.planner.fps == 120
     with AlphaStream() as stream:
         stream.set_rate(24)
         stream.load_source(SAMPLE)
