@@ -27,6 +27,7 @@ from ._geometry.frame import FrameGeometry
 from ._open import open, open_async
 from ._raster import rasterize, rasterize_packed
 from ._sources import FileSource, HttpSource, MemorySource, Source
+from ._sources.base import RequestTiming
 from ._sources.ranges import ByteRange
 from ._stream.attempts import Attempt
 from ._stream.clock import PlaybackClock
@@ -74,6 +75,7 @@ __all__ = [
     "PlayHead",
     "PlaybackClock",
     "RenderStats",
+    "RequestTiming",
     "Source",
     "Stats",
     "StreamEvent",

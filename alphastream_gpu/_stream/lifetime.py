@@ -63,6 +63,8 @@ class Lifetime:
         """Guards what is assigned here, and the counters."""
         self.counters = new_counters()
         """Of the stream, and of the sessions that have ended."""
+        self.retry_reasons: dict[str, int] = {}
+        """Of the sessions that have ended."""
         self.session: Session | None = None
         """Of the present source; None before the first, and after closing."""
         self.metadata: Metadata | None = None
@@ -208,7 +210,7 @@ class Lifetime:
                 previous, self.session = self.session, session
                 if previous is not None:
                     previous.retire(session)
-                    previous.add_counts(self.counters)
+                    previous.add_counts(self.counters, self.retry_reasons)
                 session.set_goal(self.goal, self.fps)  # they may have been changed meanwhile
                 session.pause(is_paused=self.is_paused)
                 self.metadata = replace(describe(reader, config), fps=self.fps)
@@ -286,7 +288,7 @@ class Lifetime:
                 with self.lock:
                     session, self.session = self.session, None
                     if session is not None:
-                        session.add_counts(self.counters)
+                        session.add_counts(self.counters, self.retry_reasons)
             finally:  # also if counting fails, which reads properties of the source
                 self.monitor.end()
                 if session is not None:

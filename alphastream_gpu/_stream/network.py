@@ -3,8 +3,9 @@ Network: what a session knows of the line: latency, bandwidth, and its last read
 
 Each read tells how long it took for how many bytes. Reads that overlap share the line, so bytes are counted against the
 time since the read before ended, and the latency is taken off a read that began later. Sums of the last reads, with
-smaller and smaller weights, give the bandwidth. The latency is that of the quickest of the last reads that were too
-short for the bandwidth to matter; until there was one, it counts as none, so that the bandwidth is not overestimated.
+smaller and smaller weights, give the bandwidth. The latency is what the smallest of the last reads took beyond its bytes.
+Each estimate is made with the other one; that converges, since the smallest read has few bytes. Where all reads have
+the same size, the latency stays part of the bandwidth, which is then too low and never too high.
 """
 
 from __future__ import annotations
@@ -19,14 +20,12 @@ __all__ = ["Network", "Read"]
 
 _KEPT_READS: Final = 256
 """Reads that are remembered."""
-_KEPT_BYTES: Final = 512 * 1024
-"""Bytes after which a read counts less than half for the bandwidth."""
+_KEEP: Final = 0.85
+"""How much of the sums is kept with each read."""
 _KEPT_WAITS: Final = 8
 _LEAST_BYTES: Final = 1024
 """Fewer tell nothing of the bandwidth."""
 _LEAST_SECONDS: Final = 1e-6
-_SHORT_SHARE: Final = 0.2
-"""How much of its time a read may take for its bytes and still tell the latency."""
 
 
 class Read(NamedTuple):
@@ -53,16 +52,13 @@ class Network:
 
     def __init__(self, open_seconds: float, open_bytes: int) -> None:
         self._reads: deque[Read] = deque(maxlen=_KEPT_READS)
-        self._waits: deque[float] = deque(maxlen=_KEPT_WAITS)
+        self._alone: deque[tuple[int, float]] = deque(maxlen=_KEPT_WAITS)
+        """Bytes and seconds of the last reads that began while no other was under way."""
         self._bytes, self._seconds = float(max(1, open_bytes)), max(open_seconds, _LEAST_SECONDS)
         self._ended_at = 0.0
         """When the last read ended."""
-        self._open_seconds = open_seconds
-
-    @property
-    def latency(self) -> float:
-        """Seconds from a request to its first bytes."""
-        return min(tuple(self._waits), default=self._open_seconds)
+        self.latency = open_seconds
+        """Seconds from a request to its first bytes. At first the time of the only read."""
 
     @property
     def bandwidth(self) -> float:
@@ -74,15 +70,16 @@ class Network:
         self._reads.append(Read(span.first, span.stop, began_at, ended_at, n_bytes, None))
         if n_bytes == 0:
             return
-        taken = n_bytes / self.bandwidth
-        if taken <= _SHORT_SHARE * (ended_at - began_at):
-            self._waits.append(ended_at - began_at - taken)
+        latency = 0.0
+        if began_at >= self._ended_at:
+            self._alone.append((n_bytes, ended_at - began_at))
+        if self._alone:
+            least, seconds = min(self._alone)
+            latency = self.latency = max(0.0, seconds - least / self.bandwidth)
         if n_bytes >= _LEAST_BYTES:
-            latency = min(self._waits, default=0.0)
             seconds = ended_at - max(self._ended_at, began_at + latency)
-            keep = _KEPT_BYTES / (_KEPT_BYTES + n_bytes)
-            self._bytes = self._bytes * keep + n_bytes
-            self._seconds = self._seconds * keep + max(seconds, _LEAST_SECONDS)
+            self._bytes = self._bytes * _KEEP + n_bytes
+            self._seconds = self._seconds * _KEEP + max(seconds, _LEAST_SECONDS)
         self._ended_at = ended_at
 
     def failed(self, span: FrameSpan, began_at: float, ended_at: float, error: AlphaStreamError) -> None:

@@ -350,8 +350,9 @@ class Session:
         """Whether this session has ended, by closing the stream or loading another source."""
         return self._closed
 
-    def add_counts(self, counts: dict[str, int]) -> None:
-        """Add what was counted here and by the source to a table of the counters of :class:`Stats`."""
+    def add_counts(self, counts: dict[str, int], reasons: dict[str, int]) -> None:
+        """Add what was counted here and by the source to the counters of :class:`Stats`, and to the reasons of
+        retries."""
         with held(self.lock):
             for name, number in self._counters.items():
                 counts[name] += number
@@ -363,6 +364,9 @@ class Session:
             if self._owns_source:  # otherwise the source goes on counting for the session that loaded it again
                 counts["requests"] += self.reader.source.requests
                 counts["bytes_fetched"] += self.reader.source.bytes_received
+                for reason, number in self.reader.source.retry_reasons.items():
+                    counts["retries"] += number
+                    reasons[reason] = reasons.get(reason, 0) + number
 
     def retire(self, successor: Session) -> None:
         """Accept nothing more: the stream goes on with another session, which may have the same source."""

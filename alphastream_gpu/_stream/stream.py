@@ -8,6 +8,7 @@ import asyncio
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from types import TracebackType
@@ -100,14 +101,18 @@ class AlphaStream(Buffering):
             with held(lifetime.lock):
                 if lifetime.is_parents:
                     raise lifetime.refusal()
-                counts = dict(lifetime.counters)
+                counts, reasons = dict(lifetime.counters), dict(lifetime.retry_reasons)
                 session = lifetime.session
             if session is not None:
-                session.add_counts(counts)
+                session.add_counts(counts, reasons)
             if session is lifetime.session:  # otherwise another source was loaded meanwhile, and counts are double
                 break
         counts["made_ahead"] = lifetime.products.n_made
-        return Stats(**counts)
+        stats = replace(Stats(retry_reasons=reasons), **counts)
+        if session is None:
+            return stats
+        network, requests = session.network, session.reader.source.recent_requests
+        return replace(stats, bandwidth=network.bandwidth, latency=network.latency, recent_requests=requests)
 
     def set_rate(self, fps: Fraction | float) -> None:
         """

@@ -40,6 +40,7 @@ from alphastream_gpu import (
     PlaybackClock,
     PlayHead,
     RenderStats,
+    RequestTiming,
     Source,
     Stats,
     StreamEvent,
@@ -108,6 +109,8 @@ def stream(ctx: moderngl.Context) -> None:
         assert_type(stream.time_of(60), float)
         assert_type(stream.frame_at(1.0), int)
         assert_type(stream.stats(), Stats)
+        assert_type(stream.stats().since(Stats()).to_json(), str)
+        assert_type(stream.stats().recent_requests, tuple[RequestTiming, ...])
         assert_type(stream.read_frame(60), FrameGeometry)
         assert_type(stream.read_frames(0, 120), Iterator[FrameGeometry])
         stream.set_rate(30)
