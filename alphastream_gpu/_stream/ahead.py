@@ -211,8 +211,8 @@ class MadeAhead(Generic[Variant, Product]):
         else:
             aim.is_back = True
         self._aims[head, variant] = aim
-        while len(self._aims) > _MOST_AIMS:
-            del self._aims[next(iter(self._aims))]
+        if len(self._aims) > _MOST_AIMS:
+            self._forget(next(iter(self._aims)))
         self._newest[head] = aim
         self._made.setdefault(variant, {})
         self._drop_unreached()
@@ -232,11 +232,14 @@ class MadeAhead(Generic[Variant, Product]):
         """Forget what was not asked for lately."""
         old = [key for key, aim in self._aims.items() if aim.aimed < self._n_aimed - _LATELY]
         for key in old:
-            aim = self._aims.pop(key)
-            if self._newest.get(aim.head) is aim:
-                del self._newest[aim.head]
+            self._forget(key)
         if old:
             self._drop_unreached()
+
+    def _forget(self, key: tuple[object, Variant]) -> None:
+        aim = self._aims.pop(key)
+        if self._newest.get(aim.head) is aim:
+            del self._newest[aim.head]
 
     def _drop_unreached(self) -> None:
         for variant in list(self._made):

@@ -3,9 +3,9 @@ Network: what a session knows of the line: latency, bandwidth, and its last read
 
 Each read tells how long it took for how many bytes. Reads that overlap share the line, so bytes are counted against the
 time since the read before ended, and the latency is taken off a read that began later. Sums of the last reads, with
-smaller and smaller weights, give the bandwidth. The latency is what the smallest of the last reads took beyond its bytes.
-Each estimate is made with the other one; that converges, since the smallest read has few bytes. Where all reads have
-the same size, the latency stays part of the bandwidth, which is then too low and never too high.
+smaller and smaller weights, give the bandwidth. The latency is what the smallest of the last reads took beyond its
+bytes. Each estimate is made with the other one; that converges, since the smallest read has few bytes. Where all reads
+have the same size, the latency stays part of the bandwidth, which is then too low and never too high.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any
 from .._exceptions import ErrorCode
 from .._sources.base import RequestTiming
 
-__all__ = ["LastError", "Stats", "new_counters"]
+__all__ = ["LastError", "Stats", "counted", "new_counters"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,12 @@ class LastError:
     """What failed, where, what was expected and found, and what to do about it."""
     frame_index: int | None
     """The frame asked for, where there was one."""
+
+
+def counted(counts: dict[str, int], reasons: dict[str, int]) -> Stats:
+    """The counters as a snapshot."""
+    values: dict[str, Any] = dict(counts)
+    return Stats(**values, retry_reasons=reasons)
 
 
 def new_counters() -> dict[str, int]:

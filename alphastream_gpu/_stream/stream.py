@@ -29,7 +29,7 @@ from .lifetime import Lifetime
 from .metadata import Metadata
 from .playing import plain
 from .session import Session
-from .stats import Stats
+from .stats import Stats, counted
 from .timebase import frame_at, time_of
 
 __all__ = ["AlphaStream"]
@@ -108,7 +108,7 @@ class AlphaStream(Buffering):
             if session is lifetime.session:  # otherwise another source was loaded meanwhile, and counts are double
                 break
         counts["made_ahead"] = lifetime.products.n_made
-        stats = replace(Stats(retry_reasons=reasons), **counts)
+        stats = counted(counts, reasons)
         if session is None:
             return stats
         network, requests = session.network, session.reader.source.recent_requests
