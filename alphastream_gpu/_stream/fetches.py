@@ -77,17 +77,16 @@ class Fetch(NamedTuple):
         """When somebody asked last for one of its frames, and when it began: the least is the first to give up."""
         return max(entry.asked_at for entry in self.pending), self.began_at
 
-    def is_wanted(self, places: Sequence[tuple[int | None, range]], recent: float) -> bool:
+    def is_wanted(self, places: Sequence[range], recent: float) -> bool:
         """
-        Whether somebody waits for one of its frames, asked for one lately, or is about to play one.
+        Whether somebody waits for one of its frames or asked for one lately, or is about to play most of them.
 
         Args:
-            places: the frame that each play head is at, and the frames ahead of it.
+            places: the frames that are about to be played.
             recent: since when an asking counts.
         """
-        return any(
-            entry.waiting
-            or (entry.is_kept and entry.asked_at > recent)
-            or any(index == at or index in near for at, near in places)
-            for index, entry in enumerate(self.pending, self.span.first)
-        )
+        if any(entry.waiting or (entry.is_kept and entry.asked_at > recent) for entry in self.pending):
+            return True
+        first, stop = self.span.first, self.span.stop
+        n_near = (min(stop, near.stop) - max(first, near.start) for near in places)
+        return 2 * max(n_near, default=0) >= stop - first

@@ -6,8 +6,9 @@ Play heads have fair shares. The head with the fewest reads under way is planned
 request slots than its share while another one needs some. A range is read only while no head needs anything, one read
 at a time.
 
-A read is no longer than what the line delivers in a quarter of a second: the frames of a read come all at once, so a
-long one would hold up its first frame.
+A read is no longer than what the line delivers in a tenth of a second: the frames of a read come all at once, so a
+long one would hold up its first frame. For the same reason, no more is under way than keeps the line busy. What is
+planned begins when a frame that was asked for has had the line for itself.
 """
 
 from __future__ import annotations
@@ -38,8 +39,12 @@ _PLAN_FRAMES: Final = 512
 _SLOW_READ_SECONDS: Final = 0.004
 """Reads that take longer have a price of their own (a network, a disk that spins up): prefetch whole windows at
 once."""
-_LONGEST_READ: Final = 0.25
-"""Seconds that a planned read may take beside the latency, as far as the rate of the line is known."""
+_LONGEST_READ: Final = 0.1
+"""Seconds that a planned read may take beside the latency, as far as the rate of the line is known; more where the
+latency is so long that shorter reads would leave the line idle."""
+_SHORT_READ: Final = 16
+"""Frames of the first planned read of a new place."""
+_MOST_BUNDLED: Final = 64
 _LEAST_READ_BYTES: Final = 4096
 _MOST_FRAMES: Final = 65536
 _MOST_BYTES: Final = 2**63 - 1
@@ -110,10 +115,27 @@ class Head(Follower):
         """When it was asked for first, by ``time.monotonic``."""
         self.is_arriving = True
         """Whether no frame was found since the last jump."""
+        self.arrived_at: int | None = None
+        """Where the last jump went."""
 
     def read_again(self, first: int) -> None:
         """A read of frames from `first` on was given up, or failed."""
         self.frontier = None
+
+    def jumped(self, before: int | None, direction: int) -> None:
+        """
+        The head jumped, or turned around. A jump ahead within what is planned needs no other plan.
+
+        Args:
+            before: where it was.
+            direction: of play before.
+        """
+        self.is_arriving, self.arrived_at = True, self.at
+        at, frontier = self.at, self.frontier
+        if before is None or at is None or frontier is None or direction != self.direction:
+            self.frontier = None
+        elif not (before - at) * direction <= 0 <= (frontier - at) * direction:
+            self.frontier = None
 
 
 class Range:
@@ -187,6 +209,12 @@ class Planner:
         """What a read takes, on average."""
         self.bandwidth = math.inf
         """Of the line, bytes a second."""
+        self.latency = 0.0
+        """Of the line, seconds."""
+        self.n_bytes = 0
+        """Of the planned reads under way."""
+        self.n_planned = 0
+        """Bytes of the reads of the present plan."""
 
     # Heads and goals.
 
@@ -247,6 +275,7 @@ class Planner:
         n_free = self._slots.n_free
         if n_free <= 0:
             return Plan([], False)
+        self.n_planned = 0
         heads = self._in_need()
         reads: list[tuple[Head | Range, FrameSpan]] = []
         is_unfinished = False
@@ -258,7 +287,7 @@ class Planner:
             spans = self._ahead(head, most, is_missing)
             n_taken = sum(self._slots.needed(span.bytes) for span in spans)
             n_free -= n_taken
-            is_unfinished |= head.is_filling and n_taken < most
+            is_unfinished |= head.is_filling and n_taken < most and self._has_room
             reads += ((head, span) for span in spans)
         if not heads and n_free > 0:
             reads += self._of_ranges(n_free, is_missing)
@@ -266,6 +295,38 @@ class Planner:
         for owner, _ in reads:
             owner.turn = turn
         return Plan(reads, is_unfinished)
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether more reads would find the line idle."""
+        return self.n_bytes + self.n_planned < self.bandwidth * (self.latency + _LONGEST_READ)
+
+    def bundle(self, index: int, is_missing: Callable[[int], bool]) -> FrameSpan:
+        """
+        What to read for a frame that was asked for and is not here: the frame, and if play came there step by step,
+        also those that come next, as many as the line delivers during its latency. Each by itself would come too late.
+
+        Args:
+            index: the frame.
+            is_missing: whether a frame is neither here nor on its way.
+        """
+        first, stop = index, index + 1
+        head = next((head for head in self.heads() if head.at == index != head.arrived_at), None)
+        if head is not None and head.window:
+            most = min(self.bandwidth * self.latency, self._config.http_chunk)
+            offsets, step = self._reader.index.offsets, head.direction
+            for other in range(index + step, index + step * min(head.window, _MOST_BUNDLED), step):
+                low, high = min(first, other), max(stop, other + 1)
+                if not 0 <= other < self._n_frames or not is_missing(other) or not self._reader.is_sensible(other):
+                    break
+                if offsets[high] - offsets[low] > most:
+                    break
+                first, stop = low, high
+        return self._reader.span(first, stop)
+
+    def time_for(self, n_bytes: int) -> float:
+        """Seconds that the line takes for bytes that were asked for; planned reads begin so much later."""
+        return min(n_bytes / self.bandwidth, _LONGEST_READ)
 
     def _in_need(self) -> list[Head]:
         """The heads that need reads, the one to begin with first."""
@@ -290,9 +351,18 @@ class Planner:
         step = ahead[:_PLAN_FRAMES]
         sensible = self._reader.is_sensible
         wanted = [i for i in step if is_missing(i) and sensible(i)]
-        spans = self._spans(wanted)
+        if head.frontier is None and wanted and abs(wanted[0] - head.at) <= _SHORT_READ:
+            # The first frames of a new place come in short reads, for those of a read come all at once.
+            cuts = (0, _SHORT_READ, 4 * _SHORT_READ, len(wanted))
+            spans = [span for a, b in itertools.pairwise(cuts) for span in self._spans(wanted[a:b])]
+        else:
+            spans = self._spans(wanted)
         sums = itertools.accumulate(self._slots.needed(span.bytes) for span in spans)
-        plan = [span for span, sum_of_slots in zip(spans, sums, strict=True) if sum_of_slots <= n_slots]
+        n_fitting = self._fitting(spans)
+        plan = [
+            span for span, sum_of_slots in zip(spans[:n_fitting], sums, strict=False) if sum_of_slots <= n_slots
+        ]
+        self.n_planned += sum(len(span.bytes) for span in plan)
         head.frontier = step[-1] if step else head.at
         if sum(map(len, plan)) < len(wanted):
             last = plan[-1] if plan else None
@@ -303,11 +373,21 @@ class Planner:
 
     def _spans(self, wanted: Sequence[int]) -> list[FrameSpan]:
         most = self._config.http_chunk
-        if self.bandwidth * _LONGEST_READ < most:
-            most = max(_LEAST_READ_BYTES, int(self.bandwidth * _LONGEST_READ))
+        longest = max(_LONGEST_READ, self.latency / self._slots.n_patient)
+        if self.bandwidth * longest < most:
+            most = max(_LEAST_READ_BYTES, int(self.bandwidth * longest))
         return plan_reads(
             self._reader.index.offsets, wanted, max_bytes=most, max_frames=self._config.prefetch_frames or 120
         )
+
+    def _fitting(self, spans: Sequence[FrameSpan]) -> int:
+        """How many of some reads keep the line busy; at least one if it is idle."""
+        most = self.bandwidth * (self.latency + _LONGEST_READ) - self.n_bytes - self.n_planned
+        for number, span in enumerate(spans):
+            if most <= 0 and (number or self.n_bytes or self.n_planned):
+                return number
+            most -= len(span.bytes)
+        return len(spans)
 
     def _limit(self, head: Head) -> None:
         """Keep the window of a head within the goal in bytes."""

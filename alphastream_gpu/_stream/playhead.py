@@ -100,6 +100,14 @@ class Follower:
         first = self.at - 1 if after is None else min(self.at, after) - 1
         return range(min(first, n_frames - 1), max(self.at - self.window - 1, -1), -1)
 
+    def reach(self, n_frames: int) -> range:
+        """The frames that are to be ready in steady play."""
+        if self.at is None:
+            return range(0)
+        if self.direction > 0:
+            return range(self.at, min(self.at + self._full_window + 1, n_frames))
+        return range(max(self.at - self._full_window, 0), min(self.at + 1, n_frames))
+
     def distance_to(self, index: int) -> int:
         """Frames from the head to `index`, in the direction of play; negative behind it."""
         return 0 if self.at is None else (index - self.at) * self.direction

@@ -158,6 +158,11 @@ class Session:
         self._batch_frames = _BATCH_FRAMES
         self._pause = 0.0
         self._paused_until = 0.0
+        """When reading ahead begins again after a failure."""
+        self._planned_from = 0.0
+        """When it begins after a frame that was asked for."""
+        self._planned_at = 0.0
+        """When the last plan was made."""
         self._is_planning = self._is_abandoning = self._is_starting = False
         """What is to be done on the loop already; doing it once serves everyone who asked."""
         self._expiry: asyncio.TimerHandle | None = None
@@ -233,8 +238,10 @@ class Session:
             self.reader.check(index)
             head = self.planner.head(key)
             self._drop_target(head)
+            before, direction = head.at, head.direction
             head.seek(index, -1 if reverse else 1)
-            head.frontier, head.target, head.is_arriving = None, index, True
+            head.jumped(before, direction)
+            head.target = index
             if index not in self._cache:
                 pending, _ = self._join(index)
                 pending.waiting -= 1
@@ -382,9 +389,10 @@ class Session:
     def _play(self, index: int, head: Head) -> None:
         """The player is at this frame: move the head and see to prefetching. The lock is held."""
         is_lost = index not in self._cache and index not in self._pending
+        before, direction = head.at, head.direction
         if head.move(index):
             self._debug("jump to frame %d", index)
-            head.frontier, head.is_arriving = None, True
+            head.jumped(before, direction)
             self._plan_soon(jumped=True)
         elif is_lost or head.frontier is None:
             head.frontier = None  # planned once, and evicted or failed since
@@ -587,7 +595,9 @@ class Session:
             self._is_starting = True
 
     def _is_missing(self, index: int) -> bool:
-        return index not in self._cache and index not in self._pending
+        """Whether a frame that is wanted is neither here nor on its way. One that is here counts as used: it must not
+        be evicted for others that are planned now. The lock is held."""
+        return self._cache.get(index) is None and index not in self._pending
 
     def _plan(self) -> None:
         """Start reading what lies ahead and is neither here nor on its way."""
@@ -596,13 +606,15 @@ class Session:
             self._is_planning = False
             if self._closed or self.is_paused or self._slots.n_free <= 0:
                 return
-            if now < self._paused_until:
+            begins_at = max(self._paused_until, self._planned_from)
+            if now < begins_at:
                 self._is_planning = True
-                asyncio.get_running_loop().call_later(self._paused_until - now, self._plan)
+                asyncio.get_running_loop().call_later(begins_at - now, self._plan)
                 return
             if self._urgent:
                 return  # those first; the last one started plans again
-            self.planner.bandwidth = self.network.bandwidth
+            self.planner.bandwidth, self.planner.latency = self.network.bandwidth, self.network.latency
+            self._planned_at = now
             plan = self.planner.plan(self._is_missing)
             for owner, span in plan.reads:
                 pending = [self._pending.setdefault(i, Pending()) for i in range(span.first, span.stop)]
@@ -622,6 +634,7 @@ class Session:
         self._slots.take(n_slots, is_urgent=owner is None)
         if owner is not None:
             owner.n_slots += n_slots
+            self.planner.n_bytes += len(span.bytes)
         self._fetches[task] = Fetch(span, pending, time.monotonic(), owner, n_slots)
         for entry in pending:
             entry.task = task
@@ -637,6 +650,7 @@ class Session:
             self._slots.give_back(fetch.n_slots, is_urgent=owner is None)
             if owner is not None:
                 owner.n_slots -= fetch.n_slots
+                self.planner.n_bytes -= len(fetch.span.bytes)
                 if task.cancelled():
                     owner.read_again(fetch.span.first)
                 else:
@@ -666,8 +680,9 @@ class Session:
             self._start_bulk_soon()
             if self._closed or not self._urgent:
                 return
+            n_bytes = 0
             while self._urgent:
-                index = next(reversed(self._urgent))
+                index = self._most_urgent(now)
                 pending = self._urgent[index]
                 if self._pending.get(index) is not pending or pending.task is not None:
                     del self._urgent[index]  # given up or planned meanwhile
@@ -675,13 +690,27 @@ class Session:
                     self._forget(index, pending)
                 elif self._slots.is_free:
                     del self._urgent[index]
-                    self._begin(self.reader.span(index, index + 1), [pending])
+                    span = self.planner.bundle(index, self._is_missing)
+                    n_bytes += len(span.bytes)
+                    self._begin(span, [self._pending.setdefault(i, Pending()) for i in range(span.first, span.stop)])
                 else:
                     self._make_room(now)
                     return
             if self._expiry is None:
                 self._expiry = asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._expire)
+            wait = self.planner.time_for(n_bytes)
+            if wait > _PLAN_PAUSE and self._planned_from <= self._planned_at:  # once a plan: many askings delay no plan
+                self._planned_from = now + wait
             self._plan_soon()
+
+    def _most_urgent(self, now: float) -> int:
+        """The frame to read next: what was asked for last, unless somebody waits for another for long. The lock is
+        held."""
+        long_ago = now - 2 * self.planner.read_seconds - _QUEUED_SECONDS
+        for index, pending in self._urgent.items():
+            if pending.waiting and pending.asked_at < long_ago:
+                return index
+        return next(reversed(self._urgent))
 
     def _is_sought(self, index: int) -> bool:
         """Whether a play head was sent to a frame, and is there. The lock is held."""
@@ -832,7 +861,7 @@ class Session:
         """Cancel the fetches none of whose frames anybody waits for, asked for lately, or is about to play."""
         with self.lock:
             self._is_abandoning = False
-            places = [(head.at, head.ahead(self.n_frames)) for head in self.planner.heads()]  # ranges, asked in no time
+            places = [head.reach(self.n_frames) for head in self.planner.heads()]
             ranges = self.planner.ranges
             recent = time.monotonic() - _KEPT_SECONDS
             stale = [
