@@ -133,8 +133,10 @@ class Head(Follower):
         self.is_arriving, self.arrived_at = True, self.at
         at, frontier = self.at, self.frontier
         if before is None or at is None or frontier is None or direction != self.direction:
-            self.frontier = None
-        elif not (before - at) * direction <= 0 <= (frontier - at) * direction:
+            is_planned = False
+        else:
+            is_planned = (before - at) * direction <= 0 <= (frontier - at) * direction
+        if not is_planned:
             self.frontier = None
 
 
@@ -353,16 +355,16 @@ class Planner:
         wanted = [i for i in step if is_missing(i) and sensible(i)]
         if head.frontier is None and wanted and abs(wanted[0] - head.at) <= _SHORT_READ:
             # The first frames of a new place come in short reads, for those of a read come all at once.
-            cuts = (0, _SHORT_READ, 4 * _SHORT_READ, len(wanted))
+            known = int(np.searchsorted(self._reader.index.offsets, self._reader.n_known, side="right")) - 1
+            n_known = sum(index < known for index in wanted) if head.direction > 0 else 0
+            cuts = (0, n_known, n_known + _SHORT_READ, n_known + 4 * _SHORT_READ, len(wanted))
             spans = [span for a, b in itertools.pairwise(cuts) for span in self._spans(wanted[a:b])]
         else:
             spans = self._spans(wanted)
         sums = itertools.accumulate(self._slots.needed(span.bytes) for span in spans)
         n_fitting = self._fitting(spans)
-        plan = [
-            span for span, sum_of_slots in zip(spans[:n_fitting], sums, strict=False) if sum_of_slots <= n_slots
-        ]
-        self.n_planned += sum(len(span.bytes) for span in plan)
+        plan = [span for span, sum_of_slots in zip(spans[:n_fitting], sums, strict=False) if sum_of_slots <= n_slots]
+        self.n_planned += sum(map(self.cost, plan))
         head.frontier = step[-1] if step else head.at
         if sum(map(len, plan)) < len(wanted):
             last = plan[-1] if plan else None
@@ -380,13 +382,18 @@ class Planner:
             self._reader.index.offsets, wanted, max_bytes=most, max_frames=self._config.prefetch_frames or 120
         )
 
+    def cost(self, span: FrameSpan) -> int:
+        """Bytes that come over the line for a read."""
+        return 0 if span.bytes.stop <= self._reader.n_known else len(span.bytes)
+
     def _fitting(self, spans: Sequence[FrameSpan]) -> int:
         """How many of some reads keep the line busy; at least one if it is idle."""
         most = self.bandwidth * (self.latency + _LONGEST_READ) - self.n_bytes - self.n_planned
         for number, span in enumerate(spans):
-            if most <= 0 and (number or self.n_bytes or self.n_planned):
+            cost = self.cost(span)
+            if cost and most <= 0 and (number or self.n_bytes or self.n_planned):
                 return number
-            most -= len(span.bytes)
+            most -= cost
         return len(spans)
 
     def _limit(self, head: Head) -> None:

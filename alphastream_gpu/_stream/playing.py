@@ -119,8 +119,8 @@ class Playing:
         Move the play head, and fetch what is there, without waiting.
 
         The frame is fetched at once, as urgently as by :meth:`get_frame`, and then what play needs from there. What the
-        seek before asked for is given up, unless somebody waits for it or asked for it by another call: of many seeks
-        in a row, as while a slider is dragged, only the newest target is fetched.
+        play head asked for before is given up, unless somebody waits for it or another play head wants it: of many
+        seeks in a row, as while a slider is dragged, only the newest target is fetched.
 
         Args:
             index: the frame.

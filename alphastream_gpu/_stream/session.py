@@ -156,13 +156,9 @@ class Session:
         """Whether nothing is fetched but what is asked for."""
         self._ends = (0, self.n_frames - 1)
         self._batch_frames = _BATCH_FRAMES
-        self._pause = 0.0
-        self._paused_until = 0.0
-        """When reading ahead begins again after a failure."""
-        self._planned_from = 0.0
-        """When it begins after a frame that was asked for."""
-        self._planned_at = 0.0
-        """When the last plan was made."""
+        self._pause = self._paused_until = self._planned_from = self._planned_at = 0.0
+        """How long reading ahead pauses after a failure; when it begins again; when it begins after a frame that was
+        asked for; and when the last plan was made."""
         self._is_planning = self._is_abandoning = self._is_starting = False
         """What is to be done on the loop already; doing it once serves everyone who asked."""
         self._expiry: asyncio.TimerHandle | None = None
@@ -198,6 +194,7 @@ class Session:
                 head.missing, head.is_arriving = None, False
                 return geometry
             pending, joined = self._join(index)
+            pending.head = head
             self._miss(head, pending.asked_at)
             self._counters["misses"] += 1
             self._counters["joined"] += joined
@@ -245,6 +242,7 @@ class Session:
             if index not in self._cache:
                 pending, _ = self._join(index)
                 pending.waiting -= 1
+                pending.head = head
                 self._miss(head, pending.asked_at)
             elif self.on_moved is not None and head is self.head:
                 self._loop.call_soon(self.on_moved)
@@ -252,7 +250,11 @@ class Session:
             return True
 
     def _drop_target(self, head: Head) -> None:
-        """Forget the frame of the last seek if nobody waits for it and it was not begun. The lock is held."""
+        """A play head goes elsewhere: what it asked for counts no more, and the frame of its last seek is forgotten if
+        nobody waits for it and it was not begun. The lock is held."""
+        for entry in self._pending.values():
+            if entry.head is head:
+                entry.is_kept = False
         index, head.target = head.target, None
         if index is not None:
             pending = self._urgent.get(index)
@@ -634,7 +636,7 @@ class Session:
         self._slots.take(n_slots, is_urgent=owner is None)
         if owner is not None:
             owner.n_slots += n_slots
-            self.planner.n_bytes += len(span.bytes)
+            self.planner.n_bytes += self.planner.cost(span)
         self._fetches[task] = Fetch(span, pending, time.monotonic(), owner, n_slots)
         for entry in pending:
             entry.task = task
@@ -650,7 +652,7 @@ class Session:
             self._slots.give_back(fetch.n_slots, is_urgent=owner is None)
             if owner is not None:
                 owner.n_slots -= fetch.n_slots
-                self.planner.n_bytes -= len(fetch.span.bytes)
+                self.planner.n_bytes -= self.planner.cost(fetch.span)
                 if task.cancelled():
                     owner.read_again(fetch.span.first)
                 else:
@@ -691,7 +693,7 @@ class Session:
                 elif self._slots.is_free:
                     del self._urgent[index]
                     span = self.planner.bundle(index, self._is_missing)
-                    n_bytes += len(span.bytes)
+                    n_bytes += self.planner.cost(span)
                     self._begin(span, [self._pending.setdefault(i, Pending()) for i in range(span.first, span.stop)])
                 else:
                     self._make_room(now)

@@ -78,8 +78,8 @@ def test_a_target_that_waits_for_a_slot_is_not_forgotten(monkeypatch: pytest.Mon
 
 def test_a_seek_leaves_what_others_wait_for() -> None:
     source = Gated()
-    with gated(source, http_concurrency=4) as stream:
-        assert stream.get_geometry(100) is None
+    with gated(source, http_concurrency=4) as stream, stream.play_head() as other:
+        assert other.get_geometry(100) is None
         future = stream.request(200)
         wait_until(lambda: set(source.begun) == {100, 200})
         for index in (1000, 2000):
