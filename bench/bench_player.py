@@ -138,7 +138,7 @@ class Line(MemorySource):
         super().__init__(_file(), name="line")
         self.rate, self.latency, self.failing = rate, latency, failing
         self._chance = random.Random(int(rate + 1000 * latency + 100 * failing))
-        self._slice = max(256, int(rate * SLICE_SECONDS))
+        self._slice = int(rate * SLICE_SECONDS)
         self._free_at = 0.0
         self._n_requests = 0
         self.is_open = False

@@ -57,8 +57,8 @@ class Network:
         self._bytes, self._seconds = float(max(1, open_bytes)), max(open_seconds, _LEAST_SECONDS)
         self._ended_at = 0.0
         """When the last read ended."""
-        self.latency = open_seconds
-        """Seconds from a request to its first bytes. At first the time of the only read."""
+        self.latency = 0.0
+        """Seconds from a request to its first bytes; 0 until it can be told from the time for the bytes."""
 
     @property
     def bandwidth(self) -> float:

@@ -136,7 +136,9 @@ class Head(Follower):
             is_planned = False
         else:
             is_planned = (before - at) * direction <= 0 <= (frontier - at) * direction
-        if not is_planned:
+        if is_planned:
+            self.window = self._full_window
+        else:
             self.frontier = None
 
 
@@ -301,7 +303,13 @@ class Planner:
     @property
     def _has_room(self) -> bool:
         """Whether more reads would find the line idle."""
-        return self.n_bytes + self.n_planned < self.bandwidth * (self.latency + _LONGEST_READ)
+        return self.n_bytes + self.n_planned < self._most_bytes
+
+    @property
+    def _most_bytes(self) -> float:
+        """Bytes under way that keep the line busy; those of two reads at least, while the latency is not known."""
+        least = 0 if self.latency else _LEAST_READ_BYTES + 1
+        return max(least, self.bandwidth * (self.latency + _LONGEST_READ))
 
     def bundle(self, index: int, is_missing: Callable[[int], bool]) -> FrameSpan:
         """
@@ -388,7 +396,7 @@ class Planner:
 
     def _fitting(self, spans: Sequence[FrameSpan]) -> int:
         """How many of some reads keep the line busy; at least one if it is idle."""
-        most = self.bandwidth * (self.latency + _LONGEST_READ) - self.n_bytes - self.n_planned
+        most = self._most_bytes - self.n_bytes - self.n_planned
         for number, span in enumerate(spans):
             cost = self.cost(span)
             if cost and most <= 0 and (number or self.n_bytes or self.n_planned):

@@ -84,7 +84,7 @@ _BATCH_BYTES: Final = 1024 * 1024
 an abandoned iteration wastes nothing worth counting."""
 _MOST_FAILURES: Final = 1024
 """Frames whose failures are remembered."""
-_FIRST_PAUSE: Final = 0.25
+_FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 8.0
 
 _logger = logging.getLogger("alphastream_gpu")

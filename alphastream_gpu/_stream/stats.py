@@ -61,7 +61,8 @@ class Stats:
     """Estimated rate of the source, in bytes a second; None if nothing is loaded. Too low until the source was read
     several times."""
     latency: float | None = None
-    """Estimated seconds from a request to its first bytes; None if nothing is loaded."""
+    """Estimated seconds from a request to its first bytes; None if nothing is loaded. 0 until the source was read
+    several times."""
     recent_requests: tuple[RequestTiming, ...] = ()
     """The last requests of the source, the oldest first; at most 64 over HTTP, none of files and memory."""
 
