@@ -20,7 +20,7 @@ __all__ = ["Fetch", "Pending"]
 class Pending:
     """A frame that is being fetched, or about to be."""
 
-    __slots__ = ("_future", "asked_at", "head", "is_kept", "task", "waiting")
+    __slots__ = ("_future", "asked_at", "head", "is_alone", "is_kept", "task", "waiting")
 
     def __init__(self) -> None:
         self._future: Future[FrameGeometry] | None = None
@@ -30,6 +30,8 @@ class Pending:
         """Callers that wait right now."""
         self.is_kept = False
         """Somebody asked and gave up waiting: fetched all the same, for it was said to be still coming."""
+        self.is_alone = False
+        """It is read by itself, because a read of several frames failed."""
         self.head: Head | None = None
         """The play head that asked last."""
         self.asked_at = 0.0

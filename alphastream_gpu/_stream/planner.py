@@ -137,7 +137,7 @@ class Head(Follower):
         else:
             is_planned = (before - at) * direction <= 0 <= (frontier - at) * direction
         if is_planned:
-            self.window = self._full_window
+            self.window = self.full_window
         else:
             self.frontier = None
 
@@ -293,7 +293,7 @@ class Planner:
             n_free -= n_taken
             is_unfinished |= head.is_filling and n_taken < most and self._has_room
             reads += ((head, span) for span in spans)
-        if not heads and n_free > 0:
+        if not reads and not is_unfinished and all(head.n_slots == 0 for head in heads):
             reads += self._of_ranges(n_free, is_missing)
         turn = next(self._turns)
         for owner, _ in reads:
@@ -340,7 +340,7 @@ class Planner:
 
     def _in_need(self) -> list[Head]:
         """The heads that need reads, the one to begin with first."""
-        heads = [head for head in self.heads() if head.window and (head.is_filling or self._is_low(head))]
+        heads = [head for head in self.heads() if head.full_window and (head.is_filling or self._is_low(head))]
         if len(heads) > 1:
             heads.sort(key=lambda head: (head.n_slots, head.turn))
         return heads

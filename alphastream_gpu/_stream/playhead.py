@@ -26,7 +26,8 @@ class Follower:
     """
 
     def __init__(self, window: int) -> None:
-        self._full_window = window
+        self.full_window = window
+        """Frames to have ready ahead in steady play."""
         self.at: int | None = None
         """The frame last asked for."""
         self.direction = 1
@@ -73,16 +74,16 @@ class Follower:
 
     def set_full_window(self, window: int) -> bool:
         """Prefetch another number of frames in steady play. Returns whether more are to be fetched now."""
-        is_full = self.window == self._full_window
-        grows = window > self._full_window and is_full
-        self._full_window = window
+        is_full = self.window == self.full_window
+        grows = window > self.full_window and is_full
+        self.full_window = window
         if grows or window < self.window:
             self.window = window
         return grows
 
     def grow(self, *, at_once: bool) -> None:
         """Widen the window, since the frames ahead are being played; `at_once` where each read has its price."""
-        self.window = self._full_window if at_once else min(self._full_window, 2 * self.window)
+        self.window = self.full_window if at_once else min(self.full_window, 2 * self.window)
 
     def ahead(self, n_frames: int, *, after: int | None = None) -> range:
         """
@@ -105,8 +106,8 @@ class Follower:
         if self.at is None:
             return range(0)
         if self.direction > 0:
-            return range(self.at, min(self.at + self._full_window + 1, n_frames))
-        return range(max(self.at - self._full_window, 0), min(self.at + 1, n_frames))
+            return range(self.at, min(self.at + self.full_window + 1, n_frames))
+        return range(max(self.at - self.full_window, 0), min(self.at + 1, n_frames))
 
     def distance_to(self, index: int) -> int:
         """Frames from the head to `index`, in the direction of play; negative behind it."""
@@ -114,5 +115,5 @@ class Follower:
 
     def _restart(self, direction: int) -> None:
         self.direction = direction
-        self.window = min(self._full_window, _FIRST_WINDOW)
+        self.window = min(self.full_window, _FIRST_WINDOW)
         self._backward_steps = 0

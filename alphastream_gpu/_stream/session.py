@@ -451,6 +451,9 @@ class Session:
         with self.lock:
             pending.waiting -= 1
             pending.is_kept |= keep
+            head = pending.head
+            if head is not None and head.missing == index and index in self._cache:
+                head.missing, head.is_arriving = None, False
             if pending.waiting or pending.is_kept or pending.future.done() or self._pending.get(index) is not pending:
                 return
             if pending.task is not None and sum(entry.task is pending.task for entry in self._pending.values()) > 1:
@@ -692,7 +695,8 @@ class Session:
                     self._forget(index, pending)
                 elif self._slots.is_free:
                     del self._urgent[index]
-                    span = self.planner.bundle(index, self._is_missing)
+                    single = self.reader.span(index, index + 1)
+                    span = single if pending.is_alone else self.planner.bundle(index, self._is_missing)
                     n_bytes += self.planner.cost(span)
                     self._begin(span, [self._pending.setdefault(i, Pending()) for i in range(span.first, span.stop)])
                 else:
@@ -832,7 +836,7 @@ class Session:
                 if self._pending.get(index) is not entry:
                     refused.append((index, entry))
                 elif entry.waiting and is_again:
-                    entry.task = None
+                    entry.task, entry.is_alone = None, True
                     self._urgent[index] = entry
                     self._start_soon()
                 else:
