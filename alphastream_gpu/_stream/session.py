@@ -669,7 +669,7 @@ class Session:
                             owner.fail(error)
                     else:
                         self._pause = 0.0
-                self._plan_soon()
+            self._plan_soon()  # also after a read that was asked for: it may have had the only slot
             if self._urgent:
                 self._start_soon()
             has_ranges = bool(self.planner.ranges)

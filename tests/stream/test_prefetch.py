@@ -62,7 +62,7 @@ def test_a_jump_abandons_the_old_place(monkeypatch: pytest.MonkeyPatch) -> None:
         session.planner.read_seconds = 1.0  # a slow source: whole windows at once
         source.delay = lambda: 30.0
         assert stream.get_geometry(100) is None
-        wait_until(lambda: source.running == 2)  # the frame itself, and what lies ahead of it
+        wait_until(lambda: source.running == 4)  # the frame itself, and what lies ahead of it
         source.delay = lambda: 0.0
         assert number_of(get(stream, 1000)) == 1000
         wait_until(lambda: source.running == 1)
