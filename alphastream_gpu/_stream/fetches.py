@@ -49,6 +49,11 @@ class Pending:
             self._future = Future()
         return self._future
 
+    @property
+    def is_delivered(self) -> bool:
+        """Whether whoever waited was given the frame."""
+        return self._future is not None and self._future.done() and self._future.exception() is None
+
     def succeed(self, geometry: FrameGeometry) -> None:
         """Deliver the frame. Nobody can join any more."""
         if self._future is not None and not self._future.done():

@@ -452,7 +452,7 @@ class Session:
             pending.waiting -= 1
             pending.is_kept |= keep
             head = pending.head
-            if head is not None and head.missing == index and index in self._cache:
+            if head is not None and head.missing == index and pending.is_delivered:
                 head.missing, head.is_arriving = None, False
             if pending.waiting or pending.is_kept or pending.future.done() or self._pending.get(index) is not pending:
                 return
