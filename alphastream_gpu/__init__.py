@@ -40,8 +40,14 @@ from ._stream.stream import AlphaStream
 from ._writing.writer import AsvpWriter, AsvrWriter
 
 if _t.TYPE_CHECKING:
+    from ._comparing import ComparedFrame, CompareReport, compare
     from ._context.headless import create_headless_context
+    from ._encoding import MaskEncoder, encode_mask
     from ._gl import MaskRenderer, RenderStats
+    from ._inputs import InputOptions
+    from ._writing.encode import encode
+    from ._writing.optimize import optimize
+    from ._writing.report import EncodeProgress, EncodeReport
 
 __version__ = "0.1.0.dev0"
 
@@ -56,8 +62,12 @@ __all__ = [
     "BufferGoal",
     "ByteRange",
     "ClosedError",
+    "CompareReport",
+    "ComparedFrame",
     "Config",
     "DecodeError",
+    "EncodeProgress",
+    "EncodeReport",
     "ErrorCode",
     "FileSource",
     "FrameGeometry",
@@ -65,8 +75,10 @@ __all__ = [
     "FrameTimeoutError",
     "GLUnavailableError",
     "HttpSource",
+    "InputOptions",
     "KeyMismatchError",
     "LastError",
+    "MaskEncoder",
     "MaskRenderer",
     "MemorySource",
     "Metadata",
@@ -82,30 +94,47 @@ __all__ = [
     "TransportError",
     "WrongContextError",
     "__version__",
+    "compare",
     "create_headless_context",
+    "encode",
+    "encode_mask",
     "open",
     "open_async",
+    "optimize",
     "rasterize",
     "rasterize_packed",
 ]
 
-_GL = ("MaskRenderer", "RenderStats", "create_headless_context")
-"""Names that are loaded at first use, so that a program that only decodes does not load moderngl."""
+_LATE = {
+    "CompareReport": "_comparing",
+    "ComparedFrame": "_comparing",
+    "EncodeProgress": "_writing.report",
+    "EncodeReport": "_writing.report",
+    "InputOptions": "_inputs",
+    "MaskEncoder": "_encoding",
+    "MaskRenderer": "_gl",
+    "RenderStats": "_gl",
+    "compare": "_comparing",
+    "create_headless_context": "_context.headless",
+    "encode": "_writing.encode",
+    "encode_mask": "_encoding",
+    "optimize": "_writing.optimize",
+}
+"""Names that are loaded at first use, so that a program that only decodes loads neither moderngl nor the encoder."""
 
 
 def __getattr__(name: str) -> _t.Any:
-    if name not in _GL:
+    if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from ._context.headless import create_headless_context
-    from ._gl import MaskRenderer, RenderStats
+    from importlib import import_module
 
-    globals().update(zip(_GL, (MaskRenderer, RenderStats, create_headless_context), strict=True))
-    _show_public_paths(_GL)
+    globals()[name] = getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
+    _show_public_paths((name,))
     return globals()[name]
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_GL})
+    return sorted({*globals(), *_LATE})
 
 
 def _show_public_paths(names: tuple[str, ...]) -> None:
@@ -115,4 +144,4 @@ def _show_public_paths(names: tuple[str, ...]) -> None:
             globals()[name].__module__ = __name__
 
 
-_show_public_paths(tuple(name for name in __all__ if name not in _GL))
+_show_public_paths(tuple(name for name in __all__ if name not in _LATE))

@@ -4,11 +4,12 @@ AlphaStreamBuilder: a fluent interface that sets the options of Config one by on
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, Self
 
-from ._config import Config, Processing, Validate
+from ._config import Config, Prefetch, Processing, Validate
 from ._format.cipher import AsvrKey
 from ._open import open, open_async
 from ._sources import ClientLike, SourceLike
@@ -39,7 +40,7 @@ class AlphaStreamBuilder:
         Set the source to open.
 
         Args:
-            source: a path, a URL, a callable that returns a URL, bytes, or a :class:`Source`.
+            source: a path, a URL, a callable that returns a URL, bytes, a :class:`Source`, or a list of mirrors.
         """
         self._source = source
         return self
@@ -264,6 +265,42 @@ class AlphaStreamBuilder:
             http2: False or True.
         """
         return self._with("http2", http2)
+
+    def http_offline(self, http_offline: bool) -> Self:
+        """
+        Set ``Config.http_offline``.
+
+        Args:
+            http_offline: False or True.
+        """
+        return self._with("http_offline", http_offline)
+
+    def cache_dir(self, cache_dir: str | os.PathLike[str] | None) -> Self:
+        """
+        Set ``Config.cache_dir``.
+
+        Args:
+            cache_dir: a path or None.
+        """
+        return self._with("cache_dir", cache_dir)
+
+    def cache_bytes(self, cache_bytes: int) -> Self:
+        """
+        Set ``Config.cache_bytes``.
+
+        Args:
+            cache_bytes: 1048576..1099511627776 bytes.
+        """
+        return self._with("cache_bytes", cache_bytes)
+
+    def prefetch(self, prefetch: Prefetch) -> Self:
+        """
+        Set ``Config.prefetch``.
+
+        Args:
+            prefetch: 'ahead' or 'all'.
+        """
+        return self._with("prefetch", prefetch)
 
     def max_frame_bytes(self, max_frame_bytes: int) -> Self:
         """

@@ -17,10 +17,11 @@ import numpy as np
 from ._format.polystream import MAX_PAYLOAD_BYTES
 from ._geometry.size import MAX_NATIVE_EDGE
 
-__all__ = ["OPTIONS", "Config", "Processing", "Validate", "check_option", "option_from_text"]
+__all__ = ["OPTIONS", "Config", "Prefetch", "Processing", "Validate", "check_option", "option_from_text"]
 
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
+GIB: Final = 1024 * 1024 * 1024
 
 
 Validate: TypeAlias = Literal["etag", "size", "none"]
@@ -31,8 +32,19 @@ Processing: TypeAlias = Literal["mask", "triangles", "both"]
 """What is made ahead of the play head, beside the geometry."""
 
 
+Prefetch: TypeAlias = Literal["ahead", "all"]
+"""What is fetched before it is asked for: the frames ahead of the play head, or also the rest of the file."""
+
+
 def _option(default: Any, low: Any, high: Any, unit: str, doc: str, convert: Callable[[Any], Any] = int) -> Any:
-    """A field whose metadata holds its range, unit and description. docs/configuration.py makes its table of them."""
+    """
+    Make a field whose metadata holds its range, unit and description.
+
+    Every option also needs a method of the same name in ``_builder.py``. ``docs/configuration.py`` makes the table of
+    options from the metadata.
+
+    If `low` is None, `high` has the words that are allowed, or it is a text that says what `convert` accepts.
+    """
     meta = {"low": low, "high": high, "unit": unit, "doc": doc, "convert": convert}
     if callable(default):
         return field(default_factory=default, metadata=meta)
@@ -75,6 +87,16 @@ def _fraction(value: Any) -> Fraction:
 def _size(value: Any) -> tuple[int, int]:
     width, height = value
     return _whole(width), _whole(height)
+
+
+def _folder(value: Any) -> str | None:
+    """Convert to the path of a folder; None is kept."""
+    if value is None:
+        return None
+    path = os.fspath(value)
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise ValueError("not a path")
+    return path
 
 
 def _cpu_count() -> int:
@@ -169,6 +191,41 @@ class Config:
         str,
     )
     http2: bool = _option(False, None, (False, True), "", "Whether to offer HTTP/2; needs the h2 package.", _truth)
+    http_offline: bool = _option(
+        False,
+        None,
+        (False, True),
+        "",
+        "Whether to read an HTTP source from the disk cache only, without asking the server.",
+        _truth,
+    )
+    cache_dir: str | os.PathLike[str] | None = _option(
+        None,
+        None,
+        "a path or None",
+        "",
+        "Folder of the disk cache for HTTP sources; None keeps nothing on the disk. Several processes may use the same"
+        " folder.",
+        _folder,
+    )
+    cache_bytes: int = _option(
+        1 * GIB,
+        1 * MIB,
+        1024 * GIB,
+        "bytes",
+        "Most bytes in the disk cache, about. The least recently used files are removed first; a longer file is not"
+        " cached.",
+        _whole,
+    )
+    prefetch: Prefetch = _option(
+        "ahead",
+        None,
+        ("ahead", "all"),
+        "",
+        "What is fetched before it is asked for: the frames ahead of the play head, or, with a disk cache, also the"
+        " rest of the file while the line is idle.",
+        str,
+    )
     max_frame_bytes: int = _option(
         16 * MIB,
         64,
@@ -217,7 +274,9 @@ def _checked(name: str, given: Any, meta: Mapping[str, Any], *, text: str | None
     """Convert a value and check its range; ValueError if it is outside. The message shows `text` if there is one."""
     try:
         value = meta["convert"](given)
-        if meta["low"] is None:
+        if isinstance(meta["high"], str):
+            fits = True
+        elif meta["low"] is None:
             fits = value in meta["high"]
         elif isinstance(value, tuple):
             fits = all(a <= b <= c for a, b, c in zip(meta["low"], value, meta["high"], strict=True))
@@ -286,10 +345,13 @@ _READERS: Final[dict[Any, Callable[[str], Any]]] = {
     _number: float,
     _truth: {"true": True, "1": True, "false": False, "0": False}.__getitem__,
     _size: _size_of,
+    _folder: lambda text: text or None,
 }
 
 
 def _allowed(meta: Mapping[str, Any], *, in_python: bool) -> str:
+    if isinstance(meta["high"], str):
+        return str(meta["high"])
     if meta["low"] is None:
         words = map(repr, meta["high"])
         return " or ".join(words if in_python or meta["convert"] is not _truth else ("true", "false"))

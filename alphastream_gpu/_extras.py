@@ -1,5 +1,5 @@
 """
-Extras: the pip command that installs the packages of an optional part.
+Extras: the pip commands that install the packages of the optional parts.
 """
 
 from __future__ import annotations

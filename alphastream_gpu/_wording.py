@@ -3,15 +3,19 @@ Wording: the parts of error messages that differ between Python, C and the comma
 
 Strategy
 --------
-An error is raised where a fault is found. That code does not know whether a Python program, a C host or a user of the
-command line reads the message, and these can set different things. So a message is written for Python, and each part
-that names something to set is a :class:`Phrase` of this module, which has the words for every reader. A reader's
-interface replaces the phrases in a message: :func:`said_in_c` and :func:`said_on_command_line`.
+The code that raises an error does not know who reads the message: a Python program, a C host or a user of the command
+line. Each of them can set different things. So a message is written for Python, and each part that names something to
+set is a :class:`Phrase` of this module, which has the words for every reader. A reader's interface replaces the phrases
+in a message: :func:`said_in_c` and :func:`said_on_command_line`.
 
 An attribute of the exception with the name of the option was rejected. Messages become parts of other messages, such as
 "not read within 30 s; so far: ...", and the attribute of the inner error would be lost.
 
-The tests look for words of Python in all other texts of the package (``tests/cli/test_wording.py``).
+The options of the encoder are handled in a simpler way, because there are many and C hosts do not have them. Its
+messages name them as Python does, ``fit='pad'``, ``threshold=`` or ``native_size: expected``, and
+:func:`said_on_command_line` replaces these by ``--fit pad``, ``--threshold`` and ``--native-size: expected``.
+
+``tests/cli/test_wording.py`` checks that all other texts of the package contain no words of Python.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ __all__ = [
     "INSTEAD_OF_STRIP",
     "MAX_FRAMES",
     "MAX_FRAME_BYTES",
+    "NEEDS_CACHE",
+    "NOT_ASKED",
     "PATH_AS_CONTENT",
     "PHRASES",
     "SENT_HEADERS",
@@ -95,6 +101,16 @@ MAX_FRAME_BYTES: Final = Phrase(
     "max_frame_bytes={}", '{} bytes (CV_set_option "max_frame_bytes")', "the limit of {} bytes"
 )
 MAX_FRAMES: Final = Phrase("max_frames={} frames", '{} frames (CV_set_option "max_frames")', "the limit of {} frames")
+NOT_ASKED: Final = Phrase(
+    "the server is not asked (http_offline)",
+    'the server is not asked (CV_set_option "http_offline")',
+    "the server is not asked",
+)
+NEEDS_CACHE: Final = Phrase(
+    "http_offline: needs cache_dir, the folder of the disk cache",
+    'CV_set_option "http_offline": needs CV_set_option "cache_dir", the folder of the disk cache',
+    "the disk cache has no folder",
+)
 INSTEAD_OF_STRIP: Final = Phrase(
     "use the mask or a parity strip", "use the mask, CV_get_frame", "render the mask instead"
 )
@@ -109,6 +125,8 @@ PHRASES: Final = (
     VALIDATED,
     MAX_FRAME_BYTES,
     MAX_FRAMES,
+    NOT_ASKED,
+    NEEDS_CACHE,
     INSTEAD_OF_STRIP,
 )
 
@@ -120,11 +138,28 @@ def said_in_c(message: str) -> str:
     return message
 
 
+_ENCODER_OPTIONS: Final = (
+    "channel|effort|eye|fit|fps|frames|gaps|invert|jobs|layout|min_area|min_iou|native_size|objects|range|resume|start"
+    "|threshold|tolerance|verify"
+)
+_AS_ARGUMENT: Final = re.compile(rf"(?<!\w)({_ENCODER_OPTIONS})=('?)([\w-]*)\2")
+_AS_SUBJECT: Final = re.compile(rf"(?:^|(?<=: ))({_ENCODER_OPTIONS})(?=: )|\b(min_area|min_iou|native_size)\b")
+
+
 def said_on_command_line(message: str) -> str:
     """The message in the words for users of the command line."""
     for phrase in PHRASES:
         message = _replaced(message, phrase, phrase.python, phrase.command_line)
-    return message
+    message = _AS_ARGUMENT.sub(lambda found: _as_option(found[1], found[3]), message)
+    return _AS_SUBJECT.sub(lambda found: _as_option(found[0]), message)
+
+
+def _as_option(name: str, value: str = "") -> str:
+    """An argument of Python as an option of the command line."""
+    word = name.replace("_", "-")
+    if value in ("True", "False"):
+        return f"--{word}" if value == "True" else f"--no-{word}"
+    return f"--{word} {value}".rstrip()
 
 
 def said_in_python(message: str) -> str:

@@ -9,6 +9,7 @@ the frames. bench_methods.py measures in its own way, and leaves its medians in 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,9 @@ import results
 import alphastream_gpu
 from alphastream_gpu import FrameGeometry
 from alphastream_gpu._gl.drivers import is_software
+
+# The compiled twin would begin to compile in the middle of a benchmark. bench_compiled.py measures it.
+os.environ["ALPHASTREAM_RASTERIZER"] = "numpy"
 
 SAMPLE = Path(__file__).resolve().parents[1] / "examples" / "person_sbs.asvp"
 NATIVE = (2048, 1024)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import os
 import re
 import sys
 import tomllib
@@ -40,6 +41,8 @@ from alphastream_gpu._stream import reader as _reader
 __all__ = ["TABLE", "compare", "count", "main"]
 
 Counts = dict[str, dict[str, int]]
+
+os.environ["ALPHASTREAM_RASTERIZER"] = "numpy"  # the compiled twin would begin at some frame, on a thread of its own
 
 TABLE: Final = ROOT / "bench" / "counters.toml"
 NATIVE: Final = (2048, 1024)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 import zlib
@@ -24,6 +25,8 @@ import alphastream_gpu
 from alphastream_gpu import Config, FrameGeometry, MaskRenderer, rasterize
 
 __all__ = ["WORK", "main"]
+
+os.environ["ALPHASTREAM_RASTERIZER"] = "numpy"  # the compiled twin would begin in the middle of the work
 
 SAMPLE: Final = Path(__file__).resolve().parents[1] / "examples" / "person_sbs.asvp"
 THUMBNAIL: Final = (256, 128)

@@ -31,7 +31,7 @@ def shown(value: Any, unit: str) -> str:
     if isinstance(value, tuple):
         return " x ".join(map(str, value))
     if unit == "bytes":
-        for name, factor in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        for name, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
             if value and value % factor == 0:
                 return f"{value // factor} {name}"
     return str(value)
@@ -43,7 +43,9 @@ def table() -> str:
         meta = option.metadata
         unit = meta["unit"]
         default = "number of CPUs" if option.default is MISSING else shown(option.default, unit)
-        choices = ", ".join(map(str, meta["high"])) if meta["low"] is None else None
+        choices = None
+        if meta["low"] is None:
+            choices = meta["high"] if isinstance(meta["high"], str) else ", ".join(map(str, meta["high"]))
         span = choices or f"{shown(meta['low'], unit)} .. {shown(meta['high'], unit)}"
         rows.append(f"| `{option.name}` | {default} | {span} | {unit} | {meta['doc']} |")
     return HEAD + "\n".join(rows) + TAIL

@@ -156,7 +156,7 @@ def _option(option: click.Option, context: click.Context) -> str:
 def modules() -> str:
     """The modules of the package by room, the lowest room first, with the first sentence of their docstrings."""
     levels = layout.levels()
-    lines = ["| room | file | what is in it |", "|---|---|---|"]
+    lines = ["| part | file | what is in it |", "|---|---|---|"]
     for room in sorted(levels, key=lambda room: (levels[room], room)):
         names = sorted(name for name in layout.module_imports() if layout.room_of(name) == room)
         for name in names:

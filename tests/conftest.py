@@ -21,6 +21,7 @@ from alphastream_gpu import FrameGeometry, GLUnavailableError, MaskRenderer
 from alphastream_gpu._gl.attach import identity_of
 from alphastream_gpu._gl.compute import missing
 from alphastream_gpu._gl.drivers import is_software
+from alphastream_gpu._raster.compiled import CompiledTwin
 
 METHODS = ("compute", "triangles", "upload")
 """The methods of a MaskRenderer. On a software driver, the first two are used only if the caller names them."""
@@ -28,6 +29,10 @@ METHODS = ("compute", "triangles", "upload")
 # With threads, Mesa's software driver may free a lock that one of them holds: one run of the tests in sixty crashed.
 # The driver reads this variable when it starts, and subprocesses of the tests inherit it. See docs/headless.md.
 os.environ.setdefault("LP_NUM_THREADS", "0")
+
+# The compiled twin starts a thread and imports numba after some masks, in whatever test makes them. The tests of the
+# compiled twin load it themselves, as the parameter "compiled" of `rasterizer` does.
+os.environ.setdefault("ALPHASTREAM_RASTERIZER", "numpy")
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 # For mutation testing: the same examples in each run, without shrinking a failing example.
@@ -181,10 +186,42 @@ def method(request: pytest.FixtureRequest, ctx: moderngl.Context) -> Any:
     return request.param
 
 
-@pytest.fixture(params=["cpu", *METHODS])
+class CompiledRasterizer:
+    """The compiled twin, with the signature of ``rasterize``. Frames that are too large for it are drawn in parts."""
+
+    def __init__(self) -> None:
+        self.twin = CompiledTwin()
+        self.twin.load()
+
+    def __call__(
+        self, geometry: FrameGeometry, size: tuple[int, int] | None = None, *, native_size: tuple[int, int]
+    ) -> np.ndarray:
+        mask = self.twin.draw(geometry, size or native_size, native_size, None)
+        if mask is None:
+            half = geometry.channel_count // 2
+            assert half, "a channel alone is too large"
+            points, offsets = geometry.points, geometry.channel_offsets
+            middle = offsets[half]
+            parts = (
+                FrameGeometry(points[:middle], offsets[: half + 1]),
+                FrameGeometry(points[middle:], offsets[half:] - middle),
+            )
+            mask = np.bitwise_or(*(self(part, size, native_size=native_size) for part in parts))
+        return mask
+
+
+@pytest.fixture(scope="session")
+def compiled_rasterizer() -> CompiledRasterizer:
+    pytest.importorskip("numba")
+    return CompiledRasterizer()
+
+
+@pytest.fixture(params=["cpu", "compiled", *METHODS])
 def rasterizer(request: pytest.FixtureRequest) -> Any:
-    """Runs a test with the CPU twin and with each method of rendering, because all must make the same masks."""
+    """Runs a test with both CPU twins and with each method of rendering, because all must make the same masks."""
     if request.param == "cpu":
         return alphastream_gpu.rasterize
+    if request.param == "compiled":
+        return request.getfixturevalue("compiled_rasterizer")
     need_method(request.param, request.getfixturevalue("ctx"))
     return request.getfixturevalue("_gl_rasterizers")[request.param]

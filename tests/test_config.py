@@ -32,6 +32,12 @@ from alphastream_gpu._config import OPTIONS, option_from_text
         ({"max_frame_bytes": 1 << 30}, "max_frame_bytes: expected"),
         ({"max_frames": 0}, "max_frames: expected"),
         ({"http2": "no"}, r"http2: expected False or True, found 'no'"),
+        ({"cache_dir": ""}, "cache_dir: expected a path or None, found ''"),
+        ({"cache_dir": 5}, "cache_dir: expected a path or None, found 5"),
+        ({"cache_dir": b"x"}, "cache_dir: expected a path or None"),
+        ({"cache_dir": "x\0y"}, "cache_dir: expected a path or None"),
+        ({"cache_bytes": 5}, r"cache_bytes: expected 1048576\.\.1099511627776 bytes, found 5"),
+        ({"prefetch": "some"}, "prefetch: expected 'ahead' or 'all', found 'some'"),
         ({"http_validate": "weak"}, r"http_validate: expected 'etag' or 'size' or 'none', found 'weak'"),
     ],
 )
@@ -58,7 +64,7 @@ def test_numbers_of_numpy_are_numbers() -> None:
         init_timeout=5,
         http2=False,  # type: ignore[arg-type]
     )
-    assert {type(getattr(config, one.name)) for one in OPTIONS} == {tuple, Fraction, int, float, bool, str}
+    assert {type(getattr(config, one.name)) for one in OPTIONS} == {tuple, Fraction, int, float, bool, str, type(None)}
     assert {type(edge) for edge in config.native_size} == {int}
     for rate in (np.int16(60), np.float64(60), np.array(60), np.array(60.0)):
         assert type(Config(fps=rate).fps.numerator) is int  # type: ignore[arg-type]
@@ -79,6 +85,8 @@ def test_numbers_of_numpy_are_numbers() -> None:
         ("get_frame_timebox", "2.5", 2.5),
         ("cache_frames", "7", 7),
         ("processing", "both", "both"),
+        ("cache_dir", " films/cache ", "films/cache"),
+        ("cache_dir", "", None),
     ],
 )
 def test_options_from_texts(name: str, text: str, value: object) -> None:
@@ -124,5 +132,6 @@ def test_the_builder_has_a_method_for_each_option(option: Field[Any]) -> None:
     if option.name not in {"native_size", "fps"}:
         assert inspect.signature(method).parameters[option.name].annotation == option.type
         low, high = option.metadata["low"], option.metadata["high"]
-        text = " or ".join(map(repr, high)) if low is None else f"{low}..{high} {option.metadata['unit']}"
+        choices = high if isinstance(high, str) else " or ".join(map(repr, high)) if low is None else ""
+        text = choices or f"{low}..{high} {option.metadata['unit']}"
         assert f"{option.name}: {text}." in inspect.getdoc(method)

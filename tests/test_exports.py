@@ -52,7 +52,7 @@ ALLOWED = {
     "_runtime": "_exceptions",
     "_format": "_exceptions _runtime _wording",
     "_geometry": "_exceptions _format _wording",
-    "_raster": "_exceptions _geometry",
+    "_raster": "_exceptions _geometry _runtime",
     "_gl": "_exceptions _geometry _raster",
     "_sources": "_config _exceptions _format _runtime _wording",
 }
@@ -66,9 +66,8 @@ def test_lower_rooms_import_only_from_allowed_rooms() -> None:
 
 
 PURE = "_format/* _geometry/[!a]* _raster/* _stream/plan _stream/playhead _sources/pages _sources/ranges"
-PURE += (
-    " _sources/http/address _sources/http/reply _sources/http/verdict _capi/options _context/fixes _gl/mesh _wording"
-)
+PURE += " _sources/cache/record _sources/http/address _sources/http/reply _sources/http/verdict"
+PURE += " _capi/options _context/fixes _gl/mesh _wording"
 """Modules without I/O. Of `_geometry`, aligned.py is missing, because it takes memory from the system."""
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from .._exceptions import ErrorCode
 from .._format.cipher import PASSPHRASE_VARIABLE
+from .._raster.compiled import twin
 from .declarations import PREFIX, functions
 from .handles import Handles
 from .player import Player
@@ -54,6 +55,7 @@ class Entry:
         """
         if not owns_interpreter:
             return
+        twin.use_kept()  # no thread may compile in an interpreter that is never finalized
         sys.setswitchinterval(_SWITCH_SECONDS)
         sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - open until exit
         logging.lastResort = None  # it prints warnings if there is no handler

@@ -1,5 +1,5 @@
 """
-Handles: numbers that C hosts hold as pointers. They are looked up, never dereferenced, and no number is used twice.
+Handles: the numbers that C hosts hold as pointers. A number is looked up, never dereferenced, and never used twice.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Options: the options that CV_set_option takes as texts, and their values. Pure.
+Options: parses the options that CV_set_option takes as texts. Pure.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-alphastream convert: ASVP to ASVR and back, compressed frames kept.
+alphastream convert: converts ASVP to ASVR and back, and keeps the compressed frames as they are.
 """
 
 from __future__ import annotations

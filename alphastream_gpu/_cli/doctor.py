@@ -1,5 +1,5 @@
 """
-alphastream doctor: what OpenGL this machine has, with a fix for each problem.
+alphastream doctor: shows what OpenGL this machine has, with a fix for each problem.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-alphastream info: a stream's header and table.
+alphastream info: shows a stream's header and table.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Options: what the commands that read a stream have in common, from texts to a config and a key.
+Options: the options that all commands that read a stream share, and their conversion to a Config and a key.
 """
 
 from __future__ import annotations
@@ -22,7 +22,16 @@ from .._sources import is_http, with_http
 from .._sources.http.address import header_problem, split_header
 from .pipes import Input
 
-__all__ = ["SizeParameter", "StreamOptions", "ascii_text", "is_asvr", "stream_options"]
+__all__ = [
+    "RateParameter",
+    "SizeParameter",
+    "StreamOptions",
+    "ascii_text",
+    "is_asvr",
+    "key_to_read",
+    "key_to_write",
+    "stream_options",
+]
 
 T = TypeVar("T")
 
@@ -108,24 +117,35 @@ class StreamOptions:
 
     def key_to_write(self, target_name: str | None) -> AsvrKey:
         """Return the key to write an ASVR with. The target's name is part of it."""
-        if self.scene_id is None:
-            raise click.UsageError("an .asvr output needs --scene-id")
-        return self._key(self.scene_id, target_name, replace(KEY_WORDS, other_name="--target-name"))
+        return key_to_write(self.scene_id, self.stream_version, target_name)
 
     def _key_to_read(self, file: Input, head: bytes) -> AsvrKey:
-        if self.scene_id is None:
-            if is_asvr(file.name):
-                raise click.UsageError("an encrypted stream needs --scene-id")
-            raise DecodeError(neither_plain_nor_opened(head, NEEDS))
-        if not file.name and self.resource_name is None:
+        if self.scene_id is None and is_asvr(file.name):
+            raise click.UsageError("an encrypted stream needs --scene-id")
+        if self.scene_id is not None and not file.name and self.resource_name is None:
             where = "on standard input" if file.is_standard else "without a name"
             raise click.UsageError(f"an encrypted stream {where} needs --resource-name")
-        return self._key(self.scene_id, self.resource_name, KEY_WORDS)
+        return key_to_read(self.scene_id, self.stream_version, self.resource_name, head)
 
-    def _key(self, scene_id: int, resource_name: str | None, words: KeyWords) -> AsvrKey:
-        """Make a key. The passphrase comes only from the environment."""
-        key = AsvrKey.from_environment(scene_id=scene_id, version=self.stream_version, resource_name=resource_name)
-        return said_in(words, key)
+
+def key_to_read(scene_id: int | None, stream_version: str, resource_name: str | None, head: bytes) -> AsvrKey:
+    """Return the key for a stream that is not plain, which begins with `head`."""
+    if scene_id is None:
+        raise DecodeError(neither_plain_nor_opened(head, NEEDS))
+    return _key(scene_id, stream_version, resource_name, KEY_WORDS)
+
+
+def key_to_write(scene_id: int | None, stream_version: str, target_name: str | None) -> AsvrKey:
+    """Return the key to write an ASVR with. The target's name is part of it."""
+    if scene_id is None:
+        raise click.UsageError("an .asvr output needs --scene-id")
+    return _key(scene_id, stream_version, target_name, replace(KEY_WORDS, other_name="--target-name"))
+
+
+def _key(scene_id: int, stream_version: str, resource_name: str | None, words: KeyWords) -> AsvrKey:
+    """Make a key. The passphrase comes only from the environment."""
+    key = AsvrKey.from_environment(scene_id=scene_id, version=stream_version, resource_name=resource_name)
+    return said_in(words, key)
 
 
 def ascii_text(context: click.Context, option: click.Parameter, value: str | None) -> str | None:

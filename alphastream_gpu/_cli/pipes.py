@@ -1,8 +1,8 @@
 """
 Pipes: the files that commands read and write. A file may be ``-``, a pipe, or an open file of the process.
 
-Frames are read by position, and a stream's header comes before the frames that it counts. So a pipe is first read
-whole, within a limit, and a pipe is written only when all of the output is ready.
+Frames are read by position, so an input pipe is first read into memory completely, within a limit. The header of a
+stream has the number of frames and comes first, so an output pipe is written only when all of the output is ready.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-alphastream render: a frame's mask as a PNG.
+alphastream render: renders a frame's mask to a PNG.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Running a command: the group of commands, exit codes, errors on one line, and the progress bar.
+Running: runs a command, with the exit codes, errors on one line, and the progress bar.
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ from .._wording import said_on_command_line
 from .options import StreamOptions
 from .pipes import input_of
 
-__all__ = ["EXIT_BAD_INPUT", "EXIT_CHECK_FAILED", "EXIT_WRONG_USAGE", "cli", "command", "one_line", "progress_bar"]
+__all__ = [
+    "EXIT_BAD_INPUT",
+    "EXIT_CHECK_FAILED",
+    "EXIT_WRONG_USAGE",
+    "blocking_command",
+    "cli",
+    "command",
+    "one_line",
+    "progress_bar",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -64,11 +73,30 @@ def cli() -> None:
 
 def command(function: Callable[P, Coroutine[Any, Any, int | Callable[[], int]]]) -> Callable[P, None]:
     """
-    Run an async command. Turn our errors into one line on standard error and the exit code.
+    Run an async command, as :func:`blocking_command` does.
 
-    The keyword `file` becomes an :class:`Input` before the event loop starts. Within the loop, the keyboard could not
-    interrupt the reading of a pipe. For the same reason a command may return a function that writes its output. It is
-    called after the loop has ended, and returns the exit code.
+    The keyboard cannot interrupt the reading or writing of a pipe within the event loop. So the input is opened before
+    the loop starts, and a command may return a function that writes its output. It is called after the loop has ended,
+    and returns the exit code.
+    """
+
+    @wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> int:
+        ended = asyncio.run(function(*args, **kwargs))
+        return ended if isinstance(ended, int) else ended()
+
+    return blocking_command(run)
+
+
+def blocking_command(function: Callable[P, int], *, interrupted: str = "interrupted") -> Callable[P, None]:
+    """
+    Run a command. Turn our errors into one line on standard error and the exit code.
+
+    For a command with :func:`stream_options`, the keyword `file` becomes an :class:`Input`.
+
+    Args:
+        function: the command, which returns the exit code.
+        interrupted: what Ctrl-C prints.
     """
 
     @wraps(function)
@@ -78,18 +106,17 @@ def command(function: Callable[P, Coroutine[Any, Any, int | Callable[[], int]]])
             if isinstance(options, StreamOptions):
                 file = input_of(str(kwargs["file"]), options.config.http_whole_file_cap)
                 kwargs["file"] = options.with_headers(file)
-            ended = asyncio.run(function(*args, **kwargs))
-            code = ended if isinstance(ended, int) else ended()
+            code = function(*args, **kwargs)
         except PassphraseError as exc:
             click.echo(f"alphastream: {one_line(exc)}", err=True)
             sys.exit(EXIT_WRONG_USAGE)
-        except AlphaStreamError as exc:
+        except (AlphaStreamError, ImportError) as exc:
             click.echo(f"alphastream: {one_line(exc)}", err=True)
             sys.exit(EXIT_BAD_INPUT)
         except ValueError as exc:  # an option that click could not check
             raise click.UsageError(one_line(exc)) from exc
-        except KeyboardInterrupt:
-            click.echo("alphastream: interrupted", err=True)
+        except KeyboardInterrupt as exc:
+            click.echo(f"alphastream: {'; '.join((interrupted, *_notes(exc)))}", err=True)
             sys.exit(130)
         sys.exit(code)
 
@@ -97,8 +124,13 @@ def command(function: Callable[P, Coroutine[Any, Any, int | Callable[[], int]]])
 
 
 def one_line(text: object) -> str:
-    """The line for an error, in the words for users of the command line."""
-    return " ".join(said_on_command_line(str(text)).split())
+    """The line for an error and its notes, in the words for users of the command line."""
+    return " ".join(said_on_command_line("; ".join((str(text), *_notes(text)))).split())
+
+
+def _notes(error: object) -> list[str]:
+    """What ``add_note`` added to an exception."""
+    return getattr(error, "__notes__", [])
 
 
 def progress_bar() -> Progress:

@@ -1,5 +1,5 @@
 """
-alphastream verify: every frame, GPU against CPU, bit by bit.
+alphastream verify: compares the GPU's mask of every frame with the CPU's, bit by bit.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ EGL, queried by ctypes: the library, its devices, and the context that is curren
 glcontext creates contexts through EGL by a device's index. It does not list the devices or their names, and does not
 check whether its context became current. So this module asks EGL directly. It creates no context.
 
-The text that EGL returns comes from a driver. It is decoded with replacement, kept on one line, and bounded.
+The texts that EGL returns come from a driver, so they may be anything. They are decoded with replacement characters,
+put on one line, and cut to a maximum length.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
 Making: creates a context with glcontext and wraps it with moderngl, in two steps.
 
-In one step, moderngl would let the variable GLCONTEXT_DEVICE_INDEX override an index from the caller. Besides,
-glcontext does not check whether its context became current. If another interface's context is current on this thread,
-an EGL context cannot become current, and moderngl would wrap the other one.
+If moderngl did both steps, the environment variable GLCONTEXT_DEVICE_INDEX would override an index from the caller.
+Besides, glcontext does not check whether its context became current. If another interface's context is current on this
+thread, an EGL context cannot become current, and moderngl would wrap the other one.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-EGL vendor files: small JSON files that name the drivers' libraries, by which glvnd's libEGL finds the drivers.
+Vendors: reads EGL vendor files, the small JSON files that tell glvnd's libEGL which driver libraries there are.
 
 glvnd skips an invalid vendor file silently, and then there are no devices. So this module reads the files as glvnd does
 (see its document icd_enumeration.md), and reports what is wrong with each.

@@ -1,5 +1,5 @@
 """
-Block: one frame as it is stored, an ``u32 inflated length`` and a zlib stream. Bytes in, bytes out.
+Block: one frame as it is stored: the inflated length as u32, and a zlib stream. Bytes in, bytes out.
 """
 
 from __future__ import annotations

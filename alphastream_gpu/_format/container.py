@@ -2,6 +2,9 @@
 Container: the header, the sizes table and the block index of ASVP and ASVR. Bytes in, records out; no I/O, no cipher.
 
 Layout (docs/format.md, "Container"): a 16-byte header, a zlib-compressed table of u64 block sizes, the blocks.
+
+This module does not decide whether a file is an ASVP or an ASVR: :meth:`StreamReader.open` in ``_stream/reader.py``
+does, by the first eight bytes and the caller's key, and calls the parser of that kind.
 """
 
 from __future__ import annotations

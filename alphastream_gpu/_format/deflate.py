@@ -1,5 +1,5 @@
 """
-Deflate: zlib streams, inflated to at most a given size.
+Deflate: compresses bytes to zlib streams, and inflates zlib streams to at most a given size.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Aligned: arrays at aligned addresses, for C hosts, in memory that is reused.
+Aligned: allocates arrays at aligned addresses, which C hosts need, and reuses their memory.
 
 Strategy
 --------

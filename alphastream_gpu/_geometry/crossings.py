@@ -1,5 +1,6 @@
 """
-Crossings: counts how often the outlines of a frame cross, to bound the cost of cutting them before they are cut.
+Crossings: counts how often the outlines of a frame cross, before the frame is cut into a strip. A frame with too many
+crossings is refused, because cutting has a cost for each crossing.
 """
 
 from __future__ import annotations

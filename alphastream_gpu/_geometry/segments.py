@@ -1,5 +1,5 @@
 """
-Segments: the line segments of the channels of a frame. Used by the numpy twin and by the GL renderer.
+Segments: makes the line segments of the channels of a frame. Used by the numpy twin and by the GL renderer.
 """
 
 from __future__ import annotations

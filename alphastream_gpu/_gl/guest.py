@@ -17,8 +17,8 @@ render or of a display list, or in feedback and selection mode. The host's subro
 change of program resets them. A program whose last link failed, or that was deleted while in use, cannot be used again;
 afterwards no program is in use.
 
-Some states can be queried, but our work would fail in them or falsify them. These are refused: an active transform
-feedback, and queries that count what is drawn.
+Some states can be queried, but our calls would fail in them, or would change what they count. These are refused: an
+active transform feedback, and queries that count what is drawn.
 
 Without ``preserve``, every state is still set. Only the states that decide whether to set something are read, and
 nothing is restored.

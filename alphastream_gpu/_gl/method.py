@@ -1,5 +1,5 @@
 """
-Method: the interface between the renderer and a way to make masks on a context.
+Method: the interface of a method, which is one way to make masks on a context. The renderer calls it.
 """
 
 from __future__ import annotations

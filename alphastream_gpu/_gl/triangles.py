@@ -4,11 +4,11 @@ Triangles: makes masks by blended draws, for contexts without compute shaders.
 Strategy
 --------
 mask = parity fill | outline | half-way crossings (docs/coverage.md, "Why a GPU makes the same bits"). A frame takes two
-draws if its channels do not overlap and the target has the native size or a power of two less. Both go directly into
-the target: the fill with XOR blending, then the outline over it. Channels that overlap others are filled between these
-two draws, into the components of a scratch texture (four parity planes at a time). A resolve draw over their box ORs
-them into the target. For other sizes, all of this happens in a native scratch texture, and one more resolve draw scales
-it.
+draws if its channels do not overlap, and if the target's size is the native size or is smaller by a power of two. Both
+go directly into the target: the fill with XOR blending, then the outline over it. Channels that overlap others are
+filled between these two draws, into the components of a scratch texture (four parity planes at a time). A resolve draw
+over their box ORs them into the target. For other sizes, all of this happens in a native scratch texture, and one more
+resolve draw scales it.
 
 The upload is the same package that the compute shaders use, here as a buffer texture. The vertex stages look up their
 points in it by index.

@@ -1,5 +1,6 @@
 """
-What this package needs of moderngl beyond moderngl's documentation. Look here first when moderngl is upgraded.
+Undocumented: the parts of moderngl that this package uses although they are not documented. Look here first when
+moderngl is upgraded.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """
-Raster: the numpy twin, which makes the exact mask on the CPU. Its stages have the names of the shaders' stages.
+Raster: the CPU twins, which make the exact mask without a GPU: the numpy twin, and the compiled twin.
+
+The compiled twin is in ``compiled`` and ``runs``. The stages of the numpy twin have the names of the shaders' stages:
 
 ``segments`` (points to line segments) -> ``fill`` (even-odd interior) and ``outline`` (pixels of the segments)
 -> ``resolve`` (to the output size). ``coverage`` calls the stages.

@@ -1,9 +1,9 @@
 """
-Grid: the native pixels that an output samples. The stages draw only these pixels.
+Grid: selects the native pixels that an output samples. The stages draw only these pixels.
 
 Output pixel (x, y) shows native pixel ``(x * W // w, y * H // h)``. If the output is smaller than native, only the
 sampled columns and rows are rasterized. If it is larger, the native resolution is rasterized, and ``resolve`` repeats
-its pixels. So the *raster grid* has ``min(w, W)`` columns and ``min(h, H)`` rows. Each of them shows another native
+its pixels. So the *raster grid* has ``min(w, W)`` columns and ``min(h, H)`` rows. Each of them shows a different native
 column or row.
 """
 

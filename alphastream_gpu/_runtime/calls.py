@@ -1,5 +1,5 @@
 """
-Calls: marks the threads that are inside the library, and has locks for code that may be interrupted.
+Calls: marks the threads that are inside the library, and provides locks for code that may be interrupted.
 
 Strategy
 --------

@@ -1,10 +1,10 @@
 """
-Loop: the library's event loop, on one background thread that runs while any stream is open. Code of callers that may
-block it runs on other loops (:meth:`LoopLease.of`), by :func:`outcome`.
+Loop: the library's event loop, on one background thread that runs while any stream is open. Code of callers may block a
+loop, so it runs on other loops (:meth:`LoopLease.of`), by :func:`outcome`.
 
 The first lease starts the thread, and the last released lease ends it. Work is handed over by asyncio's thread-safe
-calls, which never wait for the loop. If they did, a caller that holds a lock could wait for a loop that waits for that
-lock. No thread starts at import.
+calls, which never wait for the loop. If they waited, there could be a deadlock: a caller that holds a lock would wait
+for a loop that waits for that lock. No thread starts at import.
 
 Work runs in an empty context (`contextvars`), not in a copy of the caller's context. A context from trio has sniffio's
 variable set to "trio", so httpcore would await trio's functions on this loop.

@@ -1,5 +1,6 @@
 """
-Base: Source, the interface of all byte sources.
+Base: Source, the interface of all byte sources. The kinds of sources are listed in ``select.py``, which makes the
+source for a caller's argument.
 """
 
 from __future__ import annotations
@@ -8,11 +9,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from .._exceptions import AlphaStreamError, FrameTimeoutError, shown_as_base
+from .._exceptions import AlphaStreamError, FrameTimeoutError, TransportError, shown_as_base
 from .._format.names import resource_name_of
 from .ranges import ByteRange
 
-__all__ = ["RequestTiming", "SilentServerError", "Source", "resource_name_of"]
+__all__ = ["Facts", "RequestTiming", "SilentServerError", "Source", "UnreachableError", "resource_name_of"]
 
 
 @shown_as_base
@@ -34,6 +35,25 @@ class RequestTiming:
     """Bytes that it brought; 0 if it failed."""
     failure: str | None
     """Why it failed; None if it did not. It is shown in logs, so it must not contain secrets."""
+
+
+@shown_as_base
+class UnreachableError(TransportError):
+    """The server could not be asked: there is no connection, or it answers that it cannot answer now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """
+    What is known about a file of a server.
+    """
+
+    url: str | None
+    """The caller's URL; None while a callable has not returned one. It may contain secrets."""
+    length: int | None
+    """In bytes."""
+    validator: tuple[str, str] | None
+    """The name and the value of the header that identifies its content."""
 
 
 class Source(ABC):

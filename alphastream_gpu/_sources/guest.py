@@ -1,12 +1,12 @@
 """
-GuestSource: runs a source with code of a caller on an event loop of its own.
+GuestSource: runs a source that contains a caller's code on an event loop of its own.
 
 The sources of the library never block the event loop that all streams share. The code of a caller may block it, for
 example in a call that waits for a disk or a server. That code is a source that the caller wrote, or the client or the
 URL callable of an HttpSource. On its own loop, it delays only its own reads.
 
 The code of a caller may also raise any exception, and properties of the caller's source may have any value. A
-GuestSource passes on neither: see :meth:`GuestSource.read` and :data:`_FACTS`.
+GuestSource limits both: see :meth:`GuestSource.read` and :data:`_FACTS`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ from .._exceptions import AlphaStreamError, TransportError, contained_errors
 from .._runtime.loop import LoopLease, outcome
 from .._runtime.workers import call_contained
 from .base import RequestTiming, Source
+from .cache import CachedSource
 from .file import FileSource
 from .http import HttpSource
 from .http.source import callers_code
 from .memory import MemorySource
+from .mirrors import MirrorSource
 from .ranges import ByteRange
 
 __all__ = ["GuestSource", "on_own_loop"]
@@ -59,8 +61,10 @@ def _owner(source: Source) -> object | None:
         owner = callers_code(source)
         if owner is not None or type(source) is HttpSource:
             return owner
-    # Subclasses may override any method or property.
-    return None if type(source) in (FileSource, MemorySource) else source
+    if type(source) is CachedSource:
+        return _owner(source.inner)  # both on one loop
+    # Subclasses may override any method or property. The mirrors of a MirrorSource each have a loop if they need one.
+    return None if type(source) in (FileSource, MemorySource, MirrorSource) else source
 
 
 class _Fact(NamedTuple):

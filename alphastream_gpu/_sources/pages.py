@@ -4,7 +4,8 @@ Pages: recognizes texts that servers send instead of a file: a sign-in page, an 
 Strategy
 --------
 The first bytes decide, because servers give some real files the type ``text/html``, and an encrypted file looks like
-random bytes. A declared page must only be text; any other text must begin like one of the kinds that are known.
+random bytes. If the content type of the reply is that of a page, any text counts as a page. Otherwise a text counts
+only if it begins like one of the known kinds.
 """
 
 from __future__ import annotations

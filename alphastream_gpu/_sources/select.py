@@ -7,25 +7,31 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeAlias, TypeGuard
 from urllib.parse import urlsplit
 
 from .._config import Config
-from .._format.names import scheme_of
-from .._wording import ABOUT_SOURCE
+from .._format.names import resource_name_of, scheme_of, shown_path
+from .._wording import ABOUT_SOURCE, NEEDS_CACHE
 from .base import Source
+from .cache import CachedSource, Folder, Remote, Spool
 from .file import FileSource
 from .guest import on_own_loop
-from .http import ClientLike, UrlLike, from_config
+from .http import ClientLike, HttpSource, UrlLike, expect, facts_of, from_config, locate
+from .http.address import shown
 from .http.callers import in_thread, refuse_at_end
 from .memory import MemorySource
+from .mirrors import Mirror, MirrorSource
 
-__all__ = ["SourceLike", "as_source", "is_http", "open_source", "with_http"]
+__all__ = ["SourceLike", "as_source", "is_http", "open_source", "spooled", "with_http"]
 
-SourceLike: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | Source | UrlLike"
-"""A path, a URL, a callable that returns a URL, a bytes-like object, or a :class:`Source`."""
+MirrorLike: TypeAlias = "str | os.PathLike[str] | Source | UrlLike"
+"""A path, a URL, a callable that returns a URL, or a :class:`Source`."""
+SourceLike: TypeAlias = "MirrorLike | bytes | bytearray | memoryview | Sequence[MirrorLike]"
+"""A path, a URL, a callable that returns a URL, a bytes-like object, a :class:`Source`, or a list of mirrors."""
 
 
 def as_source(source: SourceLike, config: Config) -> Source:
@@ -40,7 +46,9 @@ def as_source(source: SourceLike, config: Config) -> Source:
     if isinstance(source, Source):
         return source
     if is_http(source):
-        return from_config(source, config)
+        return _cached(_remote(from_config(source, config)), config)
+    if isinstance(source, (list, tuple)):
+        return _from_mirrors(source, config, None, None)
     if isinstance(source, (str, os.PathLike)):
         return _from_text(os.fsdecode(source), config)
     try:
@@ -74,9 +82,11 @@ def with_http(
     refuse_at_end()
     if headers is None and client is None:
         return source
+    if isinstance(source, (list, tuple)) and any(map(is_http, source)):
+        return _from_mirrors(source, config, headers, client)
     if not is_http(source):
         raise ValueError("headers, client: only for http: and https: URLs, and for callables that return one")
-    return from_config(source, config, headers=headers, client=client)
+    return _cached(_remote(from_config(source, config, headers=headers, client=client)), config)
 
 
 async def open_source(source: SourceLike, config: Config) -> Source:
@@ -125,11 +135,83 @@ class _Opening:
             return self._opened
 
 
+def spooled(source: SourceLike, config: Config, spool: Spool) -> Source:
+    """
+    Make the source of a download: it keeps what it reads in a file, and fetches only what is missing there.
+
+    Args:
+        source: a URL, a callable that returns one, or an HttpSource.
+        config: the options. Its cache is not used.
+        spool: the file.
+
+    Raises:
+        ValueError: `source` is not read over HTTP, or as of :func:`as_source`.
+    """
+    if is_http(source):
+        source = from_config(source, config)
+    if not isinstance(source, HttpSource):
+        raise ValueError("expected an http: or https: URL to download")
+    return CachedSource(_remote(source), spool)
+
+
 def is_http(source: SourceLike) -> TypeGuard[UrlLike]:
     """Whether an argument is a URL for HttpSource, or a callable that returns one."""
     if isinstance(source, str):
         return scheme_of(source) in ("http", "https")
     return callable(source) and not isinstance(source, (type, Source, os.PathLike))
+
+
+def _remote(source: HttpSource) -> Remote:
+    return Remote(source, partial(facts_of, source), partial(expect, source), partial(locate, source))
+
+
+def _cached(remote: Remote, config: Config) -> Source:
+    """A source with the disk cache of a config, if it has one."""
+    if config.cache_dir is None:
+        if config.http_offline:
+            raise ValueError(f"{NEEDS_CACHE}")
+        return remote.source
+    return CachedSource(
+        remote,
+        Folder(os.fspath(config.cache_dir), config.cache_bytes),
+        is_offline=config.http_offline,
+        fills=config.prefetch == "all",
+        ask_seconds=config.init_timeout / 2,
+    )
+
+
+def _from_mirrors(
+    mirrors: Sequence[MirrorLike], config: Config, headers: Mapping[str, str] | None, client: ClientLike | None
+) -> Source:
+    if not mirrors:
+        raise ValueError("source: expected at least one mirror, found an empty list")
+    if config.http_offline and any(map(is_http, mirrors)) and not is_http(mirrors[0]):
+        raise ValueError("http_offline: needs a URL as the first mirror, by which the disk cache knows the file")
+    made = MirrorSource([_mirror(one, config, headers, client) for one in mirrors], config)
+    return _cached(Remote(made, made.facts, made.expect, made.locate), config) if is_http(mirrors[0]) else made
+
+
+def _mirror(mirror: MirrorLike, config: Config, headers: Mapping[str, str] | None, client: ClientLike | None) -> Mirror:
+    """A mirror. What is wrong with the argument is raised at once, and what is wrong with the file when it is read."""
+    if is_http(mirror):
+        # A request is repeated at the next mirror instead.
+        source = from_config(mirror, replace(config, http_retries=0), headers=headers, client=client)
+        own = on_own_loop(source)
+        where = shown(mirror) if isinstance(mirror, str) else "a signed URL"
+        return Mirror(where, lambda: source.name, lambda: own, source)
+    if isinstance(mirror, Source):
+        own = on_own_loop(mirror)
+        return Mirror(f"the source {own.name!r}", lambda: own.name, lambda: own, None)
+    if isinstance(mirror, (str, os.PathLike)):
+        text = os.fsdecode(mirror)
+        if scheme_of(text) not in (None, "file"):
+            _from_text(text, config)  # raises
+        make: Callable[[], Source] = partial(_from_text, text, config)
+        return Mirror(repr(shown_path(text)), lambda: resource_name_of(text), make, None)
+    raise TypeError(
+        f"source: expected a list of paths, URLs, callables that return a URL, or Sources; found"
+        f" {type(mirror).__name__} in it"
+    )
 
 
 def _from_text(text: str, config: Config) -> Source:

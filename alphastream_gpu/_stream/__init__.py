@@ -1,8 +1,9 @@
 """
-The stream: frames at the right time.
+The stream: fetches and decodes frames in time for playing.
 
-``stream.py`` is what callers see. ``session.py`` is one loaded source, whose frames ``reader.py`` reads as ``plan.py``
-says and ``cache.py`` keeps; ``ahead.py`` makes masks and strips of them before they are asked for.
+``stream.py`` has the public class. ``session.py`` is one loaded source: ``plan.py`` decides which frames one read
+fetches, ``reader.py`` reads them, and ``cache.py`` keeps them. ``ahead.py`` makes masks and strips before they are
+asked for.
 """
 
 __all__ = []

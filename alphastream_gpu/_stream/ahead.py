@@ -1,5 +1,5 @@
 """
-MadeAhead: what is made from geometry ahead of the play head (masks, strips), in a pool of threads.
+MadeAhead: makes masks and strips from geometry ahead of the play head, in a pool of threads.
 
 For each play head, the variant that was last asked for is made (a mask's size), and those that are asked for in turn
 with it: two sizes alternately do not make each other's products void. A size that is asked for once, as while a window

@@ -1,5 +1,5 @@
 """
-Answers: what the real-time calls of a stream found: the last error of each thread, their counters, and the log of
+Answers: records the results of a stream's real-time calls: the last error of each thread, counters, and the log of
 stalls.
 """
 

@@ -1,9 +1,10 @@
 """
-GeometryCache: the last frames used, by index. Not thread-safe by itself; its session's lock guards it.
+GeometryCache: the geometry of the most recently used frames, by index. Not thread-safe by itself; the session's lock
+guards it.
 
-Least recently used goes first. Preferring what is far from the play head was turned down: the prefetch window is a
-fraction of the cache, so both rules keep what is about to be played, and only this one also keeps what a player goes
-back to.
+The least recently used frame is dropped first. Rejected: dropping the frame that is farthest from the play head. The
+prefetch window is a fraction of the cache, so both rules keep the frames that are about to be played. Only the first
+rule also keeps the frames to which a player goes back.
 """
 
 from __future__ import annotations

@@ -8,33 +8,35 @@ Guarantees:
 - Between two jumps, `time()` is a monotonic function of the host's clock: it never decreases while the rate is
   positive, and never increases while the rate is negative. Only `seek`, a paused `sync`, and a `sync` that returns True
   make it jump.
-- A correction ends. Two seconds after a report of a new value, whatever that value is, the clock is within 20 ms of
-  what was reported, and its slope is the rate again, with the drift. (At rates beyond 1: within 20 ms times the rate.
-  Where the media clock steps: within 20 ms, and half the time between two reports.)
+- A correction ends. Two seconds after a report of a new value, whatever that value is, the clock is within 20 ms of the
+  reported value, and its slope is the rate again, corrected by the drift. (At rates beyond 1: within 20 ms times the
+  rate. Where the media clock steps: within 20 ms, and half the time between two reports.)
 
 Three parts, none of which reads a clock by itself:
 
 - `_Reports` classifies a reported value. libvlc's media time stands still for 250 to 300 ms and then steps; the media
-  time of a player that waits for data stands still for seconds. So a value that repeats is no news at first, and is a
-  stall once it has stood for longer than any step of a working player. A new value of a media clock that steps may be
-  as old as the previous report; the middle of that interval is the estimate.
-- `_Estimate` filters new values. It is a Kalman filter with two states, offset and drift: its gains fit frequent,
-  sparse and irregular reports without tables of gains. It measures the noise of the reports, so that exact reports
-  teach the drift in seconds, and noisy ones do not teach a wrong drift. A residual that is too large for noise changes
+  time of a player that waits for data stands still for seconds. So a repeated value is ignored at first, and counts as
+  a stall once it has repeated for longer than any step of a working player. A new value of a media clock that steps may
+  be as old as the previous report; the middle of that interval is the estimate.
+- `_Estimate` filters new values. It is a Kalman filter with two states, offset and drift: its gains adapt to frequent,
+  sparse and irregular reports, without tables. It measures the noise of the reports. So it learns the drift from exact
+  reports in seconds, and does not learn a wrong drift from noisy ones. A residual that is too large for noise changes
   the offset at once and the drift not at all. The drift is limited to what oscillators have.
-- `PlaybackClock` follows the estimate on straight lines: one on which the error is taken up, and then one with the rate
-  as its slope. The end of the first is known when it begins, so a correction ends also if nobody reports again.
+- `PlaybackClock` follows the estimate on straight lines: first a line that corrects the error, and then a line whose
+  slope is the rate. The end of the first line is known when it begins, so a correction ends even if there are no more
+  reports.
 
-An error that a bounded slope can take up within two seconds is corrected. A larger one is a seek of the media, and the
-clock jumps. The bounds differ by direction. A clock that is behind runs an eighth faster, so it takes up a quarter of a
-second; a clock that is ahead may stand still, so it can wait two seconds for media that stalled. A reported time that
-is half a second behind an earlier report is no stall, because stalled media does not go back: it is a seek, or the
-start of another loop.
+An error is corrected if a bounded slope can correct it within two seconds. A larger error means a seek of the media,
+and the clock jumps. The bounds differ by direction. A clock that is behind runs an eighth faster, so it can correct a
+quarter of a second. A clock that is ahead may stand still, so it can wait two seconds for media that stalled. A
+reported time that is half a second behind an earlier report is no stall, because stalled media does not go back: it is
+a seek, or the start of another loop.
 
 Rejected:
 
 - an integral term that learns from every report: one report 50 ms off left a drift of one percent;
-- the least late of the last reports as the estimate: it is off by the whole jitter where reports are early and late;
+- the least late of the last reports as the estimate: if some reports are early and some late, it is wrong by the whole
+  jitter;
 - a jump back after a stall: the picture would step back, which the media never did.
 """
 

@@ -1,5 +1,5 @@
 """
-Decoding: the blocks of one read to geometry, each frame by itself, and no more at a time than fits in memory.
+Decoding: decodes the blocks of one read to geometry, frame by frame, until the results reach a limit of memory.
 """
 
 from __future__ import annotations

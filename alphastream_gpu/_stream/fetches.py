@@ -1,5 +1,6 @@
 """
-Fetches: frames that are pending, the reads under way for them, and which of these reads may be given up. No I/O.
+Fetches: keeps track of the pending frames and of the reads under way for them, and decides which reads may be
+cancelled. No I/O.
 """
 
 from __future__ import annotations

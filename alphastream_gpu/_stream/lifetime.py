@@ -1,9 +1,9 @@
 """
-Lifetime: what a stream owns from its opening to its closing: a lease of the event loop, threads, and the session of the
-present source.
+Lifetime: owns what a stream needs while it is open: a lease of the event loop, threads, and the session of the current
+source.
 
-It is an object of its own, without a reference to the stream, for three callers that must not see the stream: the exit
-handler, a forked child, and the thread that closes a stream that was collected.
+It has no reference to the stream, because three callers must work without the stream: the exit handler, a forked child,
+and the thread that closes a stream after its garbage collection.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Metadata: all that header and table tell, beside what the caller said.
+Metadata: the facts from a stream's header and sizes table, and the native size and frame rate that the caller gave.
 """
 
 from __future__ import annotations

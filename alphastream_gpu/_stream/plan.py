@@ -1,5 +1,5 @@
 """
-Plans: which frames one read fetches. Pure.
+Plans: decides which frames one read fetches. Pure.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Follower: where a player is and which way it goes, told from nothing but the frames it asks for. Pure.
+Follower: finds out a player's position and direction, only from the frames that it asks for. Pure.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Products: masks and strips of frames, made ahead of the play head, or in time for a call.
+Products: provides the masks and strips of frames, made ahead of the play head or during a call.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """
-StreamReader: a container on a source. Carries out what the format layer plans: reads header and table, then blocks.
+StreamReader: reads a container from a source: the header and the sizes table, then blocks. It decides whether the
+container is an ASVP or an ASVR (:meth:`StreamReader.open`). ``_format`` parses the bytes.
 """
 
 from __future__ import annotations

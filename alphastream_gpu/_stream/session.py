@@ -3,25 +3,26 @@ Session: one loaded source, its cache, and the scheduler that keeps the right fr
 
 Strategy
 --------
-Callers come from any thread; everything that waits for I/O runs as tasks on the library's event loop. Between the two
-stands the session's lock, around the cache and the table of pending frames. It is held for microseconds, and never
-across an await or a decode.
+Callers come from any thread; everything that waits for I/O runs as tasks on the library's event loop. The session's
+lock guards what both use: the cache and the table of pending frames. It is held for microseconds, and never across an
+await or a decode.
 
-* *One fetch per frame.* A frame is pending from the moment it is planned or asked for until it is delivered; whoever
-  asks meanwhile joins. So the same frame is never read or decoded twice at a time.
-* *Asked-for before planned, newest first.* A frame that somebody asks for and nobody has begun to read gets a read of
-  its own. As many reads run as the source has request slots; prefetching and reads of whole ranges leave one of them
-  free. Where all are taken, the frame that was asked for last is the next; a read that nobody waits for gives way once
-  it has taken longer than reads take here.
-* *Plan, then act.* What to prefetch says `Planner`, for one play head or several. A plan is made when the frames
+* *One fetch per frame.* A frame is pending from the moment it is planned or asked for until it is delivered. A caller
+  that asks for a pending frame waits for the same fetch. So the same frame is never read or decoded twice at a time.
+* *Asked-for before planned, newest first.* If a caller asks for a frame that no read has begun to fetch, the frame gets
+  a read of its own. As many reads run as the source has request slots; prefetching and reads of whole ranges leave one
+  of them free. When all slots are taken, the frame that was asked for last is read next. A read that nobody waits for
+  is then cancelled, once it has taken longer than reads of this source usually take.
+* *Plan, then act.* `Planner` says what to prefetch, for one play head or several. A plan is made when the frames
   ahead fall below a low-water mark, so that steady play costs one read per five sixths of a window, not one per frame.
 * *A jump* drops the plan, cancels reads of the old place that nobody waits for, and starts with a small window where
-  reads are cheap. Frames are decoded in groups, so a pool thread is never long about the old place either. What was
-  asked for and is not asked for any more is cancelled a second later, jump or not.
+  reads are cheap. Frames are decoded in groups, so the pool's threads do not work on frames of the old place for long
+  either. A read of a frame that was asked for is cancelled a second after the last call for that frame, with or without
+  a jump.
 * *A call costs the same whatever the window.* Wide windows are planned in steps, and the loop's work for many calls in
   a row is done once.
-* *Failures are delivered, never kept.* A failed prefetch pauses prefetching, doubling up to some seconds; a caller's
-  own request is tried at once all the same.
+* *Failures are delivered, never kept.* A failed prefetch pauses prefetching. The pause doubles with each failure, up to
+  some seconds. A caller's own request is still tried at once.
 
 A session never outlives its source: loading another source makes another session, so a frame of one cannot be given out
 as one of the other.

@@ -1,5 +1,5 @@
 """
-Slots: how many requests a session has under way, and how many more it may begin. Pure bookkeeping.
+Slots: counts the requests that a session has under way, and decides how many more it may begin. No I/O.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Stats: what a stream has done, as a consistent snapshot.
+Stats: a consistent snapshot of the counters of a stream.
 """
 
 from __future__ import annotations

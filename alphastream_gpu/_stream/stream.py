@@ -1,5 +1,6 @@
 """
-AlphaStream: one opened stream, as callers see it. A thin face; the work is done on the library's loop and its pools.
+AlphaStream: the public class of an opened stream. A thin layer; the work is done on the library's event loop and in its
+thread pools.
 """
 
 from __future__ import annotations

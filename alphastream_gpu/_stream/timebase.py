@@ -1,5 +1,5 @@
 """
-Timebase: frames to times and back, in fractions. Pure.
+Timebase: converts frame indices to times and back, in exact fractions. Pure.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-__all__ = ["whole_file"]
+__all__ = ["sync_folder", "whole_file"]
 
 
 @contextlib.contextmanager
@@ -41,10 +41,10 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Sync a folder, which makes the rename durable. Windows cannot open folders and needs no such step."""
     if os.name != "posix":
         return

@@ -7,11 +7,14 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import mattes
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import alphastream_gpu
-from alphastream_gpu import FrameGeometry, rasterize
+from alphastream_gpu import FrameGeometry, encode_mask, rasterize
+from alphastream_gpu._comparing import difference_tile
+from alphastream_gpu._inputs.shape import taken
 
 HERE = Path(__file__).resolve().parent
 SAMPLE = HERE.parents[1] / "examples" / "person_sbs.asvp"
@@ -172,6 +175,66 @@ def circles() -> Image.Image:
     return Image.fromarray(rasterize(FrameGeometry(points.astype(np.int32), [0, 60, 120]), (640, 320)))
 
 
+def guide_video() -> Image.Image:
+    """A soft matte, its mask, and what a tolerance of 2 pixels changes; near the head."""
+    soft = mattes.soft(20)
+    mask = soft > 127
+    return panels(
+        [np.repeat(soft[..., None], 3, axis=2), gray(mask), encoded(mask, tolerance=2)],
+        window=(slice(20, 120), slice(60, 180)),
+        zoom=3,
+    )
+
+
+def guide_sam2() -> Image.Image:
+    """What SAM 2 returns, compared with 0; without small spots and holes; and what a tolerance of 1 pixel changes."""
+    mask = (mattes.logits(20) > 0) | mattes.hoop(20)
+    return panels(
+        [gray(mask), encoded(mask, min_area=30), encoded(mask, min_area=30, tolerance=1)],
+        window=(slice(10, 150), slice(60, 300)),
+        zoom=2,
+    )
+
+
+def guide_coco() -> Image.Image:
+    """A hoop from run lengths, and from a polygon."""
+    y, x = np.mgrid[: mattes.SIZE[1], : mattes.SIZE[0]]
+    filled = (x - 256) ** 2 + (y - 100) ** 2 <= 40**2
+    person = mattes.soft(20) > 127
+    return panels(
+        [gray(person | mattes.hoop(20)), gray(person | filled)], window=(slice(30, 180), slice(90, 330)), zoom=2
+    )
+
+
+def guide_deovr() -> Image.Image:
+    """A picture with layout b; the mask that it gives; and the mask that layout a would give."""
+    picture = mattes.packed(mattes.soft(20), "fisheye-b")
+    masks = [taken(picture[..., 0], layout) > 127 for layout in ("fisheye-b", "fisheye-a")]
+    right, wrong = (np.pad(gray(mask[::2, ::2]), ((16, 16), (0, 0), (0, 0)), constant_values=255) for mask in masks)
+    return panels([picture[::4, ::4], right, wrong], window=(slice(None), slice(None)), zoom=1)
+
+
+def gray(mask: np.ndarray) -> np.ndarray:
+    """A mask as a picture."""
+    return np.repeat(np.where(mask, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def encoded(mask: np.ndarray, *, tolerance: float = 0.0, min_area: int = 0) -> np.ndarray:
+    """What encoding makes of a mask: red where only the given mask is set, blue where only the new one is."""
+    made = rasterize(encode_mask(mask, tolerance, min_area), native_size=(mask.shape[1], mask.shape[0])) != 0
+    tile = gray(mask & made)
+    tile[mask & ~made] = difference_tile(np.ones((1, 1), bool), np.zeros((1, 1), bool))[0, 0]
+    tile[made & ~mask] = difference_tile(np.zeros((1, 1), bool), np.ones((1, 1), bool))[0, 0]
+    return tile
+
+
+def panels(pictures: list[np.ndarray], *, window: tuple[slice, slice], zoom: int) -> Image.Image:
+    """The same window of some pictures side by side, each pixel as a square."""
+    return side_by_side(
+        [Image.fromarray(np.repeat(np.repeat(one[window], zoom, axis=0), zoom, axis=1)) for one in pictures]
+    )
+
+
 FIGURES = {
     "mask": mask,
     "show": show,
@@ -180,6 +243,10 @@ FIGURES = {
     "pixel_classes": pixel_classes,
     "flipping": flipping,
     "orientation": orientation,
+    "guide_video": guide_video,
+    "guide_sam2": guide_sam2,
+    "guide_coco": guide_coco,
+    "guide_deovr": guide_deovr,
 }
 
 

@@ -184,7 +184,14 @@ def test_invalid_options(player: Player, name: str, value: str, message: str) ->
 
 
 def test_every_option_of_config_by_its_name(player: Player) -> None:
-    values = {"native_size": "4096x2048", "fps": "60000/1001", "http2": "true", "processing": "both"}
+    values = {
+        "native_size": "4096x2048",
+        "fps": "60000/1001",
+        "http2": "true",
+        "processing": "both",
+        "http_offline": "0",
+        "cache_dir": "",
+    }
     for name in OPTION_NAMES[4:]:
         default = getattr(Config(), name)
         assert player.set_option(name, values.get(name, f" {default} ")), outcome(player)

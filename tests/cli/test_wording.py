@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from support import PACKAGE
 
-from alphastream_gpu import Config, HttpSource, _wording
+from alphastream_gpu import Config, HttpSource, _cli, _wording
 from alphastream_gpu._config import OPTIONS as CONFIG_OPTIONS
 from alphastream_gpu._sources.http.source import _OPTIONS
 from alphastream_gpu._wording import PHRASES, said_in_c, said_in_python, said_on_command_line
@@ -39,6 +39,9 @@ ONLY_PYTHON = {
     "_sources/http/locate": "URL callables",
     "_stream/clock": "the clock of Python callers",
     "_geometry/frame": "arguments of FrameGeometry",
+    "_inputs/detections": "objects of Python libraries",
+    "_inputs/options": "values of InputOptions, which click checks before",
+    "_raster/compiled": "the types of a compiled function",
 }
 """Modules whose messages reach only Python callers."""
 ONLY_PYTHON_TEXTS = (
@@ -64,12 +67,18 @@ ONLY_PYTHON_TEXTS = (
     "httpx.AsyncClient | Callable",  # a type
     "::1]",  # the types of a compiled function
     "bytes | bytearray | memoryview",
+    "str | os.PathLike[str] | Source",
+    "as the first mirror",
     "bytes={",  # the header Range
     "NVIDIA_DRIVER_CAPABILITIES=",
     "get_frame and get_geometry wait",
     "kind: expected",
     "verify: expected True",
+    "out: expected an array of uint8",  # the caller's array
+    "mask: expected bool or uint8",  # of encode_mask
 )
+ENCODER = ("_comparing/", "_encoding/", "_inputs/", "_writing/encod", "_writing/spool", "_writing/trial")
+"""Modules whose messages reach no C host. The command line replaces their options by a rule."""
 
 
 def texts() -> Iterator[tuple[str, str]]:
@@ -78,7 +87,7 @@ def texts() -> Iterator[tuple[str, str]]:
         module = str(path.relative_to(PACKAGE).with_suffix(""))
         if not any(module == name or module.startswith(f"{name}/") for name in ONLY_PYTHON):
             for text in texts_of(ast.parse(path.read_text("utf-8"))):
-                yield module, text
+                yield module, said_on_command_line(text) if module.startswith(ENCODER) else text
 
 
 def texts_of(tree: ast.AST) -> Iterator[str]:
@@ -136,6 +145,36 @@ def test_each_phrase_has_the_words_of_each_interface() -> None:
         assert not OF_PYTHON.search(on_command_line), phrase
         assert not OPTIONS.search(on_command_line), phrase
         assert "CV_" not in on_command_line
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("native_size: expected 9 x 9", "--native-size: expected 9 x 9"),
+        (
+            "pass fit='stretch' or 'pad', or leave native_size out",
+            "pass --fit stretch or 'pad', or leave --native-size out",
+        ),
+        ("a.npy: threshold: an array of int16 needs one", "a.npy: --threshold: an array of int16 needs one"),
+        ("pass threshold= and fps=, or", "pass --threshold and --fps, or"),
+        ("pass resume=False to begin anew", "pass --no-resume to begin anew"),
+        ("3 numbers are missing (gaps=repeat)", "3 numbers are missing (--gaps repeat)"),
+        ("frame 3: range 0..255, frames of 9 x 9", "frame 3: range 0..255, frames of 9 x 9"),
+        ("retina_masks=True and my_fit=3", "retina_masks=True and my_fit=3"),
+    ],
+)
+def test_options_of_the_encoder(message: str, said: str) -> None:
+    assert said_on_command_line(message) == said
+
+
+def test_every_option_of_the_encoder_is_known() -> None:
+    """Of the command, and of the rule that rewrites messages."""
+    options = {parameter.name for parameter in _cli.cli.commands["encode"].params}
+    known = set(_wording._ENCODER_OPTIONS.split("|"))
+    assert known <= options
+    assert options - known == {"sources", "output", "stable", "dry_run", "as_json", "scene_id", "stream_version"} | {
+        "target_name"
+    }
 
 
 def test_every_phrase_is_used_and_listed() -> None:

@@ -15,16 +15,19 @@ A block may have a marker, an HTML comment right above it, which neither GitHub 
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 from markdown_it import MarkdownIt
 from support import ROOT
 
-__all__ = ["PAGES", "Block", "anchors", "blocks", "links"]
+__all__ = ["PAGES", "Block", "anchors", "blocks", "drawing", "links"]
 
 PAGES = {
     path.relative_to(ROOT).as_posix(): path
@@ -57,6 +60,14 @@ class Block:
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}"
+
+
+def drawing(name: str) -> ModuleType:
+    """A module of docs/figures: draw, which draws the figures, or mattes, which makes the files that guides encode."""
+    folder = str(ROOT / "docs" / "figures")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return importlib.import_module(name)
 
 
 def blocks(page: str) -> Iterator[Block]:

@@ -6,7 +6,6 @@ made from the code is up to date.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import json
 import os
@@ -16,6 +15,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import moderngl
@@ -24,7 +24,7 @@ import pytest
 import yaml
 from badserver import Server
 from hosts import need, skip_or_fail
-from pages import PAGES, Block, anchors, blocks, links
+from pages import PAGES, Block, anchors, blocks, drawing, links
 from pages.standin import LACKING
 from PIL import Image
 from screen import open_screen, started
@@ -131,8 +131,50 @@ def compilers(work: Workshop) -> None:
     (work.folder / "player.c").write_text((ROOT / "examples" / "native" / "player.c").read_text())
 
 
+def encoder() -> ModuleType:
+    """The module that makes what the encoder reads. Skips on a machine without the encoder's packages."""
+    for package in ("numba", "av", "pycocotools"):
+        pytest.importorskip(package)
+    return drawing("mattes")
+
+
+def matte(work: Workshop) -> None:
+    """A matte video, two with alpha or color in it, and a folder of pictures."""
+    mattes = encoder()
+    soft = mattes.soft_mattes()
+    mattes.write_video(work.folder / "matte.mp4", soft)
+    color = np.full((*soft[0].shape, 3), (150, 110, 90), np.uint8)
+    mattes.write_video(work.folder / "person.mov", [np.dstack((color, one)) for one in soft[:8]], codec="prores_ks")
+    beside = [np.concatenate((color, np.dstack((one, one, one))), axis=1) for one in soft[:8]]
+    mattes.write_video(work.folder / "beside.mp4", beside)
+    (work.folder / "frames").mkdir()
+    for index, one in enumerate(soft[:8]):
+        Image.fromarray(one).save(work.folder / "frames" / f"frame_{index:04}.png")
+
+
+def sam2(work: Workshop) -> None:
+    """What SAM 2 returned, and its predictor."""
+    mattes = encoder()
+    work.namespace.update(video_segments=mattes.sam2_results(), predictor=mattes.Predictor(), inference_state=None)
+
+
+def coco(work: Workshop) -> None:
+    """Annotations with run lengths, and the same with polygons."""
+    mattes = encoder()
+    mattes.write_coco(work.folder / "annotations.json")
+    mattes.write_coco(work.folder / "polygons.json", as_polygons=True)
+
+
+def deovr(work: Workshop) -> None:
+    """Fisheye videos in both layouts."""
+    mattes = encoder()
+    for name, layout, n_frames in (("clip", "fisheye-b", mattes.FRAMES), ("other", "fisheye-a", 4)):
+        pictures = [mattes.packed(one, layout) for one in mattes.soft_mattes()[:n_frames]]
+        mattes.write_video(work.folder / f"{name}_FISHEYE190_alpha.mp4", pictures)
+
+
 SETTINGS: dict[str, Callable[[Workshop], None]] = {
-    setting.__name__: setting for setting in (gl, vulkan, show, passphrase, asvr, compilers)
+    setting.__name__: setting for setting in (gl, vulkan, show, passphrase, asvr, compilers, matte, sam2, coco, deovr)
 }
 
 
@@ -383,14 +425,10 @@ def test_troubleshooting_knows_what_the_doctor_looks_at() -> None:
         assert f"`{name}" in text, name
 
 
-@pytest.mark.parametrize("name", ["circles", "mask", "show"])
+@pytest.mark.parametrize("name", ["circles", "mask", "show", "guide_video", "guide_sam2", "guide_coco", "guide_deovr"])
 def test_figures_are_as_the_code_draws_them(name: str) -> None:
     """Those made of masks alone: text and slanted lines are drawn otherwise by other versions of Pillow."""
-    spec = importlib.util.spec_from_file_location("draw", ROOT / "docs" / "figures" / "draw.py")
-    assert spec is not None
-    assert spec.loader is not None
-    draw = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(draw)
+    draw = drawing("draw")
     with Image.open(ROOT / "docs" / "figures" / f"{name}.png") as kept:
         assert np.array_equal(np.asarray(kept), np.asarray(draw.FIGURES[name]())), "run: python docs/figures/draw.py"
 

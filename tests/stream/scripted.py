@@ -1,12 +1,16 @@
 """
-A source whose reads a test can hold, delay and fail, and streams whose frames say their number.
+A source whose reads a test can hold, delay and fail, streams whose frames say their number, and what tests look at
+inside a stream.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
 
 from support import asvp_of, block_of, payload_of
 
@@ -18,9 +22,7 @@ from alphastream_gpu import (
     MemorySource,
     TransportError,
 )
-
-N = 2000
-
+from alphastream_gpu._stream.session import Session
 
 N = 2000
 
@@ -30,7 +32,11 @@ def numbered_payload(index: int) -> bytes:
     return payload_of([((index % 65536, index // 65536), [(5, 0), (0, 5)])])
 
 
-NUMBERED = asvp_of([block_of(numbered_payload(index)) for index in range(N)])
+BLOCKS = [block_of(numbered_payload(index)) for index in range(N)]
+NUMBERED = asvp_of(BLOCKS)
+_SIZES = [len(block) for block in BLOCKS]
+STARTS = list(itertools.accumulate(_SIZES, initial=len(NUMBERED) - sum(_SIZES)))
+"""Where the block of each frame of `NUMBERED` begins, and where the last one ends."""
 
 
 def number_of(geometry: FrameGeometry) -> int:
@@ -47,6 +53,8 @@ class Scripted(MemorySource):
         self.spans: list[ByteRange] = []
         self.delay: Callable[[], float] = lambda: 0.0
         self.fails: Callable[[int], bool] = lambda number: False
+        self.is_held = False
+        """Whether reads wait."""
         self.running = 0
         self.closed = 0
 
@@ -55,6 +63,8 @@ class Scripted(MemorySource):
         self.spans.append(span)
         self.running += 1
         try:
+            while self.is_held:
+                await asyncio.sleep(0.001)
             pause = self.delay()
             if pause:
                 await asyncio.sleep(pause)
@@ -80,3 +90,88 @@ def get(stream: AlphaStream, index: int) -> FrameGeometry:
         assert error is not None
         assert error.code == ErrorCode.TIMEOUT, error
     raise AssertionError("it never came")
+
+
+# Inside a stream. No other test of this folder knows these attributes.
+
+
+def session_of(stream: AlphaStream) -> Session:
+    """The session of the loaded source."""
+    session = stream._lifetime.session
+    assert session is not None
+    return session
+
+
+def is_cached(stream: AlphaStream, index: int) -> bool:
+    """Whether a frame is decoded and kept."""
+    return session_of(stream).peek(index) is not None
+
+
+def is_under_way(stream: AlphaStream, index: int) -> bool:
+    """Whether the read of a frame has begun."""
+    pending = session_of(stream)._pending.get(index)
+    return pending is not None and pending.task is not None
+
+
+def n_waiting(stream: AlphaStream, index: int) -> int:
+    """How many callers wait for a frame."""
+    pending = session_of(stream)._pending.get(index)
+    return 0 if pending is None else pending.waiting
+
+
+def n_pending(stream: AlphaStream) -> int:
+    """How many frames are planned or asked for, and not there."""
+    return len(session_of(stream)._pending)
+
+
+def n_queued(stream: AlphaStream) -> int:
+    """How many reads of ranges wait for a request slot."""
+    return len(session_of(stream)._bulk)
+
+
+def n_slow(stream: AlphaStream) -> int:
+    """How many masks and strips the pool makes for calls, or is about to."""
+    return len(stream._lifetime.products._slow)
+
+
+def is_quiet(stream: AlphaStream) -> bool:
+    """Whether nothing is pending, nothing runs on the loop, and all slots of patient reads are free."""
+    session = session_of(stream)
+    return not session._pending and not session._tasks and session._slots.patient == 0
+
+
+def low_water(stream: AlphaStream) -> int:
+    """How many frames are left ahead when more are planned."""
+    return session_of(stream).planner.low_water(session_of(stream).head)
+
+
+def on_loop(stream: AlphaStream, call: Callable[..., Any], *arguments: Any) -> None:
+    """Make a call on the thread of the event loop, soon."""
+    stream._lifetime.loop.call_soon(call, *arguments)
+
+
+def in_decoder(stream: AlphaStream, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    """Make a call on a thread that decodes frames."""
+    return stream._lifetime.pool.submit(call, *arguments)
+
+
+def in_raster_worker(stream: AlphaStream, call: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    """Make a call on a thread that makes masks ahead."""
+    return stream._lifetime.products._ahead_pool.submit(call, *arguments)
+
+
+def locks_of(stream: AlphaStream) -> dict[str, Any]:
+    """The locks that a real-time call takes."""
+    products = stream._lifetime.products
+    return {
+        "stream": stream._lifetime.lock,
+        "session": session_of(stream).lock,
+        "products": products._lock,
+        "masks": products._masks._lock,
+        "strips": products._strips._lock,
+    }
+
+
+def has_waits(stream: AlphaStream) -> bool:
+    """Whether somebody waits for a mask or a strip, which pauses what is made ahead."""
+    return bool(stream._lifetime.products._waiting)

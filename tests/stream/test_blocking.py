@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scripted import is_quiet
 from support import SAMPLE, asvp_of, block_of, payload_of, wait_until
 
 import alphastream_gpu
@@ -100,7 +101,7 @@ def test_an_iteration_that_is_given_up_reads_no_more() -> None:
         frames = stream.read_frames()
         next(frames)
         frames.close()  # type: ignore[attr-defined]
-        wait_until(lambda: not stream._lifetime._pending)
+        wait_until(lambda: is_quiet(stream))
         stream.read_frame(0)
         assert len(source.spans) <= 4, "the header, two batches and a frame"
 

@@ -8,9 +8,9 @@ import time
 from typing import Any
 
 import pytest
-from scripted import NUMBERED, N, Scripted, get, number_of
+from scripted import NUMBERED, N, Scripted, get, number_of, session_of
 from support import asvp_of, block_of, wait_until
-from test_priorities import Gated, session_of
+from test_priorities import Gated
 from test_priorities import opened as gated
 
 import alphastream_gpu

@@ -13,7 +13,19 @@ import badserver
 import numpy as np
 import pytest
 from badserver import Server
-from scripted import NUMBERED, N, Scripted, get, number_of, numbered_payload
+from scripted import (
+    BLOCKS,
+    NUMBERED,
+    STARTS,
+    N,
+    Scripted,
+    get,
+    is_quiet,
+    is_under_way,
+    n_waiting,
+    number_of,
+    numbered_payload,
+)
 from support import asvp_of, block_of, code_of, payload_of, wait_until
 
 import alphastream_gpu
@@ -70,7 +82,7 @@ def test_a_timeout_says_that_the_frame_is_coming() -> None:
         assert error.code == ErrorCode.TIMEOUT
         assert "still coming" in error.message
         assert number_of(get(stream, 500)) == 500
-        assert sum(span.start == stream._lifetime.session.reader.span(500, 501).bytes.start for span in source.spans) == 1
+        assert sum(span.start == STARTS[500] for span in source.spans) == 1
         stats = stream.stats()
         assert stats.timeouts >= 1
         assert stats.joined >= 1
@@ -134,15 +146,13 @@ def test_a_failed_prefetch_spares_the_frame_that_somebody_waits_for() -> None:
             return data
 
     with alphastream_gpu.open(OneByOne(), config=Config(get_frame_timebox=1000)) as stream:
-        session = stream._lifetime.session
-        assert session is not None
         assert number_of(get(stream, 0)) == 0
-        wait_until(lambda: 1 in session._pending)
+        wait_until(lambda: is_under_way(stream, 1))
         geometry = stream.get_geometry(1)
         assert stream.last_error() is None
         assert geometry is not None
         assert number_of(geometry) == 1
-        wait_until(lambda: not session._pending)
+        wait_until(lambda: is_quiet(stream))
         assert stream.stats().joined == 1
 
 
@@ -152,7 +162,6 @@ class Ending(Scripted):
     error: FrameTimeoutError
     n_slow = 1 << 30
     """After so many reads, it is quick."""
-    frame_1: ByteRange
 
     def __init__(self) -> None:
         super().__init__()
@@ -167,20 +176,18 @@ class Ending(Scripted):
         return data
 
 
-LONGEST = max(len(block_of(numbered_payload(index))) for index in range(N))
+LONGEST = max(map(len, BLOCKS))
+FRAME_1 = ByteRange(STARTS[1], STARTS[2])
 
 
 async def joined(source: Ending) -> FrameGeometry:
     """Frame 1, which a read of many frames is to bring, when that has failed."""
     async with await alphastream_gpu.open_async(source, config=Config(get_frame_timebox=0)) as stream:
-        session = stream._lifetime.session
-        assert session is not None
-        source.frame_1 = session.reader.span(1, 2).bytes
         assert stream.get_geometry(0) is None
-        while 1 not in session._pending or session._pending[1].task is None:
+        while not is_under_way(stream, 1):
             await asyncio.sleep(0.001)
         waiting = asyncio.ensure_future(stream.frame(1))
-        while not session._pending[1].waiting:
+        while not n_waiting(stream, 1):
             await asyncio.sleep(0.001)
         source.is_over = True
         return await waiting
@@ -193,7 +200,7 @@ def test_a_silent_server_is_waited_for_once() -> None:
     with pytest.raises(FrameTimeoutError, match="scripted deadline") as caught:
         asyncio.run(joined(source))
     assert caught.value.frame_index == 1
-    assert source.frame_1 not in source.spans
+    assert FRAME_1 not in source.spans
 
     async def read() -> None:
         source.spans.clear()
@@ -210,7 +217,7 @@ def test_a_deadline_that_passed_for_many_frames_is_none_for_one() -> None:
     source = Ending()
     source.error = FrameTimeoutError("scripted deadline")
     assert number_of(asyncio.run(joined(source))) == 1
-    assert source.frame_1 in source.spans
+    assert FRAME_1 in source.spans
 
 
 @pytest.mark.parametrize(("n_slow", "n_frames", "n_reads"), [(1 << 30, 200, 120), (30, 1500, 60)])
@@ -232,10 +239,10 @@ def test_over_http_a_slow_server_and_a_dead_one() -> None:
     config = Config(http_timeout=1, http_retries=0)
     chance = np.random.default_rng(3)
     noise = ((0, 0), chance.integers(-128, 128, (60, 2)).tolist())
-    data = asvp_of([block_of(payload_of([((k, 0), []), noise])) for k in range(N)])
+    blocks = [block_of(payload_of([((k, 0), []), noise])) for k in range(N)]
+    assert sum(map(len, blocks[:1500])) > 65536, "farther than what opening reads"
+    data = asvp_of(blocks)
     with Server(data, latency=0.03) as server, alphastream_gpu.open(server.url(), config=config) as stream:
-        first = int(stream._lifetime.session.reader.index.offsets[1500])
-        assert first > 65536
         for index in range(1500, 1560):
             assert number_of(get(stream, index)) == index
         assert stream.stats().requests < 12

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scripted import NUMBERED, N, Scripted, number_of
+from scripted import NUMBERED, N, Scripted, number_of, session_of
 from support import SAMPLE, wait_until
-from test_priorities import Gated, session_of
+from test_priorities import Gated
 from test_priorities import number_of as gated_number_of
 from test_priorities import opened as gated
 

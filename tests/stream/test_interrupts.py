@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted import has_waits, locks_of
 from support import SAMPLE, golden_frames, sha256, wait_until
 
 import alphastream_gpu
@@ -84,17 +85,8 @@ def is_free(lock: Any) -> bool:
 
 def left_behind(stream: AlphaStream) -> list[str]:
     """What a call that was interrupted still holds."""
-    session, products = stream._lifetime.session, stream._lifetime.products
-    assert session is not None
-    locks = {
-        "stream": stream._lifetime.lock,
-        "session": session.lock,
-        "products": products._lock,
-        "masks": products._masks._lock,
-        "strips": products._strips._lock,
-    }
-    held = [name for name, lock in locks.items() if not is_free(lock)]
-    return held + ["mark"] * calls._mark.lock.locked() + ["wait"] * bool(products._waiting)
+    held = [name for name, lock in locks_of(stream).items() if not is_free(lock)]
+    return held + ["mark"] * calls._mark.lock.locked() + ["wait"] * has_waits(stream)
 
 
 @pytest.mark.parametrize("call", ["get_frame", "get_geometry", "get_triangle_strip_vertices", "stats", "set_rate"])

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scripted import get
+from scripted import get, session_of
 from support import NATIVE, SAMPLE, asvp_of, block_of, golden_frames, payload_of, sha256, wait_until
 
 import alphastream_gpu
@@ -41,16 +41,27 @@ def test_masks_are_the_goldens_at_any_size() -> None:
         assert sha256(stream.get_frame(5)) == goldens[5]["sha256"]  # type: ignore[arg-type]
 
 
-def test_masks_are_made_ahead() -> None:
+def test_masks_are_made_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten of them, which calls find. A call rasterizes what was not made ahead itself."""
+    goldens = golden_frames()
+    made_now: list[FrameGeometry] = []
+
+    def noted(geometry: FrameGeometry, *arguments: Any, **options: Any) -> np.ndarray:
+        made_now.append(geometry)
+        return rasterize(geometry, *arguments, **options)
+
     with alphastream_gpu.open(SAMPLE, config=Config(get_frame_timebox=1000)) as stream:
-        first = stream.get_frame(10, 512, 256)
+        assert stream.get_frame(10, 512, 256) is not None
         wait_until(lambda: stream.stats().made_ahead >= 10)
         assert stream.stats().made_ahead == 10
-        ready = [stream._lifetime.products._masks.get(index, (stream._lifetime.session.serial, (512, 256))) for index in range(10, 22)]
-        assert all(mask is not None for mask in ready[:11])
-        assert ready[11] is None
-        assert (ready[0] == first).all()
-        assert (stream.get_frame(15, 512, 256) == ready[5]).all()
+        monkeypatch.setattr(_products, "rasterize", noted)
+        for index in range(11, 21):
+            mask = stream.get_frame(index, 512, 256)
+            assert mask is not None
+            assert sha256(mask) == goldens[index]["sha256_512x256"]
+        assert made_now == []
+        assert stream.get_frame(90, 512, 256) is not None
+        assert made_now == [stream.read_frame(90)]
 
 
 def test_no_masks_are_made_ahead_when_asked_not_to() -> None:
@@ -73,8 +84,7 @@ def _is_prepared(geometry: FrameGeometry) -> bool:
 def test_frames_ahead_are_prepared_for_renderers(way: str, request: pytest.FixtureRequest) -> None:
     """Where they are decoded, once somebody renders; not for whoever asks for masks."""
     with alphastream_gpu.open(SAMPLE, config=Config(prefetch_frames=20, ready_frames=0)) as stream:
-        session = stream._lifetime.session
-        assert session is not None
+        session = session_of(stream)
         if way == "for_stream":
             ctx = request.getfixturevalue("ctx")
             with alphastream_gpu.MaskRenderer.for_stream(stream, ctx) as renderer:
@@ -87,9 +97,7 @@ def test_frames_ahead_are_prepared_for_renderers(way: str, request: pytest.Fixtu
         assert all(_is_prepared(one) == (way != "masks alone") for one in ahead if one is not None)
         if way == "for_stream":
             stream.load_source(SAMPLE)
-            again = stream._lifetime.session
-            assert again is not None
-            assert again.reader.prepares_planes
+            assert session_of(stream).reader.prepares_planes
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, 20000), (-1, 1)])
@@ -191,4 +199,3 @@ def test_a_huge_mask_comes_when_asked_again() -> None:
             mask = stream.get_frame(3, 4096, 2048)
         assert mask is not None
         assert np.array_equal(mask, rasterize(geometry, (4096, 2048)))
-        assert not stream._lifetime.products._slow

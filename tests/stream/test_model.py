@@ -19,7 +19,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from scripted import NUMBERED, N, Scripted, get, number_of, numbered_payload
+from scripted import NUMBERED, N, Scripted, get, is_quiet, number_of, numbered_payload
 from support import wait_until
 
 import alphastream_gpu
@@ -83,11 +83,10 @@ class StreamModel(RuleBasedStateMachine):
         assert self.stream is not None
         self.source.delay = lambda: 0.0
         self.source.fails = lambda number: False
-        session = self.stream._lifetime.session
-        assert session is not None
         for index in range(start, start + 20):
             assert number_of(get(self.stream, index)) == index
-        wait_until(lambda: session._slots.patient == 0 and not session._pending)
+        stream = self.stream
+        wait_until(lambda: is_quiet(stream))
 
     @rule(index=st.integers(0, N - 1))
     def offline(self, index: int) -> None:

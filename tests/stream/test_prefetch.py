@@ -11,12 +11,15 @@ import time
 from functools import partial
 
 import pytest
-from scripted import NUMBERED, N, Scripted, get, number_of
+from scripted import NUMBERED, N, Scripted, get, is_cached, is_quiet, number_of
 from support import asvp_of, block_of, payload_of, wait_until
 
 import alphastream_gpu
 from alphastream_gpu import (
     Config,
+)
+from alphastream_gpu._stream import (
+    planner as _planner,
 )
 from alphastream_gpu._stream import (
     session as _session,
@@ -29,7 +32,7 @@ def test_steady_play_is_prefetched_in_few_reads() -> None:
     with alphastream_gpu.open(source) as stream:
         get(stream, 0)
         for index in range(1, 1000):
-            wait_until(lambda index=index: index in stream._lifetime.session._cache)  # type: ignore[misc]
+            wait_until(lambda index=index: is_cached(stream, index))  # type: ignore[misc]
             assert stream.get_geometry(index) is not None
         stats = stream.stats()
         assert stats.hits >= 999
@@ -44,10 +47,10 @@ def test_backward_play_is_noticed() -> None:
     with alphastream_gpu.open(source) as stream:
         for index in range(1500, 1490, -1):
             get(stream, index)
-        wait_until(lambda: all(index in stream._lifetime.session._cache for index in range(1482, 1490)))
+        wait_until(lambda: all(is_cached(stream, index) for index in range(1482, 1490)))
         source.spans.clear()
         for index in range(1489, 1200, -1):
-            wait_until(lambda index=index: index in stream._lifetime.session._cache)  # type: ignore[misc]
+            wait_until(lambda index=index: is_cached(stream, index))  # type: ignore[misc]
             assert number_of(get(stream, index)) == index
         assert len(source.spans) < 12
 
@@ -55,11 +58,9 @@ def test_backward_play_is_noticed() -> None:
 def test_a_jump_abandons_the_old_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody asked for at once; what somebody asked for when nobody has asked again for a while."""
     monkeypatch.setattr(_session, "_KEPT_SECONDS", 3600.0)
+    monkeypatch.setattr(_planner, "_SLOW_READ_SECONDS", 0.0)  # the whole window at once, as over a network
     source = Scripted()
     with alphastream_gpu.open(source) as stream:
-        session = stream._lifetime.session
-        assert session is not None
-        session.planner.read_seconds = 1.0  # a slow source: whole windows at once
         source.delay = lambda: 30.0
         assert stream.get_geometry(100) is None
         wait_until(lambda: source.running == 4)  # the frame itself, and what lies ahead of it
@@ -93,8 +94,6 @@ def test_prefetching_never_stops_for_good(slots: int) -> None:
     source = Scripted()
     switch = sys.getswitchinterval()
     with alphastream_gpu.open(source, config=Config(http_concurrency=slots)) as stream:
-        session = stream._lifetime.session
-        assert session is not None
         sys.setswitchinterval(1e-5)
         try:
 
@@ -110,39 +109,14 @@ def test_prefetching_never_stops_for_good(slots: int) -> None:
                 thread.join()
         finally:
             sys.setswitchinterval(switch)
-        wait_until(lambda: session._slots.patient == 0 and not session._pending)
+        wait_until(lambda: is_quiet(stream))
         before = stream.stats()
         for index in range(200, 600):
             get(stream, index)
             time.sleep(0.0005)
         after = stream.stats()
         assert after.hits - before.hits > 350
-        wait_until(lambda: session._slots.patient == 0)
-
-
-def test_a_fetch_cancelled_before_it_begins_frees_its_slot() -> None:
-    source = Scripted()
-    with alphastream_gpu.open(source, config=Config(http_concurrency=1)) as stream:
-        session = stream._lifetime.session
-        assert session is not None
-        get(stream, 0)
-        wait_until(lambda: session._slots.patient == 0)
-        done = threading.Event()
-
-        def plan_and_abandon() -> None:  # in one turn of the loop, so that the planned task never begins
-            with session.lock:
-                session.head.move(1000)
-                session.head.frontier = None
-            session._plan()
-            assert session._slots.patient == 1
-            with session.lock:
-                session.head.move(10)
-            session._abandon()
-            done.set()
-
-        session._loop.call_soon(plan_and_abandon)
-        assert done.wait(5)
-        wait_until(lambda: session._slots.patient == 0)
+        wait_until(lambda: is_quiet(stream))
 
 
 @pytest.mark.parametrize(("cache", "prefetch"), [(120, 120), (160, 120), (8, 8), (4, 2), (1, 1)])

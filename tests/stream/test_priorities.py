@@ -14,14 +14,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scripted import is_cached, is_quiet, n_pending, n_queued, on_loop
 from support import asvp_of, block_of, payload_of, wait_until
 
 import alphastream_gpu
 from alphastream_gpu import AlphaStream, ByteRange, Config, FrameGeometry, MemorySource, rasterize
+from alphastream_gpu._runtime.loop import LoopLease
 from alphastream_gpu._stream import planner as _planner
 from alphastream_gpu._stream import products as _products
 from alphastream_gpu._stream import session as _session
-from alphastream_gpu._stream.ahead import GivenUp, MadeAhead, Waiting
+from alphastream_gpu._stream.ahead import MadeAhead, Waiting
 from alphastream_gpu._stream.slots import Slots
 
 N = 3000
@@ -73,11 +75,6 @@ def opened(source: Gated, **options: Any) -> AlphaStream:
     return alphastream_gpu.open(source, config=Config(**given))
 
 
-def session_of(stream: AlphaStream) -> _session.Session:
-    assert stream._lifetime.session is not None
-    return stream._lifetime.session
-
-
 def number_of(geometry: FrameGeometry | None) -> int | None:
     return None if geometry is None else int(geometry.points[0, 0])
 
@@ -123,8 +120,8 @@ def test_reads_that_stall_give_way() -> None:
 
 def test_a_read_that_is_waited_for_does_not_give_way() -> None:
     source = Gated()
-    with opened(source, http_concurrency=1) as stream:
-        frame = asyncio.run_coroutine_threadsafe(stream.frame(100), stream._lifetime.loop._loop)
+    with opened(source, http_concurrency=1) as stream, ThreadPoolExecutor(1) as thread:
+        frame = thread.submit(stream.read_frame, 100)
         wait_until(lambda: source.begun == [100])
         for _ in range(20):
             assert stream.get_geometry(2500) is None
@@ -140,34 +137,77 @@ def test_a_read_that_is_waited_for_does_not_give_way() -> None:
 def test_what_nobody_asks_for_any_more_is_abandoned_without_a_jump(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_session, "_KEPT_SECONDS", 0.05)
     source = Gated()
+    source.is_open = lambda index: index != 100
     with opened(source) as stream:
         assert stream.get_geometry(100) is None
-        session_of(stream).head.move(2000)  # so that it is not where the player is
+        wait_until(lambda: number_of(stream.get_geometry(101)) == 101)  # the player goes on
         wait_until(lambda: source.cancelled == [100])
-        assert not session_of(stream)._pending
         source.is_open = lambda index: True
         wait_until(lambda: number_of(stream.get_geometry(100)) == 100)
 
 
+def test_a_frame_that_waited_long_for_a_slot_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has asked again. It is forgotten when its turn comes, and read when it is asked for again."""
+    monkeypatch.setattr(_session, "_PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(_session, "_KEPT_SECONDS", 60.0)
+    monkeypatch.setattr(_session, "_QUEUED_SECONDS", 0.05)
+    source = Gated()
+    with opened(source, http_concurrency=1) as stream:
+        assert stream.get_geometry(100) is None
+        wait_until(lambda: source.begun == [100])
+        assert stream.get_geometry(500) is None
+        time.sleep(0.1)
+        source.let_through(100)
+        wait_until(lambda: is_quiet(stream))
+        assert source.begun == [100]
+        source.is_open = lambda index: True
+        wait_until(lambda: number_of(stream.get_geometry(500)) == 500)
+
+
+def test_a_fetch_cancelled_before_it_begins_frees_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A jump is seen in the same turn of the loop in which the fetch was begun."""
+    source = Gated()
+    source.is_open = lambda index: index != 2000
+    with opened(source) as stream:
+        wait_until(lambda: number_of(stream.get_geometry(999)) == 999)
+        for name in ("_PATIENCE_SECONDS", "_QUEUED_SECONDS"):
+            monkeypatch.setattr(_session, name, 60.0)
+        with monkeypatch.context() as patch:
+            patch.setattr(_session, "_KEPT_SECONDS", 0.0)
+            is_free = threading.Event()
+            on_loop(stream, is_free.wait, 20)
+            assert stream.get_geometry(1000) is None  # not a jump
+            assert stream.get_geometry(10) is None  # a jump
+            is_free.set()
+            wait_until(lambda: number_of(stream.get_geometry(10)) == 10)
+            wait_until(lambda: stream.stats().abandoned == 1)
+        assert source.begun == [999, 10]
+        assert stream.get_geometry(2000) is None
+        wait_until(lambda: 2000 in source.begun)  # it takes one slot of two
+        wait_until(lambda: number_of(stream.get_geometry(2500)) == 2500)
+
+
 @pytest.mark.usefixtures("patient")
-def test_a_storm_of_seeks_leaves_nothing_behind() -> None:
+def test_a_storm_of_seeks_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither frames that wait for a slot, nor work on the loop."""
     source = Gated()
     with opened(source) as stream:
-        session = session_of(stream)
-        calls = []
-        real = session._loop.call_soon
-        session._loop.call_soon = lambda *call: (calls.append(call[0]), real(*call))  # type: ignore[method-assign]
         held = threading.Event()
-        real(held.wait)  # nothing of what the calls ask for is done meanwhile
+        on_loop(stream, held.wait)  # nothing of what the calls ask for is done meanwhile
+        calls = []
+        real = LoopLease.call_soon
+        monkeypatch.setattr(LoopLease, "call_soon", lambda *call: (calls.append(call), real(*call)))
         for k in range(5000):
             assert stream.get_geometry(k * 7919 % N) is None
-        assert len(session._urgent) == len(session._pending) == _session._MAX_URGENT
         assert len(calls) <= 3
+        assert n_pending(stream) == _session._MAX_URGENT
         held.set()
-        last = 4999 * 7919 % N
-        wait_until(lambda: last in source.begun)
-        assert source.begun[0] == last
+        newest = [k * 7919 % N for k in range(4999, 4999 - _session._MAX_URGENT, -1)]
+        wait_until(lambda: source.begun == newest[:2])
+        source.is_open = lambda index: True
+        source.open_all()
+        wait_until(lambda: is_quiet(stream))
+        assert sorted(source.begun) == sorted(newest)
 
 
 @pytest.mark.parametrize("direction", [1, -1])
@@ -178,20 +218,19 @@ def test_a_wide_window_is_planned_in_steps(monkeypatch: pytest.MonkeyPatch, dire
     source = Gated()
     source.is_open = lambda index: True
     with opened(source, prefetch_frames=500, cache_frames=2000, http_concurrency=4, get_frame_timebox=1000) as stream:
-        session = session_of(stream)
         most = []
-        real = session._begin
+        real = _planner.plan_reads
 
-        def noted(span: Any, pending: list[Any], **options: Any) -> None:
-            most.append(len(pending))
-            real(span, pending, **options)
+        def noted(offsets: Any, frames: Any, **options: Any) -> Any:
+            most.append(len(frames))
+            return real(offsets, frames, **options)
 
-        monkeypatch.setattr(session, "_begin", noted)
+        monkeypatch.setattr(_planner, "plan_reads", noted)
         first = 1000
         for index in range(first, first + 10 * direction, direction):
             assert number_of(stream.get_geometry(index)) == index
         at = first + 9 * direction
-        wait_until(lambda: all(session.peek(at + k * direction) is not None for k in range(1, 401)))
+        wait_until(lambda: all(is_cached(stream, at + k * direction) for k in range(1, 401)))
         assert max(most) <= 16
 
 
@@ -210,16 +249,20 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Any:
         def __init__(self) -> None:
             self.opened = threading.Event()
             self.waiting: list[int] = []
+            self.finished: list[int] = []
 
     made = Gate()
-    real = _products.Products._mask_ahead
+    real = _products.mask_steps
 
-    def make(products: _products.Products, geometry: FrameGeometry, variant: Any) -> np.ndarray:
+    def steps(geometry: FrameGeometry, *arguments: Any) -> Any:
         made.waiting.append(int(geometry.points[0, 0]))
         assert made.opened.wait(20)
-        return real(products, geometry, variant)
+        yield  # a step, after which it may be given up
+        mask = yield from real(geometry, *arguments)
+        made.finished.append(int(geometry.points[0, 0]))
+        return mask
 
-    monkeypatch.setattr(_products.Products, "_mask_ahead", make)
+    monkeypatch.setattr(_products, "mask_steps", steps)
     yield made
     made.opened.set()
 
@@ -248,21 +291,31 @@ def test_masks_ahead_that_are_no_longer_wanted_are_not_begun(gate: Any) -> None:
         assert all(1500 < index <= 1510 for index in gate.waiting[1:])
 
 
-def test_a_mask_ahead_is_given_up_while_somebody_waits() -> None:
+def test_a_mask_ahead_is_given_up_while_somebody_waits(gate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two steps; and it is made later."""
-    with alphastream_gpu.open(FILE, config=Config(ready_frames=3, get_frame_timebox=1000)) as stream:
-        products = stream._lifetime.products
-        geometry = stream.read_frame(7)
-        wait = products._waiting.begin()
-        with pytest.raises(GivenUp):
-            products._mask_ahead(geometry, (0, LARGE))
-        products._end_wait(wait)
-        assert (products._mask_ahead(geometry, (0, LARGE)) == rasterize(geometry, LARGE)).all()
-        wait = products._waiting.begin()
+    config = Config(ready_frames=3, raster_workers=1, get_frame_timebox=1000)
+    is_asked, may_go_on = threading.Event(), threading.Event()
+
+    def slowly(*arguments: Any, **options: Any) -> np.ndarray:
+        is_asked.set()
+        assert may_go_on.wait(20)
+        return rasterize(*arguments, **options)
+
+    with alphastream_gpu.open(FILE, config=config) as stream, ThreadPoolExecutor(1) as thread:
         assert stream.get_frame(0, *LARGE) is not None
+        wait_until(lambda: len(gate.waiting) == 1)  # a mask ahead is being made
+        stream.read_frame(5)
+        monkeypatch.setattr(_products, "rasterize", slowly)
+        asked = thread.submit(stream.get_frame, 5, *LARGE)
+        assert is_asked.wait(20)
+        gate.opened.set()
+        time.sleep(0.1)
+        assert gate.finished == []
         assert stream.stats().made_ahead == 0
-        products._end_wait(wait)
-        wait_until(lambda: stream.stats().made_ahead == 3)
+        may_go_on.set()
+        asked.result(20)
+        wait_until(lambda: stream.stats().made_ahead >= 3)
+        assert len(gate.finished) >= 3
 
 
 def test_nothing_is_begun_ahead_while_somebody_waits() -> None:
@@ -303,31 +356,29 @@ def test_readers_of_ranges_leave_a_slot_for_a_seek(n_slots: int) -> None:
         source.open_all()
         frames = [job.result(60) for job in jobs]
         assert {len(found) for found in frames} == {100}
-        assert stream._lifetime.session._slots.patient == 0  # type: ignore[union-attr]
+        wait_until(lambda: is_quiet(stream))
 
 
 def test_a_reader_that_gives_up_in_the_queue_leaves_it() -> None:
     source = Gated()
     config = Config(http_concurrency=1, prefetch_frames=0, get_frame_timebox=0)
     with alphastream_gpu.open(source, config=config) as stream:
-        session = stream._lifetime.session
-        assert session is not None
 
         async def read(start: int) -> list[FrameGeometry]:
             return [geometry async for geometry in stream.frames(start, start + 10)]
 
         async def main() -> None:
             first, second, third = (asyncio.create_task(read(start)) for start in (2000, 2100, 2200))
-            while len(session._bulk) < 2:
+            while n_queued(stream) < 2:
                 await asyncio.sleep(0.01)
             second.cancel()
-            while len(session._bulk) > 1:
+            while n_queued(stream) > 1:
                 await asyncio.sleep(0.01)
             source.open_all()
             assert len(await first) == len(await third) == 10
 
         asyncio.run(main())
-        assert session._slots.patient == 0
+        wait_until(lambda: is_quiet(stream))
 
 
 def test_a_frame_larger_than_a_request_takes_several_slots() -> None:

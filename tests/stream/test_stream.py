@@ -11,12 +11,11 @@ import os
 import subprocess
 import sys
 import threading
-import weakref
-from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scripted import Scripted, low_water, session_of
 from support import SAMPLE, SQUARE, asvp_of, block_of, golden_frames, sha256, wait_until
 
 import alphastream_gpu
@@ -507,27 +506,6 @@ def test_no_memory_for_a_mask(monkeypatch: pytest.MonkeyPatch) -> None:
                 pass
 
 
-def test_a_mask_that_gives_way_at_the_last_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work is cancelled for another caller's between the end of a wait and the question whether it is done."""
-
-    def cancelled_too_late(work: Future[object]) -> bool:
-        work.cancel()
-        return Future.cancelled(work)
-
-    with alphastream_gpu.open(asvp_of([block_of(SQUARE)]), config=Config(ready_frames=0)) as stream:
-        asyncio.run(stream.frame(0))
-        held = threading.Event()
-        for _ in range(2):
-            stream._lifetime.products._asked_pool.submit(held.wait, 60)
-        with monkeypatch.context() as patch:
-            patch.setattr(Future, "done", cancelled_too_late)
-            mask, error = stream.get_frame(0, 4096, 4096), stream.last_error()
-        held.set()
-        assert (mask, error and error.message) == (None, "frame 0: other frames came first; ask again")
-        while stream.get_frame(0, 4096, 4096) is None:
-            pass
-
-
 @pytest.mark.parametrize("name", ["alphastream-loop", "alphastream-call", "alphastream-decode", "alphastream-asked"])
 def test_no_more_threads(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A system that gives no thread: NotReadyError, or its code, whatever the thread is for; later it works."""
@@ -614,38 +592,41 @@ def test_the_last_error_is_the_calling_threads() -> None:
 
 
 def test_last_errors_of_threads_that_ended_are_freed() -> None:
+    def n_errors() -> int:
+        gc.collect()
+        return sum(type(thing) is LastError for thing in gc.get_objects())
+
     with alphastream_gpu.open(SAMPLE) as stream:
-        kept: list[weakref.ref[TransportError]] = []
+        before = n_errors()
+        seen: list[int] = []
 
         def fail() -> None:
             assert stream.get_geometry(999) is None
-            stream._answers._own.error = TransportError("")  # which weak references can name
-            kept.append(weakref.ref(stream._answers._own.error))
+            seen.append(n_errors())
 
         for _ in range(10):
             thread = threading.Thread(target=fail)
             thread.start()
             thread.join()
-        gc.collect()
-        assert [known() for known in kept] == [None] * 10
+        assert seen == [before + 1] * 10
+        assert n_errors() == before
 
 
 def test_a_rate_that_is_set_holds_everywhere() -> None:
-    with alphastream_gpu.open(SAMPLE, config=Config(fps=30)) as stream:
-        session = stream._lifetime.session
-        assert session is not None
+    source = Scripted(SAMPLE.read_bytes())
+    with alphastream_gpu.open(source, config=Config(fps=30)) as stream:
         assert (stream.metadata.fps, stream.metadata.duration) == (30, 4)
-        low_water = session.planner.low_water(session.head)
-        session.planner.read_seconds = 0.05
+        source.delay = lambda: 0.5  # so that frames are played during a read
+        assert stream.read_frame(60).points.size
+        stream.set_rate(1)
+        before = low_water(stream)
         stream.set_rate(120)
         assert (stream.metadata.fps, stream.metadata.duration) == (120, 1)
-        assert session.planner.low_water(session.head) > low_water
+        assert low_water(stream) > before
         assert stream.config.fps == 30
         stream.load_source(SAMPLE)
         assert (stream.metadata.fps, stream.time_of(120)) == (120, 1)
-        assert stream._lifetime.session is not session
-        assert stream._lifetime.session is not None
-        assert stream._lifetime.session.planner.fps == 120
+        assert session_of(stream).planner.fps == 120
     with AlphaStream() as stream:
         stream.set_rate(24)
         stream.load_source(SAMPLE)

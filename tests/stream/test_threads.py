@@ -9,14 +9,25 @@ import os
 import random
 import threading
 import time
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from badserver import Server
-from scripted import NUMBERED, N, Scripted, get, number_of, numbered_payload
+from scripted import (
+    NUMBERED,
+    N,
+    Scripted,
+    get,
+    in_decoder,
+    is_quiet,
+    locks_of,
+    n_pending,
+    number_of,
+    numbered_payload,
+    on_loop,
+)
 from support import asvp_of, block_of, code_of, payload_of, wait_until
 
 import alphastream_gpu
@@ -125,7 +136,7 @@ def test_the_time_box_holds_when_every_worker_is_busy() -> None:
         asvp_of([block_of(payload_of([((0, 0), steps)]))]), config=Config(decode_workers=1)
     ) as stream:
         free = threading.Event()
-        stream._lifetime.pool.submit(free.wait)
+        in_decoder(stream, free.wait)
         assert stream.get_geometry(0) is None  # and not never, for only the test can free the worker
         assert code_of(stream) == ErrorCode.TIMEOUT
         free.set()
@@ -145,12 +156,11 @@ def test_a_thousand_cancelled_awaits_leak_nothing() -> None:
                 with pytest.raises(asyncio.CancelledError):
                     await task
             for _ in range(100):
-                if source.running == 0 and not stream._lifetime.session._pending and not stream._lifetime.session._tasks:
+                if source.running == 0 and is_quiet(stream):
                     break
                 await asyncio.sleep(0.01)
             assert source.running == 0
-            assert not stream._lifetime.session._pending
-            assert not stream._lifetime.session._tasks
+            assert is_quiet(stream)
             source.delay = lambda: 0.0
             assert number_of(await stream.frame(5)) == 5
 
@@ -162,19 +172,17 @@ def test_awaits_cancelled_before_their_fetch_begins_leave_nothing() -> None:
 
     async def run() -> None:
         async with await alphastream_gpu.open_async(source) as stream:
-            session = stream._lifetime.session
-            assert session is not None
             source.delay = lambda: 3600.0
             is_free = threading.Event()
-            session._loop.call_soon(is_free.wait, 20)  # the loop is busy, so that no fetch begins meanwhile
+            on_loop(stream, is_free.wait, 20)  # the loop is busy, so that no fetch begins meanwhile
             tasks = [asyncio.create_task(stream.frame(index)) for index in range(50)]
-            while len(session._pending) < 50:
+            while n_pending(stream) < 50:
                 await asyncio.sleep(0)
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
             is_free.set()
-            assert not session._pending
+            assert n_pending(stream) == 0
             await asyncio.sleep(0.2)
             assert (source.running, len(source.spans)) == (0, 1)
 
@@ -227,11 +235,16 @@ def test_loading_another_source_while_playing() -> None:
 
 def test_an_ended_read_takes_no_lock_of_the_stream() -> None:
     """The collector may end a read where the thread holds a session's lock, which is taken after the stream's."""
-    with alphastream_gpu.open(NUMBERED) as stream:
+    source = Scripted()
+    with alphastream_gpu.open(source) as stream:
+        n_opened = len(source.spans)
+        source.delay = lambda: 0.0 if len(source.spans) <= n_opened + 1 else 3600.0
+        frames = stream.read_frames()
+        next(frames)  # and the next batch is on its way
         held, release = threading.Event(), threading.Event()
 
         def hold() -> None:
-            with stream._lifetime.lock:
+            with locks_of(stream)["stream"]:
                 held.set()
                 release.wait(30)
 
@@ -239,7 +252,7 @@ def test_an_ended_read_takes_no_lock_of_the_stream() -> None:
         holder.start()
         held.wait(30)
         try:
-            ending = threading.Thread(target=stream._lifetime._forget, args=(Future[None](),))
+            ending = threading.Thread(target=frames.close)  # type: ignore[attr-defined]
             ending.start()
             ending.join(5)
             assert not ending.is_alive()

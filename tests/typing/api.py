@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from fractions import Fraction
 from pathlib import Path
-from typing import assert_type
+from typing import Literal, assert_type
 
 import httpx
 import moderngl
@@ -28,12 +28,18 @@ from alphastream_gpu import (
     AsvrWriter,
     BufferGoal,
     ByteRange,
+    ComparedFrame,
+    CompareReport,
     Config,
+    EncodeProgress,
+    EncodeReport,
     ErrorCode,
     FileSource,
     FrameGeometry,
     HttpSource,
+    InputOptions,
     LastError,
+    MaskEncoder,
     MaskRenderer,
     MemorySource,
     Metadata,
@@ -94,6 +100,9 @@ def sources(path: Path, client: httpx.AsyncClient) -> None:
     ):
         assert_type(alphastream_gpu.open(source), AlphaStream)
     alphastream_gpu.open("https://host/x", headers={"X": "y"}, client=lambda: client, strict=False)
+    alphastream_gpu.open(["https://host/x", Path("x.asvp"), lambda: "https://x/x"], config=Config(cache_dir=Path("x")))
+    alphastream_gpu.open(("https://host/x", "x.asvp"), config=Config(cache_dir=None, prefetch="all"))
+    alphastream_gpu.open([5])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
     alphastream_gpu.open(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -171,7 +180,10 @@ def shapes(geometry: FrameGeometry) -> None:
     assert_type(geometry.points, npt.NDArray[np.int32])
     assert_type(geometry.to_payload(), bytes)
     assert_type(alphastream_gpu.rasterize(geometry, (1024, 512), native_size=(2048, 1024)), Mask)
+    assert_type(alphastream_gpu.rasterize(geometry, out=np.empty((1024, 2048), np.uint8)), Mask)
+    assert_type(alphastream_gpu.rasterize.backend, Literal["numba", "numpy"])
     assert_type(alphastream_gpu.rasterize_packed(geometry), Mask)
+    assert_type(alphastream_gpu.rasterize_packed.backend, Literal["numba", "numpy"])
     geometry.triangle_strip("cover")
     alphastream_gpu.rasterize([(0, 0)])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
@@ -182,6 +194,42 @@ def writing(key: AsvrKey, geometry: FrameGeometry) -> None:
         writer.add_frame(geometry.to_payload())
     with AsvrWriter("out.asvr", key=key) as encrypted:
         encrypted.add_frame(geometry)
+
+
+def encoding(key: AsvrKey, masks: Iterator[Mask], soft: npt.NDArray[np.float32]) -> None:
+    def tell(progress: EncodeProgress) -> None:
+        assert_type(progress.stage, Literal["compiling", "encoding", "writing", "verifying"])
+        assert_type((progress.done, progress.total), tuple[int, int | None])
+
+    options = InputOptions(
+        threshold=0.5, layout="fisheye-b", native_size=(64, 48), fps=Fraction(30), objects=(1, "cat")
+    )
+    report = alphastream_gpu.encode("matte.mp4", Path("a.asvp"), tolerance=1, options=options, jobs=2, progress=tell)
+    assert_type(report, EncodeReport)
+    assert_type((report.frames, report.fps, report.misfits), tuple[int, Fraction | None, tuple[int, ...]])
+    assert_type((report.bytes_per_frame, report.native_size), tuple[float, tuple[int, int]])
+    for source in (masks, [Path("a.png"), Path("b.png")], {0: {1: soft}}, soft):
+        alphastream_gpu.encode(source, "a.asvr", key=key, min_iou=0.99, verify="sample", resume=False)
+    smaller = alphastream_gpu.optimize("a.asvr", "b.asvp", key=key, config=Config(native_size=(64, 48)), verify=False)
+    assert_type(smaller.bytes_before, int | None)
+    assert_type(alphastream_gpu.encode_mask(soft, 1.0, 9, threshold=0.5), FrameGeometry)
+    encoder = MaskEncoder((64, 48), tolerance=1, effort=3, stable=False)
+    assert_type(encoder.encode(next(masks)), FrameGeometry)
+    assert_type(encoder.native_size, tuple[int, int] | None)
+    encoder.reset()
+    InputOptions(eye="upper")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    InputOptions(treshold=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    alphastream_gpu.encode("a.mp4", "a.asvp", verify="all")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    alphastream_gpu.encode("a.mp4")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def comparing(key: AsvrKey, stream: AlphaStream, masks: Iterator[Mask]) -> None:
+    report = alphastream_gpu.compare(stream, masks, key=key, options=InputOptions(range="full"))
+    assert_type(report, CompareReport)
+    assert_type(report.worst(3), list[ComparedFrame])
+    assert_type((report.is_equal, report.min_iou, report.frame_counts), tuple[bool, float, tuple[int, int]])
+    for frame in report.frames:
+        assert_type((frame.iou, frame.max_distance, frame.area), tuple[float, float, tuple[int, int]])
 
 
 def clock() -> None:

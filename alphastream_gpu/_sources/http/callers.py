@@ -1,5 +1,6 @@
 """
-Callers: describes exceptions of code that is not the library's, and refuses work after the interpreter began to end.
+Callers: describes exceptions that come from a caller's code or from httpx, and refuses work once the interpreter is
+ending.
 
 Strategy
 --------

@@ -4,12 +4,14 @@ Client: makes the library's own httpx client. This takes some 20 ms, or 150 ms w
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
@@ -19,20 +21,32 @@ from .address import proxy_problem
 from .callers import raised
 from .cookies import NoCookies
 from .environment import certificates_at_fault, environment_proxies, is_exempt, variable_of
+from .pool import SharedClient
 from .progress import Traffic
 from .wire import USER_AGENT, Wire
 
 __all__ = ["make_client", "open_wire"]
 
+_NO_LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=5.0)
+"""The sources that share a client have limits of their own."""
+
 
 def open_wire(
-    given: Any, *, makes_client: bool, http2: bool, headers: Mapping[str, str], timeout: float, traffic: Traffic
+    given: Any,
+    *,
+    loop: asyncio.AbstractEventLoop,
+    makes_client: bool,
+    http2: bool,
+    headers: Mapping[str, str],
+    timeout: float,
+    traffic: Traffic,
 ) -> Wire:
     """
     Make the object that sends the requests of a source.
 
     Args:
         given: a client, a callable that makes one, or None for a client of the library.
+        loop: the event loop of the requests.
         makes_client: whether `given` is a callable.
         http2: whether a client of the library offers HTTP/2.
         headers: headers for the URL's own origin.
@@ -44,14 +58,15 @@ def open_wire(
     """
     _load()
     if given is None:
-        own = make_client(http2=http2, timeout=timeout)
-        return Wire(own, is_callers=False, headers=headers, timeout=timeout, traffic=traffic)
+        make = partial(make_client, http2=http2, timeout=timeout)
+        shared = SharedClient.of(loop, traffic, http2=http2, timeout=timeout, make=make)
+        return Wire(shared.client, shared=shared, headers=headers, timeout=timeout, traffic=traffic)
     client = _made_by(given) if makes_client else given
     if not isinstance(client, httpx.AsyncClient):
         raise TransportError(
             f"client: expected the callable to return an httpx.AsyncClient, found a {type(client).__name__}"
         )
-    return Wire(client, is_callers=True, headers=headers, timeout=timeout, traffic=traffic)
+    return Wire(client, shared=None, headers=headers, timeout=timeout, traffic=traffic)
 
 
 def _made_by(given: Callable[[], object]) -> object:
@@ -87,7 +102,7 @@ def make_client(*, http2: bool, timeout: float) -> httpx.AsyncClient:
     verify = _ssl_context()
     problem = ""
     try:
-        direct = httpx.AsyncHTTPTransport(verify=verify, http2=http2)
+        direct = httpx.AsyncHTTPTransport(verify=verify, http2=http2, limits=_NO_LIMITS)
         return httpx.AsyncClient(
             transport=direct,
             mounts=_proxies(direct, verify, http2),
@@ -128,7 +143,7 @@ def _proxies(
     mounts: dict[str, httpx.AsyncBaseTransport | None] = {}
     for scheme, url in proxies.items():
         proxy = _proxy(scheme, url)
-        transport = httpx.AsyncHTTPTransport(verify=verify, http2=http2, proxy=proxy)
+        transport = httpx.AsyncHTTPTransport(verify=verify, http2=http2, limits=_NO_LIMITS, proxy=proxy)
         mounts[f"{scheme}://"] = _UnlessExempt(transport, direct, no_proxy)
     return mounts
 

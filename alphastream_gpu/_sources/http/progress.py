@@ -29,7 +29,7 @@ Outcome = bytes | Again | Refused
 """The bytes of a range, or a failure whose text contains the address."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Traffic:
     """
     Counters of the network traffic so far.

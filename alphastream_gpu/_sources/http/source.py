@@ -27,7 +27,7 @@ from ..._exceptions import ClosedError, FrameTimeoutError, TransportError, calle
 from ..._runtime.loop import outcome
 from ..._runtime.workers import call_contained
 from ..._wording import said_in_python
-from ..base import RequestTiming, SilentServerError, Source, resource_name_of
+from ..base import Facts, RequestTiming, SilentServerError, Source, UnreachableError, resource_name_of
 from ..ranges import ByteRange
 from .address import NO_HOST, Address, check_header, shown
 from .callers import in_thread, raised
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from .wire import Answer, Wire
 
-__all__ = ["ClientLike", "HttpSource", "UrlLike", "callers_code", "from_config"]
+__all__ = ["ClientLike", "HttpSource", "UrlLike", "callers_code", "expect", "facts_of", "from_config", "locate"]
 
 ClientLike: TypeAlias = "httpx.AsyncClient | Callable[[], httpx.AsyncClient]"
 """A client of the caller, or a callable that makes one."""
@@ -85,8 +85,8 @@ class HttpSource(Source):
         client: an ``httpx.AsyncClient``, which stays open, or a callable that makes one. The callable is called in a
             thread, and its client is closed with the source. The headers, cookies, authentication and proxies of the
             client are used for the URL's own origin. The requests of streams with the same client run on one event
-            loop of the library, so a client that was used on another loop does not work. If omitted, the source makes
-            its own client.
+            loop of the library, so a client that was used on another loop does not work. If omitted, a
+            client of the library is used, which sources with the same settings share.
         headers: sent only to the URL's own origin, never to another origin after a redirect. They are never shown.
         timeout: seconds for one request, from connecting to the last byte. This argument and the following ones are
             also options of :class:`Config`, with the prefix ``http_``; units, defaults and ranges are the same.
@@ -236,7 +236,7 @@ class HttpSource(Source):
             # The sockets are also the parent's. Closing a connection with TLS, or collecting it, would end it for both.
             _parents.append((wire, client))
         elif wire is not None and client is not None and self._makes_client:
-            failure = await self._close(client)
+            failure = await self._close(wire)
             if failure:
                 raise TransportError(f"{self._shown()}: {failure}")
 
@@ -269,7 +269,7 @@ class HttpSource(Source):
         if isinstance(outcome, bytes):
             return outcome
         if outcome is not None:
-            raise TransportError(outcome.text)
+            raise (UnreachableError if isinstance(outcome, Again) else TransportError)(outcome.text)
         cause = "" if self.last_failure is None else f"; so far: {self.last_failure}"
         kind = SilentServerError if self._traffic.replies == replies else FrameTimeoutError
         raise kind(f"{self._shown()}: {span} not read within {self._deadline:g} s{cause}")
@@ -338,9 +338,9 @@ class HttpSource(Source):
             return replace(found, verdict=Refused(text))
         return replace(answer, verdict=Part(part.span, found.verdict.length))
 
-    async def _close(self, client: httpx.AsyncClient) -> str:
-        """Close a client that was made for this source. Returns why that failed, without the text of the exception."""
-        _, error = await outcome(client.aclose)
+    async def _close(self, wire: Wire) -> str:
+        """Close a client that is not the caller's. Returns why that failed, without the text of the exception."""
+        _, error = await outcome(wire.aclose)
         return "" if error is None else f"closing the client failed: {raised(error)}"
 
     def _judge(self, span: ByteRange, reply: Reply, address: Address) -> Verdict:
@@ -389,22 +389,23 @@ class HttpSource(Source):
             async with self._making:
                 if self._wire is None:
                     self._refuse_if_closed()
-                    wire = await in_thread(self._make_wire)
+                    wire = await in_thread(partial(self._make_wire, asyncio.get_running_loop()))
                     if isinstance(wire, str):
                         raise TransportError(f"{self._shown()}: {wire}")
                     if self._closed and self._makes_client:
-                        await self._close(wire.client)
+                        await self._close(wire)
                     self._refuse_if_closed()
                     self._wire, self._client = wire, wire.client
         return self._wire
 
-    def _make_wire(self) -> Wire | str:
+    def _make_wire(self, loop: asyncio.AbstractEventLoop) -> Wire | str:
         """Make the wire; returns the reason if that fails. Runs in a thread."""
         try:
             from .client import open_wire
 
             return open_wire(
                 self._given_client,
+                loop=loop,
                 makes_client=self._makes_client,
                 http2=self._http2,
                 headers=self._headers,
@@ -449,6 +450,33 @@ def callers_code(source: HttpSource) -> object | None:
             signer = signer.func
         return signer.__self__ if isinstance(signer, MethodType) else signer
     return None if source._given_client is None and source.on_attempt is None else source
+
+
+def facts_of(source: HttpSource) -> Facts:
+    """
+    What a source knows about its file. There is no validator unless replies are compared by it, because otherwise they
+    may come from different versions.
+    """
+    validator = source._file.validator if source._validate == "etag" else None
+    return Facts(source._where.own, source._file.length, validator)
+
+
+def expect(source: HttpSource, facts: Facts, _first: bytes = b"") -> None:
+    """Accept only replies about a file that is known from before. Call this before the first reply."""
+    source._file = File(facts.length, facts.validator)
+
+
+async def locate(source: HttpSource) -> None:
+    """
+    Find out the URL of a source, and so its name, without a request.
+
+    Raises:
+        TransportError: the URL callable failed.
+    """
+    address = await source._where.resolve()
+    if not isinstance(address, Address):
+        raise TransportError(f"{source._shown()}: {address.text}")
+    source._name = source._name or resource_name_of(address.own)
 
 
 def from_config(url: UrlLike, config: Config, **options: Any) -> HttpSource:

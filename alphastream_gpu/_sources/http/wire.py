@@ -20,8 +20,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
-from weakref import WeakSet
+from typing import Final
 
 import httpx
 
@@ -32,6 +31,7 @@ from ..ranges import ByteRange
 from .address import Address, shown, target_of
 from .callers import at_end, harmless, is_ending, raised, system_reason
 from .cookies import ChainCookies
+from .pool import Connections, SharedClient
 from .progress import Traffic
 from .quiet import quiet_logs
 from .reply import read_headers, too_long
@@ -73,8 +73,8 @@ class Wire:
 
     Args:
         client: the client of the library or of the caller.
-        is_callers: whether the client is the caller's. Such a client has a cookie jar, and the texts of its
-            exceptions are not shown.
+        shared: the use of a client of the library; None if the client is the caller's. Such a client has a cookie jar,
+            and the texts of its exceptions are not shown.
         headers: headers for the URL's own origin.
         timeout: seconds for connecting, for each read and for each write, of requests to other origins.
         traffic: the counters of the source.
@@ -84,18 +84,25 @@ class Wire:
         self,
         client: httpx.AsyncClient,
         *,
-        is_callers: bool,
+        shared: SharedClient | None,
         headers: Mapping[str, str],
         timeout: float,
         traffic: Traffic,
     ) -> None:
         self.client = client
-        self._is_callers = is_callers
+        self._is_callers = shared is None
+        self._shared = shared
         self._headers = headers
         self._timeout = httpx.Timeout(timeout)
         self._traffic = traffic
-        self._used: WeakSet[Any] = WeakSet()
-        """The network streams of the connections that have carried a reply."""
+        self._connections = Connections() if shared is None else shared.connections
+
+    async def aclose(self) -> None:
+        """Close the client, unless other sources use it. Exceptions are those of the client."""
+        if self._shared is None:
+            await self.client.aclose()
+        else:
+            await self._shared.release(self._traffic)
 
     async def fetch(self, span: ByteRange | None, address: Address, judge: Judge) -> Answer:
         """
@@ -149,7 +156,13 @@ class Wire:
         )
         try:
             self._traffic.replies += 1
-            reply = Reply(response.status_code, read_headers(response.headers.raw), self._is_reused(response))
+            headers = read_headers(response.headers.raw)
+            what = [headers.get(name) for name in ("content-range", "etag", "last-modified", "content-length")]
+            is_reused, is_second = self._connections.note(response, address.url, what)
+            if is_second:
+                text = "the reply to another URL came again, which may be a second reply to an earlier request"
+                return Answer(Again(text), address)
+            reply = Reply(response.status_code, headers, is_reused)
             verdict = judge(reply, address)
             if isinstance(verdict, Moved):
                 cookies.keep(address.url, response.headers.raw)
@@ -228,18 +241,6 @@ class Wire:
         if expected is not None and len(body) < expected:
             return Again(f"expected a body of {expected} bytes, found {len(body)}")
         return bytes(body)
-
-    def _is_reused(self, response: httpx.Response) -> bool:
-        """Whether the connection of this reply has carried a reply before. Remembers the connection."""
-        stream = response.extensions.get("network_stream")
-        if stream is None:
-            return False
-        try:
-            is_reused = stream in self._used
-            self._used.add(stream)
-        except TypeError:  # the streams of a caller's transport may not support weak references
-            return False
-        return is_reused
 
 
 class _ExactURL(httpx.URL):

@@ -1,0 +1,76 @@
+"""
+Encoding whole streams: two threads beside one, and the memory of a long stream.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import pytest
+from conftest import facts, report
+from support import ROOT, sample_geometries
+
+from alphastream_gpu import encode, rasterize
+from alphastream_gpu._encoding import prepare_encoder
+
+LONG = 10_000
+"""Frames whose encoding must take no more memory than that of a few hundred."""
+
+
+@pytest.fixture(scope="module")
+def masks() -> list[npt.NDArray[Any]]:
+    pytest.importorskip("numba")
+    prepare_encoder()
+    return [rasterize(geometry) != 0 for geometry in sample_geometries()]
+
+
+def test_two_threads(benchmark: Any, masks: list[npt.NDArray[Any]], tmp_path: Path) -> None:
+    """Each measured in turns, the best of three: other programs of the machine only ever slow one down."""
+
+    def seconds(jobs: int) -> float:
+        started = time.perf_counter()
+        encode(masks, tmp_path / "out.asvp", jobs=jobs, verify=False)
+        return time.perf_counter() - started
+
+    benchmark.pedantic(lambda: seconds(2), rounds=1)
+    times = [(seconds(1), seconds(2)) for _ in range(3)]
+    one, two = min(pair[0] for pair in times), min(pair[1] for pair in times)
+    report("encode: two threads / one", one / two, 1.8, "x", at_least=True)
+    facts["  frames a second"] = f"{len(masks) / one:.0f} and {len(masks) / two:.0f}"
+
+
+def test_memory(benchmark: Any, tmp_path: Path) -> None:
+    """In a process of its own, whose memory nothing else has grown; the frames are made one by one."""
+    script = f"""
+        import resource, sys
+        sys.path.insert(0, {str(ROOT / "tests")!r})
+        from support import sample_geometries
+        from alphastream_gpu import encode, rasterize
+        geometries = sample_geometries()
+        marks = []
+        def masks():
+            for k in range({LONG}):
+                yield rasterize(geometries[k % 120]) != 0
+        def progress(at):
+            if at.stage == "encoding" and at.done:
+                marks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        encode(masks(), {str(tmp_path / "long.asvp")!r}, progress=progress)
+        total = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(marks[len(marks) // 10], total)
+    """
+
+    def run() -> list[float]:
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
+        )
+        return [float(part) for part in done.stdout.split()]
+
+    early, late = benchmark.pedantic(run, rounds=1)
+    report(f"encode: memory of {LONG:,} frames", late, 300, "MB")
+    facts["  of which in the last nine tenths"] = f"{late - early:.0f} MB"
