@@ -45,6 +45,8 @@ latency is so long that shorter reads would leave the line idle."""
 _SHORT_READ: Final = 16
 """Frames of the first planned read of a new place."""
 _MOST_BUNDLED: Final = 64
+_FAST_BANDWIDTH: Final = 131_072
+"""Bytes a second. A line that is slower is no faster than its first read says."""
 _LEAST_READ_BYTES: Final = 4096
 _MOST_FRAMES: Final = 65536
 _MOST_BYTES: Final = 2**63 - 1
@@ -384,6 +386,8 @@ class Planner:
     def _spans(self, wanted: Sequence[int]) -> list[FrameSpan]:
         most = self._config.http_chunk
         longest = max(_LONGEST_READ, self.latency / self._slots.n_patient)
+        if not self.latency and self.bandwidth > _FAST_BANDWIDTH:
+            longest *= 3  # the latency, which is not known yet, is part of the bandwidth, which is too low by far
         if self.bandwidth * longest < most:
             most = max(_LEAST_READ_BYTES, int(self.bandwidth * longest))
         return plan_reads(
