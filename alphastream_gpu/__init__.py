@@ -27,9 +27,14 @@ from ._geometry.frame import FrameGeometry
 from ._open import open, open_async
 from ._raster import rasterize, rasterize_packed
 from ._sources import FileSource, HttpSource, MemorySource, Source
+from ._sources.base import RequestTiming
 from ._sources.ranges import ByteRange
+from ._stream.attempts import Attempt
 from ._stream.clock import PlaybackClock
+from ._stream.events import StreamEvent
+from ._stream.heads import PlayHead
 from ._stream.metadata import Metadata
+from ._stream.planner import BufferGoal
 from ._stream.stats import LastError, Stats
 from ._stream.stream import AlphaStream
 from ._writing.writer import AsvpWriter, AsvrWriter
@@ -54,6 +59,8 @@ __all__ = [
     "AsvpWriter",
     "AsvrKey",
     "AsvrWriter",
+    "Attempt",
+    "BufferGoal",
     "ByteRange",
     "ClosedError",
     "CompareReport",
@@ -80,10 +87,13 @@ __all__ = [
     "Metadata",
     "NotReadyError",
     "PassphraseError",
+    "PlayHead",
     "PlaybackClock",
     "RenderStats",
+    "RequestTiming",
     "Source",
     "Stats",
+    "StreamEvent",
     "TransportError",
     "WrongContextError",
     "__version__",

@@ -6,19 +6,35 @@ source for a caller's argument.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .._exceptions import AlphaStreamError, FrameTimeoutError, TransportError, shown_as_base
 from .._format.names import resource_name_of
 from .ranges import ByteRange
 
-__all__ = ["Facts", "SilentServerError", "Source", "UnreachableError", "resource_name_of"]
+__all__ = ["Facts", "RequestTiming", "SilentServerError", "Source", "UnreachableError", "resource_name_of"]
 
 
 @shown_as_base
 class SilentServerError(FrameTimeoutError):
     """The deadline passed, and the server had not sent any answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTiming:
+    """
+    A request of a source, which has ended.
+    """
+
+    began_at: float
+    """When it was sent, in seconds of ``time.monotonic``."""
+    seconds: float
+    """How long it took, with its redirects, in seconds."""
+    bytes: int
+    """Bytes that it brought; 0 if it failed."""
+    failure: str | None
+    """Why it failed; None if it did not. It is shown in logs, so it must not contain secrets."""
 
 
 @shown_as_base
@@ -85,6 +101,18 @@ class Source(ABC):
         Empty for a source without a server. Shown in messages, so it must not contain secrets.
         """
         return ""
+
+    @property
+    def recent_requests(self) -> tuple[RequestTiming, ...]:
+        """The last requests, the oldest first, 1000 of them at most; empty for a source without a server."""
+        return ()
+
+    @property
+    def retry_reasons(self) -> Mapping[str, int]:
+        """
+        How often a request was repeated, by the reason. Reasons are shown in logs, so they must not contain secrets.
+        """
+        return {}
 
     @property
     @abstractmethod

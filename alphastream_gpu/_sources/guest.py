@@ -18,7 +18,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from numbers import Real
 from typing import Any, Final, NamedTuple, TypeVar, cast
@@ -26,7 +26,7 @@ from typing import Any, Final, NamedTuple, TypeVar, cast
 from .._exceptions import AlphaStreamError, TransportError, contained_errors
 from .._runtime.loop import LoopLease, outcome
 from .._runtime.workers import call_contained
-from .base import Source
+from .base import RequestTiming, Source
 from .cache import CachedSource
 from .file import FileSource
 from .http import HttpSource
@@ -102,6 +102,26 @@ def _error(value: Any) -> AlphaStreamError:
     return value
 
 
+def _timings(value: Any) -> tuple[RequestTiming, ...]:
+    if not isinstance(value, tuple) or len(value) > _MOST_ENTRIES:
+        raise TypeError
+    return tuple(
+        RequestTiming(
+            _time(one.began_at),
+            _time(one.seconds),
+            _count(one.bytes),
+            None if one.failure is None else _text(one.failure),
+        )
+        for one in value
+    )
+
+
+def _reasons(value: Any) -> dict[str, int]:
+    if not isinstance(value, Mapping) or len(value) > _MOST_ENTRIES:
+        raise TypeError
+    return {_text(reason): _count(number) for reason, number in value.items()}
+
+
 def _or_none(convert: Callable[[Any], T]) -> Callable[[Any], T | None]:
     return lambda value: None if value is None else convert(value)
 
@@ -109,6 +129,7 @@ def _or_none(convert: Callable[[Any], T]) -> Callable[[Any], T | None]:
 _MOST_CHARACTERS: Final = 65_536
 """As many as a URL may have."""
 _MOST_BYTES: Final = 2**63 - 1
+_MOST_ENTRIES: Final = 1000
 _A_TEXT: Final = f"a str of at most {_MOST_CHARACTERS} characters"
 _A_COUNT: Final = "an integer from 0 to 2**63 - 1"
 _FACTS: Final = {
@@ -119,6 +140,8 @@ _FACTS: Final = {
     "reply_summary": _Fact(_text, _A_TEXT, ""),
     "requests": _Fact(_count, _A_COUNT, 0),
     "bytes_received": _Fact(_count, _A_COUNT, 0),
+    "recent_requests": _Fact(_timings, f"a tuple of at most {_MOST_ENTRIES} RequestTiming objects", ()),
+    "retry_reasons": _Fact(_reasons, f"a mapping of at most {_MOST_ENTRIES} texts to counts", {}),
 }
 
 
@@ -176,6 +199,14 @@ class GuestSource(Source):
     @property
     def bytes_received(self) -> int:
         return cast("int", self._fact("bytes_received"))
+
+    @property
+    def recent_requests(self) -> tuple[RequestTiming, ...]:
+        return cast("tuple[RequestTiming, ...]", self._fact("recent_requests"))
+
+    @property
+    def retry_reasons(self) -> Mapping[str, int]:
+        return cast("Mapping[str, int]", self._fact("retry_reasons"))
 
     async def read(self, span: ByteRange) -> bytes | memoryview:
         """

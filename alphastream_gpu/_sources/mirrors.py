@@ -17,14 +17,15 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from .._config import Config
 from .._exceptions import AlphaStreamError, ClosedError, FrameTimeoutError, TransportError, contained_errors
-from .base import Facts, Source, UnreachableError
+from .base import Facts, RequestTiming, Source, UnreachableError
 from .http import HttpSource, facts_of, locate
 from .http.callers import in_thread
 from .ranges import ByteRange
@@ -32,6 +33,8 @@ from .ranges import ByteRange
 __all__ = ["Mirror", "MirrorSource"]
 
 _FIRST_BYTES: Final = 64 * 1024
+_MOST_REQUESTS: Final = 64
+"""Requests whose timings are told."""
 _logger = logging.getLogger("alphastream_gpu")
 
 
@@ -95,6 +98,18 @@ class MirrorSource(Source):
     @property
     def bytes_received(self) -> int:
         return sum(source.bytes_received for source in tuple(self._made.values()))
+
+    @property
+    def recent_requests(self) -> tuple[RequestTiming, ...]:
+        found = [one for source in tuple(self._made.values()) for one in source.recent_requests]
+        return tuple(sorted(found, key=lambda one: one.began_at)[-_MOST_REQUESTS:])
+
+    @property
+    def retry_reasons(self) -> Mapping[str, int]:
+        found: Counter[str] = Counter()
+        for source in tuple(self._made.values()):
+            found.update(source.retry_reasons)
+        return found
 
     @property
     def last_failure(self) -> AlphaStreamError | None:

@@ -54,6 +54,10 @@ class GeometryCache:
         """The frame, without counting as a use."""
         return self._frames.get(index)
 
+    def indices(self) -> list[int]:
+        """The frames that are here, the least recently used one first."""
+        return list(self._frames)
+
     def put(self, index: int, geometry: FrameGeometry) -> None:
         """Keep a frame; the least recently used ones go if there are too many, or they are too large."""
         before = self._frames.pop(index, None)

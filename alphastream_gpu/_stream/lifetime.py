@@ -22,12 +22,15 @@ from typing import Any, TypeVar
 from .._config import Config
 from .._exceptions import AlphaStreamError, ClosedError, FrameTimeoutError, NotReadyError
 from .._format.cipher import AsvrKey
+from .._runtime.callbacks import Callbacks
 from .._runtime.calls import held, marked, may_not_wait
 from .._runtime.exit import close_at_exit, forget, in_background
 from .._runtime.loop import LoopLease
 from .._runtime.workers import Workers
 from .._sources import Source, SourceLike, open_source
 from .metadata import Metadata, describe
+from .monitor import Monitor
+from .planner import BufferGoal
 from .products import Products
 from .reader import StreamReader
 from .session import Session
@@ -55,15 +58,20 @@ class Lifetime:
     """
 
     def __init__(self, config: Config) -> None:
-        self._config = config
+        self.config = config
         self.lock = threading.RLock()  # a signal handler may ask for stats() while its thread holds it
         """Guards what is assigned here, and the counters."""
         self.counters = new_counters()
         """Of the stream, and of the sessions that have ended."""
+        self.retry_reasons: dict[str, int] = {}
+        """Of the sessions that have ended."""
         self.session: Session | None = None
         """Of the present source; None before the first, and after closing."""
         self.metadata: Metadata | None = None
         self.fps = config.fps
+        self.goal = BufferGoal(frames=config.prefetch_frames)
+        self.is_paused = False
+        """Whether nothing is fetched but what is asked for."""
         self.is_closed = False
         """Whether closing has begun, or is about to."""
         self.is_parents = False
@@ -81,6 +89,8 @@ class Lifetime:
         self.pool = Workers(config.decode_workers, "alphastream-decode")
         """Where frames are decoded."""
         self.products = Products(config)
+        self.callbacks = Callbacks()
+        self.monitor = Monitor(self, config.get_frame_timebox)
         close_at_exit(self)
 
     def refusal(self) -> ClosedError:
@@ -122,6 +132,11 @@ class Lifetime:
         # Without the lock: the collector may run this where the thread holds a session's, and that is taken second.
         self._pending.discard(future)
 
+    def _on_delivered(self) -> None:
+        """Frames came in, or could not be had. On the loop."""
+        self.products.go_on()
+        self.monitor.look()
+
     # Sources.
 
     def set_rate(self, fps: Fraction) -> None:
@@ -131,7 +146,21 @@ class Lifetime:
             if self.metadata is not None:
                 self.metadata = replace(self.metadata, fps=fps)
             if self.session is not None:
-                self.session.fps = fps
+                self.session.set_goal(self.goal, fps)
+
+    def set_goal(self, goal: BufferGoal) -> None:
+        """Change how far ahead the present source and later ones fetch."""
+        with held(self.lock):
+            self.goal = goal
+            if self.session is not None:
+                self.session.set_goal(goal, self.fps)
+
+    def pause(self, *, is_paused: bool) -> None:
+        """Fetch nothing but what is asked for, of the present source and of later ones; or go on."""
+        with held(self.lock):
+            self.is_paused = is_paused
+            if self.session is not None:
+                self.session.pause(is_paused=is_paused)
 
     def prepare_for_renderers(self) -> None:
         """
@@ -149,18 +178,31 @@ class Lifetime:
 
     async def load(self, source: SourceLike, key: AsvrKey | None, strict: bool) -> None:
         """Open a source in place of the present one, which stays loaded if that fails. On the loop."""
+        self.monitor.failure = None
+        self.monitor.look()
+        try:
+            await self._load(source, key, strict)
+        except Exception as exc:
+            self.monitor.failure = exc if isinstance(exc, AlphaStreamError) else NotReadyError(f"opening: {exc}")
+            raise
+        finally:
+            self.monitor.look()
+
+    async def _load(self, source: SourceLike, key: AsvrKey | None, strict: bool) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._loading.add(task)
         task.add_done_callback(self._loading.discard)
-        config = self._config
+        config = self.config
         opened: Source | None = None
         try:
             async with asyncio.timeout(config.init_timeout):
                 opened = await open_source(source, config)
                 # In the stream's threads, which closing waits for: OpenSSL keeps something for each that derives a key.
                 reader = await StreamReader.open(opened, key=key, strict=strict, config=config, executor=self.pool)
-            session = Session(reader, config, self.loop, self.pool, fps=self.fps, on_delivered=self.products.go_on)
+            session = Session(
+                reader, config, self.loop, self.pool, fps=self.fps, goal=self.goal, on_delivered=self._on_delivered
+            )
             with self.lock:
                 if self.is_closed:
                     raise ClosedError("the stream was closed while it was opening a source")
@@ -168,8 +210,9 @@ class Lifetime:
                 previous, self.session = self.session, session
                 if previous is not None:
                     previous.retire(session)
-                    previous.add_counts(self.counters)
-                session.fps = self.fps  # it may have been changed meanwhile
+                    previous.add_counts(self.counters, self.retry_reasons)
+                session.set_goal(self.goal, self.fps)  # they may have been changed meanwhile
+                session.pause(is_paused=self.is_paused)
                 self.metadata = replace(describe(reader, config), fps=self.fps)
         except BaseException as exc:
             present = self.session
@@ -184,6 +227,7 @@ class Lifetime:
                 ) from exc
             raise
         self.products.forget()
+        self.monitor.look()
         _logger.info("opened %r: %s, %d frames", opened.name, self.metadata.container, session.n_frames)
         if previous is not None:
             # Shielded: whoever gives up waiting for the new source must not leave the old one open.
@@ -244,8 +288,9 @@ class Lifetime:
                 with self.lock:
                     session, self.session = self.session, None
                     if session is not None:
-                        session.add_counts(self.counters)
+                        session.add_counts(self.counters, self.retry_reasons)
             finally:  # also if counting fails, which reads properties of the source
+                self.monitor.end()
                 if session is not None:
                     await session.aclose()
         finally:
@@ -269,6 +314,7 @@ class Lifetime:
                 raise
         finally:
             self.products.close(deadline)
+            self.callbacks.end()
             self.pool.shutdown(wait=False, cancel_futures=True)
             self.pool.join(deadline)
             self.loop.release(deadline)

@@ -1,12 +1,12 @@
 """
-PlayHead: finds out a player's position and direction, only from the frames that it asks for. Pure.
+Follower: finds out a player's position and direction, only from the frames that it asks for. Pure.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["PlayHead"]
+__all__ = ["Follower"]
 
 _LARGEST_STEP: Final = 8
 """Frames that a player may skip and still be playing: one that drops to 8 fps of 60, or plays at eight times the
@@ -17,7 +17,7 @@ _FIRST_WINDOW: Final = 16
 """Frames prefetched after a jump, where a read costs next to nothing; the window doubles as play goes on."""
 
 
-class PlayHead:
+class Follower:
     """
     Follows the frames asked for.
 
@@ -26,7 +26,8 @@ class PlayHead:
     """
 
     def __init__(self, window: int) -> None:
-        self._full_window = window
+        self.full_window = window
+        """Frames to have ready ahead in steady play."""
         self.at: int | None = None
         """The frame last asked for."""
         self.direction = 1
@@ -60,9 +61,29 @@ class PlayHead:
             return True
         return False
 
+    def seek(self, index: int, direction: int) -> None:
+        """
+        Go to a frame, whatever was asked for before.
+
+        Args:
+            index: the frame.
+            direction: of play from there, 1 or -1.
+        """
+        self.at = index
+        self._restart(direction)
+
+    def set_full_window(self, window: int) -> bool:
+        """Prefetch another number of frames in steady play. Returns whether more are to be fetched now."""
+        is_full = self.window == self.full_window
+        grows = window > self.full_window and is_full
+        self.full_window = window
+        if grows or window < self.window:
+            self.window = window
+        return grows
+
     def grow(self, *, at_once: bool) -> None:
         """Widen the window, since the frames ahead are being played; `at_once` where each read has its price."""
-        self.window = self._full_window if at_once else min(self._full_window, 2 * self.window)
+        self.window = self.full_window if at_once else min(self.full_window, 2 * self.window)
 
     def ahead(self, n_frames: int, *, after: int | None = None) -> range:
         """
@@ -80,11 +101,19 @@ class PlayHead:
         first = self.at - 1 if after is None else min(self.at, after) - 1
         return range(min(first, n_frames - 1), max(self.at - self.window - 1, -1), -1)
 
+    def reach(self, n_frames: int) -> range:
+        """The frames that are to be ready in steady play."""
+        if self.at is None:
+            return range(0)
+        if self.direction > 0:
+            return range(self.at, min(self.at + self.full_window + 1, n_frames))
+        return range(max(self.at - self.full_window, 0), min(self.at + 1, n_frames))
+
     def distance_to(self, index: int) -> int:
         """Frames from the head to `index`, in the direction of play; negative behind it."""
         return 0 if self.at is None else (index - self.at) * self.direction
 
     def _restart(self, direction: int) -> None:
         self.direction = direction
-        self.window = min(self._full_window, _FIRST_WINDOW)
+        self.window = min(self.full_window, _FIRST_WINDOW)
         self._backward_steps = 0

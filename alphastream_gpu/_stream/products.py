@@ -82,7 +82,13 @@ class Products:
         return self._masks.n_made + self._strips.n_made
 
     def mask(
-        self, session: Session, index: int, geometry: FrameGeometry, size: tuple[int, int], deadline: float
+        self,
+        session: Session,
+        index: int,
+        geometry: FrameGeometry,
+        size: tuple[int, int],
+        deadline: float,
+        head: object = None,
     ) -> Mask:
         """
         The mask of a frame.
@@ -93,6 +99,7 @@ class Products:
             geometry: of the frame.
             size: ``(width, height)`` of the mask.
             deadline: by ``time.monotonic``, when the call's time box ends.
+            head: the key of the play head; None is the stream's own.
 
         Raises:
             TimeBoxEndedError: it is not ready by the deadline; ask again.
@@ -100,9 +107,11 @@ class Products:
         """
         variant = (session.serial, size)
         make = partial(_mask_of, self._config.native_size)
-        return self._get(self._masks, make, session, index, geometry, variant, size[0] * size[1], deadline)
+        return self._get(self._masks, make, session, index, geometry, variant, size[0] * size[1], deadline, head)
 
-    def strip(self, session: Session, index: int, geometry: FrameGeometry, deadline: float) -> Strip:
+    def strip(
+        self, session: Session, index: int, geometry: FrameGeometry, deadline: float, head: object = None
+    ) -> Strip:
         """
         The cover strip of a frame. Arguments and errors as of :meth:`mask`.
 
@@ -111,19 +120,29 @@ class Products:
         """
         try:
             variant: tuple[int, Literal["cover"]] = (session.serial, "cover")
-            return self._get(self._strips, _strip_of, session, index, geometry, variant, 0, deadline)
+            return self._get(self._strips, _strip_of, session, index, geometry, variant, 0, deadline, head)
         except DecodeError as exc:
             raise DecodeError(f"frame {index}: {exc}", frame_index=index) from exc
 
-    def aim(self, session: Session, index: int, size: tuple[int, int] | None) -> None:
-        """Have ready what lies ahead of a frame: strips, and masks of a size if there is one."""
+    def aim(self, session: Session, index: int, size: tuple[int, int] | None, head: object = None) -> None:
+        """Have ready what lies ahead of a frame for a play head: strips, and masks of a size if there is one."""
         if not self._config.ready_frames:
             return
-        processing, ahead = self._config.processing, session.ahead()
+        processing, ahead = self._config.processing, session.ahead(head)
         if processing != "mask":
-            self._strips.aim(ahead, index, (session.serial, "cover"), session.peek)
+            self._strips.aim(ahead, index, (session.serial, "cover"), session.peek, head)
         if processing != "triangles" and size is not None:
-            self._masks.aim(ahead, index, (session.serial, size), session.peek)
+            self._masks.aim(ahead, index, (session.serial, size), session.peek, head)
+
+    def aim_again(self, index: int, ahead: range, head: object) -> None:
+        """Have ready a frame that a play head was sent to, and what lies ahead, as it was asked for lately."""
+        self._strips.aim_again(index, ahead, head)
+        self._masks.aim_again(index, ahead, head)
+
+    def drop(self, head: object) -> None:
+        """A play head was closed: make nothing ahead of it."""
+        self._strips.drop(head)
+        self._masks.drop(head)
 
     def go_on(self) -> None:
         """Frames came in, or a wait ended: some of what is wanted ahead may be possible now."""
@@ -161,16 +180,17 @@ class Products:
         variant: Variant,
         n_pixels: int,
         deadline: float,
+        head: object,
     ) -> T:
         # The variant has the session's number: a product of another source must never be found under this index.
         product = products.get(index, variant)
         size = variant[1] if products is self._masks else None  # type: ignore[index]
         if product is not None:
-            self.aim(session, index, size)
+            self.aim(session, index, size, head)
             return product
         wait = self._waiting.begin()
         try:
-            self.aim(session, index, size)
+            self.aim(session, index, size, head)
             work = partial(make, geometry, variant)
             product = self._in_time(index, (index, variant), geometry, deadline, n_pixels, work)
             products.keep(index, variant, product)

@@ -168,6 +168,11 @@ class StreamReader:
             self._fingerprint = hashlib.sha256(repr(parts).encode() + sizes.tobytes()).hexdigest()
         return self._fingerprint
 
+    @property
+    def n_known(self) -> int:
+        """Bytes from the start that are read again from memory."""
+        return len(self._head)
+
     def is_sensible(self, index: int) -> bool:
         """Whether a block's stored length could hold an acceptable payload; if not, it is never read."""
         offsets = self.index.offsets

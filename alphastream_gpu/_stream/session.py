@@ -13,7 +13,7 @@ await or a decode.
   a read of its own. As many reads run as the source has request slots; prefetching and reads of whole ranges leave one
   of them free. When all slots are taken, the frame that was asked for last is read next. A read that nobody waits for
   is then cancelled, once it has taken longer than reads of this source usually take.
-* *Plan, then act.* What to prefetch is `PlayHead.ahead` and `plan_reads`, both pure. A plan is made when the frames
+* *Plan, then act.* `Planner` says what to prefetch, for one play head or several. A plan is made when the frames
   ahead fall below a low-water mark, so that steady play costs one read per five sixths of a window, not one per frame.
 * *A jump* drops the plan, cancels reads of the old place that nobody waits for, and starts with a small window where
   reads are cheap. Frames are decoded in groups, so the pool's threads do not work on frames of the old place for long
@@ -54,9 +54,10 @@ from .._sources.http.progress import all_or_none
 from .cache import GeometryCache
 from .decoding import Result, decode_each, decode_some
 from .fetches import Fetch, Pending
-from .plan import FrameSpan, groups, plan_batch, plan_reads
-from .playhead import PlayHead
-from .reader import StreamReader
+from .network import Network
+from .plan import FrameSpan, groups, plan_batch
+from .planner import BufferGoal, Head, Planner, Range
+from .reader import FIRST_READ_BYTES, StreamReader
 from .slots import Slots
 from .stats import new_counters
 
@@ -80,8 +81,6 @@ _QUEUED_SECONDS: Final = 0.1
 picture."""
 _MAX_URGENT: Final = 64
 """Frames that wait for a slot; of more, the one that was asked for first is forgotten."""
-_PLAN_FRAMES: Final = 512
-"""Frames that one step of planning looks at: a millisecond."""
 _PLAN_PAUSE: Final = 0.001
 """Seconds between two steps."""
 _BATCH_FRAMES: Final = 256
@@ -92,11 +91,10 @@ _GROUP_BYTES: Final = 8 * 1024 * 1024
 """`read_batch` reads this much before it decodes."""
 _WORTH_A_REQUEST: Final = 64 * 1024
 """Bytes that take no longer than a request to a server does."""
-_FIRST_PAUSE: Final = 0.25
+_MOST_FAILURES: Final = 1024
+"""Frames whose failures are remembered."""
+_FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 8.0
-_SLOW_READ_SECONDS: Final = 0.004
-"""Reads that take longer have a price of their own (a network, a disk that spins up): prefetch whole windows at
-once."""
 
 _logger = logging.getLogger("alphastream_gpu")
 _serials: Final = itertools.count()
@@ -111,8 +109,9 @@ class Session:
         config: options.
         loop: the library's loop; owned by the stream.
         pool: where frames are decoded; owned by the stream.
-        fps: of play, to judge how far ahead is far enough; may be changed.
-        on_delivered: called on any thread after frames came in.
+        fps: of play, to judge how far ahead is far enough.
+        goal: how far ahead to fetch.
+        on_delivered: called on the loop after frames came in, or could not be had.
     """
 
     def __init__(
@@ -123,6 +122,7 @@ class Session:
         pool: ThreadPoolExecutor,
         *,
         fps: Fraction,
+        goal: BufferGoal,
         on_delivered: Callable[[], None],
     ) -> None:
         self.serial = next(_serials)
@@ -131,13 +131,10 @@ class Session:
         self.n_frames = len(reader.index)
         self.lock = threading.RLock()  # a signal handler may ask for counts while its thread holds it
         """Guards everything here that callers and the loop share."""
-        # What is ahead and not yet played is older in the cache than what was played, so half of it must be enough.
-        self.head = PlayHead(min(config.prefetch_frames, config.cache_frames // 2))
         self._is_replaced = False
         """Whether the stream goes on with another session."""
         self._owns_source = True
         """Whether :meth:`aclose` closes the source; not when it was loaded again."""
-        self.fps = fps
         self._on_delivered = on_delivered
         self._config = config
         self._loop = loop
@@ -147,22 +144,32 @@ class Session:
         """Reads that callers made on their own threads."""
         self._cache = GeometryCache(config.cache_frames)
         self._pending: dict[int, Pending] = {}
-        self._frontier: int | None = None
-        self._is_filling = False
-        """Whether the window is being planned, step by step."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._urgent: dict[int, Pending] = {}
         """Frames that wait for a slot, the newest last."""
-        self._fetches: dict[asyncio.Task[bool], Fetch] = {}
+        self._fetches: dict[asyncio.Task[AlphaStreamError | None], Fetch] = {}
         self._jobs: set[Future[Any]] = set()
         """What is being decoded in the pool."""
         self._slots = Slots(config.http_concurrency, config.http_chunk)
         self._bulk: deque[tuple[int, asyncio.Future[None]]] = deque()
         """Reads of ranges that wait for slots, and how many each needs. Only the loop uses it."""
-        self._read_seconds = reader.open_seconds
+        self.planner = Planner(reader, config, self._slots, fps, goal)
+        self.head = self.planner.default
+        """The play head of the stream itself."""
+        self.network = Network(reader.open_seconds, min(FIRST_READ_BYTES, reader.bytes_read))
+        self.failures: dict[int, AlphaStreamError] = {}
+        """Why the last attempts to get frames failed, for frames that are not here; the oldest first."""
+        self.on_moved: Callable[[], object] | None = None
+        """Called on the loop after the play head moved to a frame that is not here, or while :attr:`is_watched`."""
+        self.is_watched = False
+        """Whether every move of the play head is of interest: the state is another than playing."""
+        self.is_paused = False
+        """Whether nothing is fetched but what is asked for."""
+        self._ends = (0, self.n_frames - 1)
         self._batch_frames = _BATCH_FRAMES
-        self._pause = 0.0
-        self._paused_until = 0.0
+        self._pause = self._paused_until = self._planned_from = self._planned_at = 0.0
+        """How long reading ahead pauses after a failure; when it begins again; when it begins after a frame that was
+        asked for; and when the last plan was made."""
         self._is_planning = self._is_abandoning = self._is_starting = False
         """What is to be done on the loop already; doing it once serves everyone who asked."""
         self._expiry: asyncio.TimerHandle | None = None
@@ -171,9 +178,13 @@ class Session:
 
     # From any thread.
 
-    def ask(self, index: int) -> FrameGeometry | Pending | None:
+    def ask(self, index: int, key: object = None) -> FrameGeometry | Pending | None:
         """
-        Ask for a frame in play: moves the head there, and sees to what lies ahead.
+        Ask for a frame in play: moves a head there, and sees to what lies ahead.
+
+        Args:
+            index: the frame.
+            key: of the play head; None is the stream's own.
 
         Returns:
             The frame if it is in the cache; else what to wait on, to be given back to :meth:`leave`. None if this
@@ -186,12 +197,16 @@ class Session:
             if self._closed:
                 return None
             self.reader.check(index)
-            self._play(index)
+            head = self.head if key is None else self.planner.head(key)
+            self._play(index, head)
             geometry = self._cache.get(index)
             if geometry is not None:
                 self._counters["hits"] += 1
+                head.missing, head.is_arriving = None, False
                 return geometry
             pending, joined = self._join(index)
+            pending.head = head
+            self._miss(head, pending.asked_at)
             self._counters["misses"] += 1
             self._counters["joined"] += joined
             return pending
@@ -209,17 +224,155 @@ class Session:
         with self.lock:
             return None if self._closed else self._cache.peek(index)
 
-    def ahead(self) -> range:
-        """The frames ahead of the play head, nearest first."""
+    def ahead(self, key: object = None) -> range:
+        """The frames ahead of a play head, nearest first."""
         with self.lock:
-            return self.head.ahead(self.n_frames)
+            return (self.head if key is None else self.planner.head(key)).ahead(self.n_frames)
+
+    def seek(self, index: int, key: object, *, reverse: bool) -> bool:
+        """
+        Move a play head, and fetch what is there, without waiting. What the last seek asked for is given up, unless
+        somebody else wants it.
+
+        Returns:
+            Whether this session is open.
+
+        Raises:
+            FrameNotFoundError: outside the stream.
+        """
+        with self.lock:
+            if self._closed:
+                return False
+            self.reader.check(index)
+            head = self.planner.head(key)
+            self._drop_target(head)
+            before, direction = head.at, head.direction
+            head.seek(index, -1 if reverse else 1)
+            head.jumped(before, direction)
+            head.target = index
+            if index not in self._cache:
+                pending, _ = self._join(index)
+                pending.waiting -= 1
+                pending.head = head
+                self._miss(head, pending.asked_at)
+            elif self.on_moved is not None and head is self.head:
+                self._loop.call_soon(self.on_moved)
+            self._plan_soon(jumped=True)
+            return True
+
+    def _drop_target(self, head: Head) -> None:
+        """A play head goes elsewhere: what it asked for counts no more, and the frame of its last seek is forgotten if
+        nobody waits for it and it was not begun. The lock is held."""
+        for entry in self._pending.values():
+            if entry.head is head:
+                entry.is_kept = False
+        index, head.target = head.target, None
+        if index is not None:
+            pending = self._urgent.get(index)
+            if pending is not None and not (pending.waiting or pending.is_kept or self._is_played(index, head)):
+                self._forget(index, pending)
+
+    def _is_played(self, index: int, but: Head | None = None) -> bool:
+        """Whether a play head, but one, is at a frame. The lock is held."""
+        return any(head.at == index and head is not but for head in self.planner.heads())
+
+    def prefetch(self, start: int, stop: int, future: Future[int]) -> bool:
+        """
+        Fetch frames in advance, after what the play heads need.
+
+        Args:
+            start: first frame.
+            stop: one past the last frame.
+            future: done when all were read; cancelling it ends that.
+
+        Returns:
+            Whether this session is open.
+        """
+        with self.lock:
+            if self._closed:
+                return False
+            self.planner.ranges.append(Range(start, stop, future))
+            self._plan_soon()
+        return True
+
+    def look_after_ranges(self) -> None:
+        """Complete the ranges that are read, and give up those that were cancelled. On the loop."""
+        done: list[Range] = []
+        with self.lock:
+            for one in list(self.planner.ranges):
+                if one.future.cancelled():
+                    self.planner.ranges.remove(one)
+                    self._loop.call_soon(self._abandon)
+                elif one.is_read and not any(i in self._pending for i in range(one.start, one.stop)):
+                    self.planner.ranges.remove(one)
+                    done.append(one)
+            counts = [sum(i in self._cache for i in range(one.start, one.stop)) for one in done]
+        for one, n_here in zip(done, counts, strict=True):
+            if one.future.set_running_or_notify_cancel():
+                if one.error is not None:
+                    one.future.set_exception(one.error)
+                else:
+                    one.future.set_result(n_here)
+        if done:
+            with self.lock:
+                self._plan_soon()
+
+    def set_goal(self, goal: BufferGoal, fps: Fraction) -> None:
+        """Fetch another number of frames ahead; `fps` is that of play."""
+        with self.lock:
+            self.planner.set_goal(goal, fps)
+            self._plan_soon()
+
+    def pause(self, *, is_paused: bool) -> None:
+        """Fetch nothing but what is asked for; or go on."""
+        with self.lock:
+            self.is_paused = is_paused
+            self._plan_soon()
+
+    def drop_head(self, key: object) -> None:
+        """A play head was closed: what it alone wanted is given up."""
+        with self.lock:
+            self._drop_target(self.planner.head(key))
+            self.planner.drop(key)
+            self._plan_soon(jumped=True)
+
+    def cached(self) -> list[int]:
+        """The frames that are here, in no order."""
+        with self.lock:
+            return [] if self._closed else self._cache.indices()
+
+    def has(self, index: int) -> bool:
+        """Whether a frame is here. The lock is held."""
+        return index in self._cache
+
+    def n_buffered(self, head: Head) -> int:
+        """How many frames are here without a gap, from a play head's own on. The lock is held."""
+        if head.at is None:
+            return 0
+        index = head.at
+        while index in self._cache:
+            index += head.direction
+        return abs(index - head.at)
+
+    def status(self, index: int) -> tuple[bool, bool, AlphaStreamError | None]:
+        """Whether a frame is here, and whether it is being fetched; and why the last attempt failed."""
+        with self.lock:
+            return index in self._cache, index in self._pending, self.failures.get(index)
+
+    def _miss(self, head: Head, now: float) -> None:
+        """A play head is at a frame that is not here. The lock is held."""
+        if head.missing != head.at:
+            head.missing, head.missing_since = head.at, now
+            if self.on_moved is not None and head is self.head:
+                self._loop.call_soon(self.on_moved)
 
     def is_closed(self) -> bool:
         """Whether this session has ended, by closing the stream or loading another source."""
         return self._closed
 
-    def add_counts(self, counts: dict[str, int]) -> None:
-        """Add what was counted here and by the source to a table of the counters of :class:`Stats`."""
+    def add_counts(self, counts: dict[str, int], reasons: dict[str, int]) -> None:
+        """Add what was counted here and by the source to the counters of :class:`Stats`, and to the reasons of
+        retries."""
         with held(self.lock):
             for name, number in self._counters.items():
                 counts[name] += number
@@ -231,6 +384,9 @@ class Session:
             if self._owns_source:  # otherwise the source goes on counting for the session that loaded it again
                 counts["requests"] += self.reader.source.requests
                 counts["bytes_fetched"] += self.reader.source.bytes_received
+                for reason, number in self.reader.source.retry_reasons.items():
+                    counts["retries"] += number
+                    reasons[reason] = reasons.get(reason, 0) + number
 
     def retire(self, successor: Session) -> None:
         """Accept nothing more: the stream goes on with another session, which may have the same source."""
@@ -243,18 +399,21 @@ class Session:
         if _logger.isEnabledFor(logging.DEBUG):
             self._loop.call_soon(_logger.debug, text, *values)
 
-    def _play(self, index: int) -> None:
+    def _play(self, index: int, head: Head) -> None:
         """The player is at this frame: move the head and see to prefetching. The lock is held."""
         is_lost = index not in self._cache and index not in self._pending
-        if self.head.move(index):
+        before, direction = head.at, head.direction
+        if head.move(index):
             self._debug("jump to frame %d", index)
-            self._frontier = None
+            head.jumped(before, direction)
             self._plan_soon(jumped=True)
-        elif is_lost or self._frontier is None:
-            self._frontier = None  # planned once, and evicted or failed since
+        elif is_lost or head.frontier is None:
+            head.frontier = None  # planned once, and evicted or failed since
             self._plan_soon()
-        elif 0 < self._frontier < self.n_frames - 1 and self.head.distance_to(self._frontier) < self._low_water():
+        elif 0 < head.frontier < self.n_frames - 1 and head.distance_to(head.frontier) < self.planner.low_water(head):
             self._plan_soon()
+        if self.on_moved is not None and head is self.head and (self.is_watched or index in self._ends):
+            self._loop.call_soon(self.on_moved)
 
     def _join(self, index: int) -> tuple[Pending, bool]:
         """
@@ -303,6 +462,9 @@ class Session:
         with self.lock:
             pending.waiting -= 1
             pending.is_kept |= keep
+            head = pending.head
+            if head is not None and head.missing == index and pending.is_delivered:
+                head.missing, head.is_arriving = None, False
             if pending.waiting or pending.is_kept or pending.future.done() or self._pending.get(index) is not pending:
                 return
             if pending.task is not None and sum(entry.task is pending.task for entry in self._pending.values()) > 1:
@@ -329,6 +491,7 @@ class Session:
         with self.lock:
             self._closed = True
             pending, self._pending = self._pending, {}
+            ranges, self.planner.ranges = self.planner.ranges, []
             self._urgent.clear()
             self._cache.clear()
             for timer in (self._expiry, self._retry):
@@ -336,6 +499,9 @@ class Session:
                     timer.cancel()
         for entry in pending.values():
             entry.fail(self._ended())
+        for one in ranges:
+            if one.future.set_running_or_notify_cancel():
+                one.future.set_exception(self._ended())
         tasks = list(self._tasks)
         for task in tasks:
             if not task.cancelling():  # a second cancellation would interrupt the clean-up after the first
@@ -509,86 +675,83 @@ class Session:
             self._loop.call_soon(self._start_urgent)
             self._is_starting = True
 
-    def _low_water(self) -> int:
-        """Frames ahead at which the next plan is made: a sixth of the window, or what plays during two reads."""
-        played_during_read = int(2 * self._read_seconds * float(self.fps))
-        return min(max(self.head.window // 6, played_during_read + 4), 3 * self.head.window // 4)
+    def _is_missing(self, index: int) -> bool:
+        """Whether a frame that is wanted is neither here nor on its way. One that is here counts as used: it must not
+        be evicted for others that are planned now. The lock is held."""
+        return self._cache.get(index) is None and index not in self._pending
 
     def _plan(self) -> None:
         """Start reading what lies ahead and is neither here nor on its way."""
         now = time.monotonic()
         with self.lock:
             self._is_planning = False
-            if self._closed or self._slots.n_free <= 0 or self._config.prefetch_frames == 0:
+            if self._closed or self.is_paused or self._slots.n_free <= 0:
                 return
-            if now < self._paused_until:
+            begins_at = max(self._paused_until, self._planned_from)
+            if now < begins_at:
                 self._is_planning = True
-                asyncio.get_running_loop().call_later(self._paused_until - now, self._plan)
+                asyncio.get_running_loop().call_later(begins_at - now, self._plan)
                 return
             if self._urgent:
                 return  # those first; the last one started plans again
-            is_low = self._frontier is None or self.head.distance_to(self._frontier) < self._low_water()
-            is_filling = self._is_filling and self._frontier is not None
-            if not is_low and not is_filling:
-                return
-            if not is_filling and (self._frontier is not None or self._read_seconds > _SLOW_READ_SECONDS):
-                self.head.grow(at_once=self._read_seconds > _SLOW_READ_SECONDS)
-            ahead = self.head.ahead(self.n_frames, after=self._frontier)
-            step = ahead[:_PLAN_FRAMES]
-            sensible = self.reader.is_sensible
-            wanted = [i for i in step if i not in self._cache and i not in self._pending and sensible(i)]
-            spans = plan_reads(
-                self.reader.index.offsets,
-                wanted,
-                max_bytes=self._config.http_chunk,
-                max_frames=self._config.prefetch_frames or 1,
-            )
-            n_slots = itertools.accumulate(self._slots.needed(span.bytes) for span in spans)
-            n_free = self._slots.n_free
-            plan = [span for span, sum_of_slots in zip(spans, n_slots, strict=True) if sum_of_slots <= n_free]
-            self._frontier = step[-1] if step else self.head.at
-            if sum(map(len, plan)) < len(wanted):
-                last = plan[-1] if plan else None
-                before = step[0] - self.head.direction if step else self.head.at
-                self._frontier = before if last is None else last.stop - 1 if self.head.direction > 0 else last.first
-            self._is_filling = bool(ahead) and self._frontier != ahead[-1]
-            for span in plan:
-                self._begin(span, [self._pending.setdefault(i, Pending()) for i in range(span.first, span.stop)])
-            if self._is_filling and self._slots.n_free > 0:
+            self.planner.bandwidth, self.planner.latency = self.network.bandwidth, self.network.latency
+            self._planned_at = now
+            plan = self.planner.plan(self._is_missing)
+            for owner, span in plan.reads:
+                pending = [self._pending.setdefault(i, Pending()) for i in range(span.first, span.stop)]
+                self._begin(span, pending, owner=owner)
+            if plan.is_unfinished and self._slots.n_free > 0:
                 # Not at once: a caller that waits for the lock would not get it between two steps.
                 self._is_planning = True
                 asyncio.get_running_loop().call_later(_PLAN_PAUSE, self._plan)
+            has_ranges = bool(self.planner.ranges)
+        if has_ranges:
+            self.look_after_ranges()
 
-    def _begin(self, span: FrameSpan, pending: list[Pending], *, is_urgent: bool = False) -> None:
-        """Start to read a span. The lock is held."""
+    def _begin(self, span: FrameSpan, pending: list[Pending], *, owner: Head | Range | None = None) -> None:
+        """Start to read a span, for whoever it was planned for; None if it was asked for. The lock is held."""
         task = asyncio.get_running_loop().create_task(self._fetch(span, pending))
         n_slots = self._slots.needed(span.bytes)
-        self._slots.take(n_slots, is_urgent=is_urgent)
-        self._fetches[task] = Fetch(span, pending, time.monotonic(), is_urgent, n_slots)
+        self._slots.take(n_slots, is_urgent=owner is None)
+        if owner is not None:
+            owner.n_slots += n_slots
+            self.planner.n_bytes += self.planner.cost(span)
+        self._fetches[task] = Fetch(span, pending, time.monotonic(), owner, n_slots)
         for entry in pending:
             entry.task = task
         # In a callback: a task that is cancelled before its first step never runs a line of its own.
         task.add_done_callback(self._end)
         self._track(task)
 
-    def _end(self, task: asyncio.Task[bool]) -> None:
+    def _end(self, task: asyncio.Task[AlphaStreamError | None]) -> None:
         """A fetch ended: its slot is free, and after a planned one that failed prefetching pauses."""
         with self.lock:
             fetch = self._fetches.pop(task)
-            self._slots.give_back(fetch.n_slots, is_urgent=fetch.is_urgent)
-            if not fetch.is_urgent:
-                if not task.cancelled():
-                    if task.exception() is not None or task.result():
+            owner = fetch.owner
+            self._slots.give_back(fetch.n_slots, is_urgent=owner is None)
+            if owner is not None:
+                owner.n_slots -= fetch.n_slots
+                self.planner.n_bytes -= self.planner.cost(fetch.span)
+                if task.cancelled():
+                    owner.read_again(fetch.span.first)
+                else:
+                    error = task.exception() or task.result()
+                    if error is not None:
                         self._pause = min(_LONGEST_PAUSE, 2 * self._pause or _FIRST_PAUSE)
                         self._paused_until = time.monotonic() + self._pause
                         self._debug("a read ahead failed; the next begins in %g s", self._pause)
-                        self._frontier = None
+                        owner.read_again(fetch.span.first)
+                        if isinstance(owner, Range) and isinstance(error, AlphaStreamError):
+                            owner.fail(error)
                     else:
                         self._pause = 0.0
-                self._plan_soon()
+            self._plan_soon()  # also after a read that was asked for: it may have had the only slot
             if self._urgent:
                 self._start_soon()
+            has_ranges = bool(self.planner.ranges)
         self._start_bulk_soon()
+        if has_ranges:
+            self.look_after_ranges()
 
     def _start_urgent(self) -> None:
         """Read what was asked for last, and on, as far as there are slots."""
@@ -598,27 +761,47 @@ class Session:
             self._start_bulk_soon()
             if self._closed or not self._urgent:
                 return
+            n_bytes = 0
             while self._urgent:
-                index = next(reversed(self._urgent))
+                index = self._most_urgent(now)
                 pending = self._urgent[index]
                 if self._pending.get(index) is not pending or pending.task is not None:
                     del self._urgent[index]  # given up or planned meanwhile
-                elif not pending.waiting and pending.asked_at < now - _QUEUED_SECONDS:
+                elif not pending.waiting and pending.asked_at < now - _QUEUED_SECONDS and not self._is_sought(index):
                     self._forget(index, pending)
                 elif self._slots.is_free:
                     del self._urgent[index]
-                    self._begin(self.reader.span(index, index + 1), [pending], is_urgent=True)
+                    single = self.reader.span(index, index + 1)
+                    span = single if pending.is_alone else self.planner.bundle(index, self._is_missing)
+                    n_bytes += self.planner.cost(span)
+                    self._begin(span, [self._pending.setdefault(i, Pending()) for i in range(span.first, span.stop)])
                 else:
                     self._make_room(now)
                     return
             if self._expiry is None:
                 self._expiry = asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._expire)
+            wait = self.planner.time_for(n_bytes)
+            if wait > _PLAN_PAUSE and self._planned_from <= self._planned_at:  # once a plan: many askings delay no plan
+                self._planned_from = now + wait
             self._plan_soon()
+
+    def _most_urgent(self, now: float) -> int:
+        """The frame to read next: what was asked for last, unless somebody waits for another for long. The lock is
+        held."""
+        long_ago = now - 2 * self.planner.read_seconds - _QUEUED_SECONDS
+        for index, pending in self._urgent.items():
+            if pending.waiting and pending.asked_at < long_ago:
+                return index
+        return next(reversed(self._urgent))
+
+    def _is_sought(self, index: int) -> bool:
+        """Whether a play head was sent to a frame, and is there. The lock is held."""
+        return any(head.target == head.at == index for head in self.planner.heads())
 
     def _make_room(self, now: float) -> None:
         """All slots are taken: cancel the fetch that nobody waits for the longest, or see to it later. The lock is
         held."""
-        patience = self._read_seconds + _PATIENCE_SECONDS
+        patience = self.planner.read_seconds + _PATIENCE_SECONDS
         idle = {
             task: fetch for task, fetch in self._fetches.items() if not task.cancelling() and not fetch.is_waited_for
         }
@@ -647,20 +830,21 @@ class Session:
             if self._fetches and not self._closed:
                 self._expiry = asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._expire)
 
-    def _withdraw_fetch(self, task: asyncio.Task[bool]) -> None:
+    def _withdraw_fetch(self, task: asyncio.Task[AlphaStreamError | None]) -> None:
         """Nobody shall join a fetch that is being cancelled. The lock is held."""
         fetch = self._fetches[task]
         for index, entry in enumerate(fetch.pending, fetch.span.first):
             if self._pending.get(index) is entry:
                 del self._pending[index]
 
-    async def _fetch(self, span: FrameSpan, pending: list[Pending]) -> bool:
-        """Read, decode and deliver a span; True if the source failed. Frames that are not delivered are withdrawn."""
+    async def _fetch(self, span: FrameSpan, pending: list[Pending]) -> AlphaStreamError | None:
+        """Read, decode and deliver a span; the error if the source failed. Frames that are not delivered are
+        withdrawn."""
         try:
             blocks = await self._read(span)
         except AlphaStreamError as exc:
             self._refuse(span, pending, exc)
-            return True
+            return exc
         except BaseException as exc:
             self._withdraw(span.first, pending, exc)
             raise
@@ -679,12 +863,19 @@ class Session:
             at += len(results)
             if at < len(blocks):
                 await asyncio.sleep(time.monotonic() - began_at)
-        return False
+        return None
 
     async def _read(self, span: FrameSpan, frames: list[int] | None = None) -> list[memoryview]:
+        network, before = self.network, self.reader.bytes_read
         started = time.monotonic()
-        blocks = await self.reader.read_blocks(span, frames)
-        self._read_seconds += 0.25 * (time.monotonic() - started - self._read_seconds)
+        try:
+            blocks = await self.reader.read_blocks(span, frames)
+        except AlphaStreamError as exc:
+            network.failed(span, started, time.monotonic(), exc)
+            raise
+        ended = time.monotonic()
+        self.planner.read_seconds += 0.25 * (ended - started - self.planner.read_seconds)
+        network.ended(span, started, ended, len(span.bytes) if self.reader.bytes_read > before else 0)
         return blocks
 
     def _deliver(self, first: int, pending: list[Pending], results: list[Result]) -> None:
@@ -697,8 +888,12 @@ class Session:
                     del self._pending[index]
                 if isinstance(result, FrameGeometry):
                     self._cache.put(index, result)
+                    if self.failures:
+                        self.failures.pop(index, None)
                     self._counters["decoded"] += 1
                     self._counters["prefetched"] += not (entry.waiting or entry.is_kept)
+                else:
+                    self._note_failure(index, result)
         for entry, result in zip(pending, results, strict=True):
             if isinstance(result, FrameGeometry):
                 entry.succeed(result)
@@ -717,15 +912,23 @@ class Session:
                 if self._pending.get(index) is not entry:
                     refused.append((index, entry))
                 elif entry.waiting and is_again:
-                    entry.task = None
+                    entry.task, entry.is_alone = None, True
                     self._urgent[index] = entry
                     self._start_soon()
                 else:
                     refused.append((index, entry))
                     del self._pending[index]
+                    self._note_failure(index, error)
         for index, entry in refused:
             entry.fail(_of_frame(error, index))
         self._on_delivered()
+
+    def _note_failure(self, index: int, error: AlphaStreamError) -> None:
+        """An attempt to get a frame failed. The lock is held."""
+        self.failures.pop(index, None)
+        self.failures[index] = error
+        if len(self.failures) > _MOST_FAILURES:
+            del self.failures[next(iter(self.failures))]
 
     def _withdraw(self, first: int, pending: list[Pending], cause: BaseException) -> None:
         """A fetch was cancelled or broke: its frames are no longer pending, and whoever waits must not hang."""
@@ -740,12 +943,13 @@ class Session:
         """Cancel the fetches none of whose frames anybody waits for, asked for lately, or is about to play."""
         with self.lock:
             self._is_abandoning = False
-            near = self.head.ahead(self.n_frames)  # a range, which is asked in no time
+            places = [head.reach(self.n_frames) for head in self.planner.heads()]
+            ranges = self.planner.ranges
             recent = time.monotonic() - _KEPT_SECONDS
             stale = [
                 task
                 for task, fetch in self._fetches.items()
-                if not task.cancelling() and not fetch.is_wanted(self.head.at, near, recent)
+                if not task.cancelling() and not (fetch.owner in ranges or fetch.is_wanted(places, recent))
             ]
             for task in stale:
                 self._withdraw_fetch(task)
@@ -755,11 +959,11 @@ class Session:
         for task in stale:
             task.cancel()
 
-    def _track(self, task: asyncio.Task[bool]) -> None:
+    def _track(self, task: asyncio.Task[AlphaStreamError | None]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._untrack)
 
-    def _untrack(self, task: asyncio.Task[bool]) -> None:
+    def _untrack(self, task: asyncio.Task[AlphaStreamError | None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # delivered to its waiters already

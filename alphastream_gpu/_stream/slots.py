@@ -24,15 +24,15 @@ class Slots:
     def __init__(self, n_slots: int, request_bytes: int) -> None:
         self._n_slots = n_slots
         self._request_bytes = request_bytes
-        self._n_patient = max(1, n_slots - 1)
-        """Most slots that patient reads take."""
+        self.n_patient = max(1, n_slots - 1)
+        """The most slots that patient reads take."""
         self._busy = 0
         self.patient = 0
         """Slots of reads that nobody in play waits for."""
 
     def needed(self, span: ByteRange) -> int:
         """Slots that a read takes: no more than patient reads may have, because a source splits no read further."""
-        return min(self._n_patient, max(1, -(-len(span) // self._request_bytes)))
+        return min(self.n_patient, max(1, -(-len(span) // self._request_bytes)))
 
     @property
     def is_free(self) -> bool:
@@ -42,7 +42,7 @@ class Slots:
     @property
     def n_free(self) -> int:
         """Slots that are free for patient reads; negative if urgent reads took more than there are."""
-        return min(self._n_patient - self.patient, self._n_slots - self._busy)
+        return min(self.n_patient - self.patient, self._n_slots - self._busy)
 
     def take(self, n_slots: int, *, is_urgent: bool) -> None:
         """A read begins."""

@@ -4,17 +4,21 @@ Stats: a consistent snapshot of the counters of a stream.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
 from .._exceptions import ErrorCode
+from .._sources.base import RequestTiming
 
-__all__ = ["LastError", "Stats", "new_counters"]
+__all__ = ["LastError", "Stats", "counted", "new_counters"]
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
     """
-    Counters since the stream was made; all taken at one moment.
+    Counters since the stream was made, and what is known of the line; all taken at one moment.
     """
 
     hits: int = 0
@@ -49,6 +53,54 @@ class Stats:
     """Frames in the cache now."""
     cached_bytes: int = 0
     """Bytes of geometry in the cache now."""
+    retries: int = 0
+    """Requests that were repeated because they had failed."""
+    retry_reasons: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """How often requests were repeated, by the reason. URLs are shown without user, query and fragment."""
+    bandwidth: float | None = None
+    """Estimated rate of the source, in bytes a second; None if nothing is loaded. Too low until the source was read
+    several times."""
+    latency: float | None = None
+    """Estimated seconds from a request to its first bytes; None if nothing is loaded. 0 until the source was read
+    several times."""
+    recent_requests: tuple[RequestTiming, ...] = ()
+    """The last requests of the source, the oldest first; at most 64 over HTTP, none of files and memory."""
+
+    def since(self, earlier: Stats) -> Stats:
+        """
+        What came after an earlier snapshot of the same stream.
+
+        Counters are differences, and the requests those that ended since. What says how something is now stays:
+        :attr:`cached_frames`, :attr:`cached_bytes`, :attr:`bandwidth` and :attr:`latency`.
+
+        Args:
+            earlier: the earlier snapshot.
+        """
+        counts = {name: getattr(self, name) - getattr(earlier, name) for name in _COUNTERS}
+        reasons = {
+            reason: number - earlier.retry_reasons.get(reason, 0)
+            for reason, number in self.retry_reasons.items()
+            if number != earlier.retry_reasons.get(reason, 0)
+        }
+        known = set(earlier.recent_requests)
+        requests = tuple(one for one in self.recent_requests if one not in known)
+        return replace(self, **counts, retry_reasons=reasons, recent_requests=requests)
+
+    def to_json(self) -> str:
+        """
+        One line of JSON for a log: an object with the names of the fields, without those that are 0, None or empty.
+
+        Seconds are rounded to microseconds, rates to bytes a second.
+        """
+        found: dict[str, Any] = {one.name: getattr(self, one.name) for one in fields(self)}
+        found["retry_reasons"] = dict(self.retry_reasons)
+        found["recent_requests"] = [
+            {**asdict(one), "began_at": round(one.began_at, 6), "seconds": round(one.seconds, 6)}
+            for one in self.recent_requests
+        ]
+        found["bandwidth"] = self.bandwidth and round(self.bandwidth)
+        found["latency"] = self.latency and round(self.latency, 6)
+        return json.dumps({name: value for name, value in found.items() if value}, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +117,17 @@ class LastError:
     """The frame asked for, where there was one."""
 
 
+def counted(counts: dict[str, int], reasons: dict[str, int]) -> Stats:
+    """The counters as a snapshot."""
+    values: dict[str, Any] = dict(counts)
+    return Stats(**values, retry_reasons=reasons)
+
+
 def new_counters() -> dict[str, int]:
     """One zero per counter of :class:`Stats`."""
-    return {field.name: 0 for field in fields(Stats)}
+    return dict.fromkeys((*_COUNTERS, *_NOW), 0)
+
+
+_NOW = ("cached_frames", "cached_bytes")
+"""Numbers that say how something is now."""
+_COUNTERS = tuple(one.name for one in fields(Stats) if one.default == 0 and one.name not in _NOW)

@@ -6,39 +6,31 @@ thread pools.
 from __future__ import annotations
 
 import asyncio
-import operator
-import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
-
-import numpy as np
-import numpy.typing as npt
 
 from .._config import Config
 from .._exceptions import (
     AlphaStreamError,
     ClosedError,
     NotReadyError,
-    TransportError,
 )
 from .._format.cipher import AsvrKey
-from .._geometry.aligned import read_only_copy
 from .._geometry.frame import FrameGeometry
-from .._geometry.size import check_size
 from .._runtime.calls import entered, held, marked
 from .._sources import SourceLike
-from .answers import Answers
-from .fetches import Pending
+from .buffering import Buffering
 from .lifetime import Lifetime
 from .metadata import Metadata
-from .products import TimeBoxEndedError
+from .playing import plain
 from .session import Session
-from .stats import LastError, Stats
+from .stats import Stats, counted
 from .timebase import frame_at, time_of
 
 __all__ = ["AlphaStream"]
@@ -46,7 +38,7 @@ __all__ = ["AlphaStream"]
 T = TypeVar("T")
 
 
-class AlphaStream:
+class AlphaStream(Buffering):
     """
     A stream of frames.
 
@@ -79,8 +71,7 @@ class AlphaStream:
     def __init__(self, *, config: Config | None = None) -> None:
         self._config = config or Config()
         with entered("AlphaStream"):
-            self._lifetime = Lifetime(self._config)
-        self._answers = Answers(self._lifetime, self._config.get_frame_timebox)
+            super().__init__(Lifetime(self._config), None)
 
     @property
     def config(self) -> Config:
@@ -116,88 +107,6 @@ class AlphaStream:
         """
         return self._lifetime.open_session().reader.fingerprint()
 
-    def get_frame(
-        self, index: int, width: int | None = None, height: int | None = None
-    ) -> npt.NDArray[np.uint8] | None:
-        """
-        The mask of a frame, within the time box.
-
-        Args:
-            index: the frame. Asking moves the play head here.
-            width: of the mask in pixels, 1..16384; native when omitted.
-            height: of the mask in pixels, 1..16384; native when omitted.
-
-        Returns:
-            uint8 (height, width), 0 or 255, row 0 at the top, C-contiguous and read-only; a copy of the caller's own.
-            None if it could not be had in time; :meth:`last_error` says why, and after TIMEOUT the frame is still
-            coming.
-
-        Raises:
-            ValueError: a size outside its range.
-            ClosedError: the stream is closed, also while waiting.
-        """
-        native_width, native_height = self._config.native_size
-        size = (native_width if width is None else width, native_height if height is None else height)
-        try:
-            return read_only_copy(self._mask(index, check_size("size", size)))
-        except ClosedError:
-            raise
-        except AlphaStreamError:
-            return None
-
-    def get_geometry(self, index: int) -> FrameGeometry | None:
-        """
-        The geometry of a frame, within the time box; as :meth:`get_frame`, without a mask.
-
-        Args:
-            index: the frame. Asking moves the play head here.
-
-        Raises:
-            ClosedError: the stream is closed, also while waiting.
-        """
-        try:
-            return self._geometry(index)
-        except ClosedError:
-            raise
-        except AlphaStreamError:
-            return None
-
-    def get_triangle_strip_vertices(self, index: int) -> npt.NDArray[np.float32]:
-        """
-        The cover strip of a frame (:meth:`FrameGeometry.triangle_strip`), within the time box.
-
-        Args:
-            index: the frame. Asking moves the play head here.
-
-        Returns:
-            float32 (n, 2) in native coordinates, read-only; it stays valid and unchanged.
-
-        Raises:
-            FrameTimeoutError: not there within the time box; it is still coming, so ask again.
-            FrameNotFoundError: outside the stream.
-            NotReadyError: nothing is loaded, or another source was loaded meanwhile.
-            DecodeError: this frame is malformed, or its outlines cross too often to be cut; others may be fine.
-            TransportError: the source failed.
-            ClosedError: the stream is closed, also while waiting.
-        """
-        index = _plain(index)
-        with self._answers.of(index) as answer, entered("get_triangle_strip_vertices"):
-            session, geometry = self._get(index, answer.deadline)
-            strip = self._lifetime.products.strip(session, index, geometry, answer.deadline)
-        return read_only_copy(strip)
-
-    def last_error(self) -> LastError | None:
-        """
-        Why the calling thread's last real-time call gave None; None after one that gave something.
-
-        Each thread has its own, so that no other thread's call comes between a None and the question why.
-        """
-        return self._answers.last_error()
-
-    def clear_error(self) -> None:
-        """Forget the calling thread's last error."""
-        self._answers.clear_error()
-
     def stats(self) -> Stats:
         """
         A consistent snapshot of the counters. From a signal handler, it may be taken in the middle of a call.
@@ -210,14 +119,18 @@ class AlphaStream:
             with held(lifetime.lock):
                 if lifetime.is_parents:
                     raise lifetime.refusal()
-                counts = dict(lifetime.counters)
+                counts, reasons = dict(lifetime.counters), dict(lifetime.retry_reasons)
                 session = lifetime.session
             if session is not None:
-                session.add_counts(counts)
+                session.add_counts(counts, reasons)
             if session is lifetime.session:  # otherwise another source was loaded meanwhile, and counts are double
                 break
         counts["made_ahead"] = lifetime.products.n_made
-        return Stats(**counts)
+        stats = counted(counts, reasons)
+        if session is None:
+            return stats
+        network, requests = session.network, session.reader.source.recent_requests
+        return replace(stats, bandwidth=network.bandwidth, latency=network.latency, recent_requests=requests)
 
     def set_rate(self, fps: Fraction | float) -> None:
         """
@@ -277,7 +190,7 @@ class AlphaStream:
             FrameTimeoutError: the source took longer than its deadline, such as ``config.http_deadline``.
             ClosedError: the stream was closed, also while waiting.
         """
-        index = _plain(index)
+        index = plain(index)
         with marked():
             session, found = self._asked(Session.ask_offline, index)
         if isinstance(found, FrameGeometry):
@@ -328,7 +241,7 @@ class AlphaStream:
             NotReadyError: nothing is loaded, or called by a :class:`Source`, a finalizer or a signal handler within
                 another call: it would wait for itself.
         """
-        index = _plain(index)
+        index = plain(index)
         with entered("read_frame"):
             session, found = self._asked(Session.ask_offline, index)
             if isinstance(found, FrameGeometry):
@@ -391,7 +304,7 @@ class AlphaStream:
             FrameTimeoutError: the source took longer than its deadline, such as ``config.http_deadline``.
             ClosedError: the stream was closed, also while reading.
         """
-        wanted = [_plain(index) for index in indices]
+        wanted = [plain(index) for index in indices]
         with entered("read_batch"):
             with self._lifetime.lock:
                 session = self._lifetime.open_session()
@@ -479,83 +392,19 @@ class AlphaStream:
             f"<AlphaStream {metadata.container} {metadata.frame_count} frames>" if metadata else "<AlphaStream empty>"
         )
 
-    def _mask(self, index: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-        """
-        :meth:`get_frame`, raising what that returns None for. Not a copy: the C library gives out a const pointer, and
-        keeps the array alive.
-        """
-        index = _plain(index)
-        with self._answers.of(index) as answer, entered("get_frame"):
-            session, geometry = self._get(index, answer.deadline)
-            return self._lifetime.products.mask(session, index, geometry, size, answer.deadline)
-
     def _prepare_for_renderers(self) -> None:
         """Called by MaskRenderer.for_stream."""
         self._lifetime.prepare_for_renderers()
-
-    def _geometry(self, index: int) -> FrameGeometry:
-        """:meth:`get_geometry`, likewise."""
-        index = _plain(index)
-        with self._answers.of(index) as answer, entered("get_geometry"):
-            session, geometry = self._get(index, answer.deadline)
-            session.reader.prepares_planes = True  # whoever asks for geometry is likely to render it
-            self._lifetime.products.aim(session, index, None)
-        return geometry
-
-    def _get(self, index: int, deadline: float) -> tuple[Session, FrameGeometry]:
-        """A frame's geometry by the deadline. Raises whatever prevents it."""
-        session, found = self._asked(Session.ask, index)
-        if isinstance(found, FrameGeometry):
-            return session, found
-        try:
-            return session, found.future.result(max(0.0, deadline - time.monotonic()))
-        except ClosedError as exc:
-            raise ClosedError(str(exc)) from None  # of one's own: many threads may be given the same
-        except TimeoutError as exc:
-            if found.future.done():  # it came in that very moment, or its own deadline ended
-                return session, found.future.result()
-            raise self._not_there(session, index) from exc
-        finally:
-            session.leave(index, found, keep=True)
-
-    def _asked(
-        self, ask: Callable[[Session, int], FrameGeometry | Pending | None], index: int
-    ) -> tuple[Session, FrameGeometry | Pending]:
-        """The session that is asked for a frame, and its answer. The next session is asked if one ends meanwhile."""
-        while True:
-            session = self._lifetime.open_session()
-            found = ask(session, index)
-            if found is not None:
-                return session, found
-            if session is self._lifetime.session:  # it has ended, and none comes after it
-                raise self._lifetime.refusal()
 
     def _range(self, start: int, stop: int | None) -> tuple[Session, int, int]:
         """A range of frames that is in the stream."""
         with marked(), self._lifetime.lock:
             session = self._lifetime.open_session()
-        start, stop = _plain(start), session.n_frames if stop is None else _plain(stop)
+        start, stop = plain(start), session.n_frames if stop is None else plain(stop)
         if start < stop:
             session.reader.check(start)
             session.reader.check(stop - 1)
         return session, start, stop
-
-    def _not_there(self, session: Session, index: int) -> AlphaStreamError:
-        """
-        Why a frame is not there within the time box. While a source waits before it tries again what failed, that
-        is the failure: a player that polls would never be told, because few calls end just when an attempt fails.
-        """
-        source = session.reader.source
-        failure, next_at = source.last_failure, source.next_attempt_at
-        if failure is None or next_at is None:
-            box = self._config.get_frame_timebox
-            return TimeBoxEndedError(
-                f"frame {index}: not there within {box:g} ms; it is still coming", frame_index=index
-            )
-        wait = max(0.0, next_at - time.monotonic())
-        return TransportError(
-            f"frame {index}: the last attempt failed: {failure}; the next is in {wait:.1f} s", frame_index=index
-        )
 
     def _batch(
         self, session: Session, start: int, stop: int
@@ -572,11 +421,6 @@ class AlphaStream:
             if self._lifetime.is_closed and not (task is not None and task.cancelling()):
                 raise ClosedError("the stream was closed during the call") from None
             raise
-
-
-def _plain(index: int) -> int:
-    """As Python's own int: numpy's would overflow in sums, and True would be a key beside 1."""
-    return int(operator.index(index))
 
 
 def _relay(waiter: Future[FrameGeometry], done: Future[FrameGeometry]) -> None:

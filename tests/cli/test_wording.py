@@ -27,6 +27,7 @@ OPTIONS = re.compile(rf"\b({'|'.join([*CONFIG, *(name for name in _OPTIONS if '_
 
 ONLY_PYTHON = {
     "__init__": "attributes of the package",
+    "_arrays": "arrays for Python programs",
     "_builder": "the fluent interface",
     "testing": "for authors of sources",
     "_gl": "contexts of the caller; the commands make their own",

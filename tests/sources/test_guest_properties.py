@@ -15,7 +15,7 @@ import pytest
 from support import SAMPLE, wait_until
 
 import alphastream_gpu
-from alphastream_gpu import AlphaStream, AsvrKey, ByteRange, Config, MemorySource, TransportError
+from alphastream_gpu import AlphaStream, AsvrKey, ByteRange, Config, MemorySource, RequestTiming, TransportError
 from alphastream_gpu._sources.guest import GuestSource, on_own_loop
 from alphastream_gpu._stream.session import Session
 
@@ -38,6 +38,8 @@ DEFAULTS: dict[str, Any] = {
     "reply_summary": "",
     "requests": 0,
     "bytes_received": 0,
+    "recent_requests": (),
+    "retry_reasons": {},
 }
 NEEDED = ("name", "length")
 """If these are invalid, reads fail."""
@@ -88,6 +90,8 @@ INVALID: dict[str, list[object]] = {
     "reply_summary": [None, 5, b"x", "x" * 100_000],
     "requests": [-1, 2**63, None, "5", 1.5, float("nan")],
     "bytes_received": [-1, 2**63, None, "5", 1.5],
+    "recent_requests": [None, [], (5,), (RequestTiming(float("nan"), 0.0, 0, None),), ((),) * 1001],
+    "retry_reasons": [None, (), {5: 1}, {"x": -1}, {"x": 1.5}],
 }
 
 
@@ -228,7 +232,7 @@ def test_a_subclass_that_overrides_only_a_property_is_the_callers() -> None:
 
 
 def test_closing_finishes_although_counting_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(session: Session, counts: dict[str, int]) -> None:
+    def broken(session: Session, *tables: dict[str, int]) -> None:
         raise TransportError("counting failed")
 
     source = Source()

@@ -142,7 +142,7 @@ def is_quiet(stream: AlphaStream) -> bool:
 
 def low_water(stream: AlphaStream) -> int:
     """How many frames are left ahead when more are planned."""
-    return session_of(stream)._low_water()
+    return session_of(stream).planner.low_water(session_of(stream).head)
 
 
 def on_loop(stream: AlphaStream, call: Callable[..., Any], *arguments: Any) -> None:

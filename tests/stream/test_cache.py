@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphastream_gpu import FrameGeometry
+from alphastream_gpu._stream import ahead
 from alphastream_gpu._stream.ahead import MadeAhead, Waiting
 from alphastream_gpu._stream.cache import GeometryCache
 
@@ -97,8 +98,8 @@ class _Maker:
     def geometry_of(self, index: int) -> FrameGeometry | None:
         return FRAMES[index] if index in self.there else None
 
-    def aim(self, around: range, at: int, variant: str = "a") -> None:
-        self.ahead.aim(around, at, variant, self.geometry_of)
+    def aim(self, around: range, at: int, variant: str = "a", head: object = None) -> None:
+        self.ahead.aim(around, at, variant, self.geometry_of, head)
 
     def kept(self, variant: str = "a") -> list[int]:
         kept = [index for index in range(8) if self.ahead.get(index, variant) is not None]
@@ -296,3 +297,77 @@ def test_a_pool_that_is_shut_down() -> None:
         assert len(maker.pool.jobs) == 1
     maker.pool.run()
     assert maker.kept() == [1, 2, 3]
+
+
+def test_two_variants_in_turn_are_both_kept() -> None:
+    """From the second turn on: a variant that comes back is not another size of a window."""
+    maker = _Maker(n_ahead=2, n_workers=1)
+    for at in range(3):
+        for variant in ("a", "b"):
+            maker.aim(range(at + 1, 8), at, variant)
+            maker.pool.run()
+    assert (maker.kept("a"), maker.kept("b")) == ([2, 3, 4], [2, 3, 4])
+    assert maker.made.count((3, "a")) == maker.made.count((3, "b")) == 1
+
+
+def test_a_window_that_is_resized_keeps_no_old_size() -> None:
+    maker = _Maker(n_ahead=2, n_workers=1)
+    for at, variant in enumerate("abcdef"):
+        maker.aim(range(at + 1, 8), at, variant)
+        maker.pool.run()
+    assert [maker.kept(variant) for variant in "abcdef"] == [[], [], [], [], [], [6, 7]]
+
+
+def test_a_variant_that_is_not_asked_for_any_more_is_forgotten() -> None:
+    maker = _Maker(n_ahead=2, n_workers=1)
+    for variant in "abab":
+        maker.aim(range(1, 8), 0, variant)
+        maker.pool.run()
+    assert (maker.kept("a"), maker.kept("b")) == ([1, 2], [1, 2])
+    for _ in range(ahead._LATELY - 1):
+        maker.aim(range(1, 8), 0, "b")
+    assert maker.kept("a") == [1, 2]
+    maker.aim(range(1, 8), 0, "b")
+    assert (maker.kept("a"), maker.kept("b")) == ([], [1, 2])
+
+
+def test_heads_take_turns() -> None:
+    """What is nearest to its head is made first, of equals for the head that got less."""
+    maker = _Maker(n_ahead=3, n_workers=1)
+    maker.aim(range(1, 4), 0, "a", "left")
+    maker.aim(range(5, 8), 4, "a", "right")
+    maker.pool.run()
+    assert maker.made == [(1, "a"), (5, "a"), (2, "a"), (6, "a"), (3, "a"), (7, "a")]
+    assert maker.kept() == [1, 2, 3, 5, 6, 7]
+    maker.ahead.drop("right")
+    assert maker.kept() == [1, 2, 3]
+
+
+def test_two_heads_share_what_both_want() -> None:
+    maker = _Maker(n_ahead=3, n_workers=1)
+    maker.aim(range(1, 4), 0, "a", "left")
+    maker.aim(range(2, 5), 1, "a", "right")
+    maker.pool.run()
+    assert sorted(maker.made) == [(1, "a"), (2, "a"), (3, "a"), (4, "a")]
+
+
+def test_where_a_head_was_sent_comes_first() -> None:
+    maker = _Maker(n_ahead=3, n_workers=1)
+    maker.aim(range(1, 4), 0)
+    maker.pool.run()
+    maker.made.clear()
+    maker.ahead.aim_again(5, range(6, 8), None)
+    assert maker.kept() == []
+    maker.pool.run()
+    assert maker.made == [(5, "a"), (6, "a"), (7, "a")]
+
+
+def test_the_variants_that_are_remembered_are_bounded() -> None:
+    maker = _Maker(n_ahead=1, n_workers=1)
+    for head in range(20):
+        maker.aim(range(1, 4), 0, f"{head}", str(head))
+    maker.pool.run()
+    assert len(maker.ahead._aims) == ahead._MOST_AIMS
+    assert len(maker.ahead._made) <= ahead._MOST_AIMS
+    assert len(maker.ahead._newest) <= ahead._MOST_AIMS
+    assert maker.kept("19") == [1]

@@ -4,13 +4,24 @@ The planner: what to read and in which order, by brute force; where the head is,
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import Future
+from fractions import Fraction
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from alphastream_gpu import Config, TransportError
+from alphastream_gpu._format.container import BlockIndex
 from alphastream_gpu._sources.ranges import ByteRange
 from alphastream_gpu._stream.plan import FrameSpan, plan_reads
-from alphastream_gpu._stream.playhead import PlayHead
+from alphastream_gpu._stream.planner import BufferGoal, Head, Planner, Range
+from alphastream_gpu._stream.playhead import Follower
+from alphastream_gpu._stream.slots import Slots
 
 N = 12
 OFFSETS = [100, 110, 130, 130, 160, 200, 201, 260, 270, 280, 300, 310, 400]
@@ -107,7 +118,7 @@ def test_ranges_in_words_and_lengths() -> None:
 
 
 class _Model:
-    """What `PlayHead` promises, from all that was asked for so far."""
+    """What `Follower` promises, from all that was asked for so far."""
 
     def __init__(self, window: int) -> None:
         self.full = window
@@ -135,7 +146,7 @@ class _Model:
 
 @given(window=st.integers(0, 130), steps=st.lists(st.integers(-10, 10), min_size=20, max_size=40), grows=st.randoms())
 def test_a_head_follows_any_steps(window: int, steps: list[int], grows: object) -> None:
-    head, model = PlayHead(window), _Model(window)
+    head, model = Follower(window), _Model(window)
     assert (head.at, head.direction, head.window) == (None, 1, min(window, 16))
     assert head.distance_to(5) == 0
     assert head.ahead(100) == range(0)
@@ -168,7 +179,7 @@ def test_a_head_follows_any_steps(window: int, steps: list[int], grows: object) 
 @example(at=5, window=3, n_frames=9, after=3, backward=False)
 def test_what_is_ahead(at: int, window: int, n_frames: int, after: int | None, backward: bool) -> None:
     """Nearest first, inside the stream, at most a window from the head, and behind what is planned already."""
-    head = PlayHead(window)
+    head = Follower(window)
     if backward:
         for index in range(at + 3, at, -1):
             head.move(index)
@@ -185,7 +196,7 @@ def test_what_is_ahead(at: int, window: int, n_frames: int, after: int | None, b
 
 
 def test_play_head_windows() -> None:
-    head = PlayHead(120)
+    head = Follower(120)
     assert list(head.ahead(1000)) == []
     assert head.move(0)
     assert head.ahead(1000) == range(1, 17)
@@ -200,7 +211,7 @@ def test_play_head_windows() -> None:
 
 
 def test_play_head_directions() -> None:
-    head = PlayHead(120)
+    head = Follower(120)
     head.move(100)
     assert not head.move(99)
     assert not head.move(98)
@@ -212,13 +223,138 @@ def test_play_head_directions() -> None:
     assert head.distance_to(90) == 7
     assert head.move(98)
     assert head.direction == 1
-    head = PlayHead(120)
+    head = Follower(120)
     for index in (3, 2, 1, 0):
         head.move(index)
     assert list(head.ahead(1000)) == []
-    head = PlayHead(120)
+    head = Follower(120)
     head.move(50)
     assert not head.move(50)
     assert not head.move(52)
     assert not head.move(51)
     assert head.direction == 1
+
+
+class _Planned:
+    """A `Planner` of empty frames, and what is here."""
+
+    def __init__(self, n_slots: int = 4, **options: Any) -> None:
+        config = Config(cache_frames=4000, http_chunk=4096, **options)
+        reader: Any = SimpleNamespace(
+            index=BlockIndex(np.arange(N_FRAMES + 1, dtype=np.int64) * 100),
+            open_seconds=0.05,
+            n_known=0,
+            is_sensible=lambda index: True,
+            span=lambda first, stop: FrameSpan(first, stop, ByteRange(first * 100, stop * 100)),
+        )
+        self.here: set[int] = set()
+        self.slots = Slots(n_slots, 4096)
+        self.planner = Planner(reader, config, self.slots, Fraction(60), BufferGoal(frames=240))
+
+    def plan(self) -> list[tuple[Any, int, int]]:
+        """The reads that are begun, which take their slots."""
+        plan = self.planner.plan(lambda index: index not in self.here)
+        for owner, span in plan.reads:
+            self.slots.take(1, is_urgent=False)
+            owner.n_slots += 1
+            self.here |= set(range(span.first, span.stop))
+        return [(owner, span.first, span.stop) for owner, span in plan.reads]
+
+    def end(self, owner: Any) -> None:
+        """A read of an owner has ended."""
+        self.slots.give_back(1, is_urgent=False)
+        owner.n_slots -= 1
+
+
+N_FRAMES = 5000
+
+
+def test_the_first_reads_of_a_place_are_short() -> None:
+    planned = _Planned()
+    head = planned.planner.default
+    head.seek(100, 1)
+    assert [(first, stop) for _, first, stop in planned.plan()] == [(101, 117), (117, 157), (157, 165)]
+    planned.end(head)
+    assert [(first, stop) for _, first, stop in planned.plan()] == [(165, 205)]
+
+
+def test_heads_that_need_reads_share_the_slots() -> None:
+    planned = _Planned()
+    one, other = planned.planner.default, planned.planner.head("other")
+    one.seek(100, 1)
+    other.seek(3000, 1)
+    owners = [owner for owner, _, _ in planned.plan()]
+    assert (owners.count(one), owners.count(other)) in ((2, 1), (1, 2))
+    few = one if owners.count(one) == 1 else other
+    planned.end(one)
+    planned.end(other)
+    assert planned.plan()[0][0] is few
+
+
+def test_a_head_that_needs_nothing_takes_no_share() -> None:
+    planned = _Planned()
+    one, other = planned.planner.default, planned.planner.head("other")
+    planned.here |= set(range(2000))
+    one.seek(100, 1)
+    planned.plan()
+    other.seek(3000, 1)
+    assert [owner for owner, _, _ in planned.plan()] == [other] * 3
+
+
+@pytest.mark.parametrize(("rate", "n_reads"), [(1e9, 3), (20_000.0, 2), (1.0, 2)])
+def test_no_more_reads_than_keep_the_line_busy(rate: float, n_reads: int) -> None:
+    """Those of two reads at least, while the latency is not known."""
+    planned = _Planned()
+    planned.planner.bandwidth = rate
+    planned.planner.default.seek(100, 1)
+    assert len(planned.plan()) == n_reads
+
+
+def test_a_frame_in_steady_play_is_read_with_the_next_ones() -> None:
+    planned = _Planned()
+    planner = planned.planner
+    missing: Callable[[int], bool] = lambda index: index not in planned.here  # noqa: E731
+    planner.bandwidth, planner.latency = 10_000.0, 0.1
+    head = planner.default
+    head.seek(100, 1)
+    head.jumped(None, 1)
+    assert planner.bundle(100, missing) == planner._reader.span(100, 101), "a jump"
+    head.move(101)
+    assert planner.bundle(101, missing) == planner._reader.span(101, 111)
+    assert planner.bundle(500, missing) == planner._reader.span(500, 501), "no head is there"
+    planned.here.add(104)
+    assert planner.bundle(101, missing) == planner._reader.span(101, 104)
+
+
+def test_a_jump_within_what_is_planned_keeps_the_plan() -> None:
+    head = Head(100)
+    for before, frontier, at, kept in ((100, 200, 150, True), (100, 200, 201, False), (100, 200, 99, False)):
+        head.seek(before, 1)
+        head.frontier = frontier
+        head.seek(at, 1)
+        head.jumped(before, 1)
+        assert (head.frontier == frontier) is kept
+        assert head.is_arriving
+    head.frontier = 200
+    head.jumped(150, -1)
+    assert head.frontier is None
+
+
+def test_ranges_come_last_and_one_at_a_time() -> None:
+    planned = _Planned()
+    one, other = Range(1000, 1100, Future()), Range(2000, 2010, Future())
+    planned.planner.ranges += [one, other]
+    planned.planner.default.seek(4998, 1)
+    assert planned.plan() == [(planned.planner.default, 4999, 5000)]
+    planned.end(planned.planner.default)
+    for expected in ((one, 1000, 1040), (one, 1040, 1080), (one, 1080, 1100), (other, 2000, 2010)):
+        assert planned.plan() == [expected]
+        assert planned.plan() == []
+        planned.end(expected[0])
+    assert one.is_read
+    assert other.is_read
+    one.read_again(1040)
+    assert not one.is_read
+    for _ in range(3):
+        one.fail(TransportError("on purpose"))
+    assert one.is_read

@@ -19,6 +19,9 @@ from alphastream_gpu import (
     Config,
 )
 from alphastream_gpu._stream import (
+    planner as _planner,
+)
+from alphastream_gpu._stream import (
     session as _session,
 )
 from alphastream_gpu._stream.cache import GeometryCache
@@ -55,12 +58,12 @@ def test_backward_play_is_noticed() -> None:
 def test_a_jump_abandons_the_old_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody asked for at once; what somebody asked for when nobody has asked again for a while."""
     monkeypatch.setattr(_session, "_KEPT_SECONDS", 3600.0)
-    monkeypatch.setattr(_session, "_SLOW_READ_SECONDS", 0.0)  # the whole window at once, as over a network
+    monkeypatch.setattr(_planner, "_SLOW_READ_SECONDS", 0.0)  # the whole window at once, as over a network
     source = Scripted()
     with alphastream_gpu.open(source) as stream:
         source.delay = lambda: 30.0
         assert stream.get_geometry(100) is None
-        wait_until(lambda: source.running == 2)  # the frame itself, and what lies ahead of it
+        wait_until(lambda: source.running == 4)  # the frame itself, and what lies ahead of it
         source.delay = lambda: 0.0
         assert number_of(get(stream, 1000)) == 1000
         wait_until(lambda: source.running == 1)

@@ -20,6 +20,7 @@ from support import asvp_of, block_of, payload_of, wait_until
 import alphastream_gpu
 from alphastream_gpu import AlphaStream, ByteRange, Config, FrameGeometry, MemorySource, rasterize
 from alphastream_gpu._runtime.loop import LoopLease
+from alphastream_gpu._stream import planner as _planner
 from alphastream_gpu._stream import products as _products
 from alphastream_gpu._stream import session as _session
 from alphastream_gpu._stream.ahead import MadeAhead, Waiting
@@ -212,19 +213,19 @@ def test_a_storm_of_seeks_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("direction", [1, -1])
 def test_a_wide_window_is_planned_in_steps(monkeypatch: pytest.MonkeyPatch, direction: int) -> None:
     """Every frame of it comes, though each step looks at a few alone."""
-    monkeypatch.setattr(_session, "_PLAN_FRAMES", 16)
-    monkeypatch.setattr(_session, "_SLOW_READ_SECONDS", 0.0)  # the whole window at once, as over a network
+    monkeypatch.setattr(_planner, "_PLAN_FRAMES", 16)
+    monkeypatch.setattr(_planner, "_SLOW_READ_SECONDS", 0.0)  # the whole window at once, as over a network
     source = Gated()
     source.is_open = lambda index: True
     with opened(source, prefetch_frames=500, cache_frames=2000, http_concurrency=4, get_frame_timebox=1000) as stream:
         most = []
-        real = _session.plan_reads
+        real = _planner.plan_reads
 
         def noted(offsets: Any, frames: Any, **options: Any) -> Any:
             most.append(len(frames))
             return real(offsets, frames, **options)
 
-        monkeypatch.setattr(_session, "plan_reads", noted)
+        monkeypatch.setattr(_planner, "plan_reads", noted)
         first = 1000
         for index in range(first, first + 10 * direction, direction):
             assert number_of(stream.get_geometry(index)) == index

@@ -626,7 +626,7 @@ def test_a_rate_that_is_set_holds_everywhere() -> None:
         assert stream.config.fps == 30
         stream.load_source(SAMPLE)
         assert (stream.metadata.fps, stream.time_of(120)) == (120, 1)
-        assert session_of(stream).fps == 120
+        assert session_of(stream).planner.fps == 120
     with AlphaStream() as stream:
         stream.set_rate(24)
         stream.load_source(SAMPLE)

@@ -8,6 +8,7 @@ is an error.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Future
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, assert_type
@@ -25,6 +26,7 @@ from alphastream_gpu import (
     AsvpWriter,
     AsvrKey,
     AsvrWriter,
+    BufferGoal,
     ByteRange,
     ComparedFrame,
     CompareReport,
@@ -44,9 +46,12 @@ from alphastream_gpu import (
     MemorySource,
     Metadata,
     PlaybackClock,
+    PlayHead,
     RenderStats,
+    RequestTiming,
     Source,
     Stats,
+    StreamEvent,
 )
 
 Mask = npt.NDArray[np.uint8]
@@ -103,7 +108,7 @@ def sources(path: Path, client: httpx.AsyncClient) -> None:
     alphastream_gpu.open(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-def stream(ctx: moderngl.Context) -> None:
+def stream(ctx: moderngl.Context) -> None:  # noqa: PLR0915 - one line for each type
     with alphastream_gpu.open("person.asvp", config=Config()) as stream:
         assert_type(stream.metadata, Metadata)
         assert_type(stream.get_frame(60, 1024, 512), Mask | None)
@@ -115,12 +120,41 @@ def stream(ctx: moderngl.Context) -> None:
         assert_type(stream.time_of(60), float)
         assert_type(stream.frame_at(1.0), int)
         assert_type(stream.stats(), Stats)
+        assert_type(stream.stats().since(Stats()).to_json(), str)
+        assert_type(stream.stats().recent_requests, tuple[RequestTiming, ...])
         assert_type(stream.read_frame(60), FrameGeometry)
         assert_type(stream.read_frames(0, 120), Iterator[FrameGeometry])
         assert_type(stream.read_batch([60, 0, 60]), list[FrameGeometry])
         assert_type(stream.read_batch(np.arange(5)), list[FrameGeometry])
         assert_type(stream.fingerprint, str)
         stream.set_rate(30)
+        future = stream.request(60)
+        assert_type(future, Future[FrameGeometry])
+        future.add_done_callback(lambda done: print(done.result().points))
+        stream.seek(60)
+        stream.seek(60, reverse=True)
+        assert_type(stream.prefetch(600, 720), Future[int])
+        assert_type(stream.buffered(), tuple[tuple[int, int], ...])
+        assert_type(stream.buffered_seconds, float)
+        assert_type(stream.is_stalled, bool)
+        assert_type(stream.buffer_goal, BufferGoal)
+        stream.set_buffer_goal(BufferGoal(seconds=5, bytes=1 << 20))
+        stream.set_buffer_goal(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        stream.pause()
+        stream.resume()
+        assert_type(stream.is_paused, bool)
+        attempt = stream.last_attempt(60)
+        if attempt is not None and attempt.outcome == "failed":
+            assert_type(attempt.error, LastError | None)
+        if stream.state == "stalled":
+            stream.pause()
+        end = stream.on_event(lambda event: print(event.state, event.lost))
+        end()
+        with stream.play_head() as head:
+            assert_type(head, PlayHead)
+            assert_type(head.get_frame(60, 256, 128), Mask | None)
+            assert_type(head.get_geometry(60), FrameGeometry | None)
+            head.seek(120)
         stream.load_source(b"bytes")
         renderer = MaskRenderer.for_stream(stream, ctx)
         if geometry is not None:
@@ -233,6 +267,8 @@ async def awaited() -> None:
         assert_type(await stream.frame(60), FrameGeometry)
         assert_type(stream.frames(0, 10), AsyncIterator[FrameGeometry])
         await stream.aload_source(b"bytes")
+        async for event in stream.events():
+            assert_type(event, StreamEvent)
     try:
         await stream.aclose()
     except AlphaStreamError as error:

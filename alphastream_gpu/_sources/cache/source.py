@@ -18,14 +18,14 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from ..._exceptions import AlphaStreamError, ClosedError, TransportError
 from ..._wording import NOT_ASKED
-from ..base import Facts, Source, UnreachableError
+from ..base import Facts, RequestTiming, Source, UnreachableError
 from ..http.progress import all_or_none
 from ..pages import page_in_place_of_a_file
 from ..ranges import ByteRange
@@ -109,6 +109,14 @@ class CachedSource(Source):
     @property
     def bytes_received(self) -> int:
         return self.inner.bytes_received
+
+    @property
+    def recent_requests(self) -> tuple[RequestTiming, ...]:
+        return self.inner.recent_requests
+
+    @property
+    def retry_reasons(self) -> Mapping[str, int]:
+        return self.inner.retry_reasons
 
     @property
     def last_failure(self) -> AlphaStreamError | None:

@@ -8,18 +8,23 @@ import asyncio
 import logging
 import random
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from ..._exceptions import TransportError
+from ..base import RequestTiming
 from .verdict import Again, Refused
 
 __all__ = ["Outcome", "Retries", "Traffic", "all_or_none"]
 
 T = TypeVar("T")
 
+_KEPT_TIMINGS: Final = 64
+_MOST_REASONS: Final = 32
+_OTHERS: Final = "other reasons"
 _logger = logging.getLogger("alphastream_gpu")
 
 Outcome = bytes | Again | Refused
@@ -36,6 +41,14 @@ class Traffic:
     replies: int = 0
     bytes_received: int = 0
     """Bytes of reply bodies, including those that broke off."""
+    timings: deque[RequestTiming] = field(default_factory=lambda: deque(maxlen=_KEPT_TIMINGS))
+    """Of the last requests."""
+
+    def note(self, began_at: float, outcome: object) -> None:
+        """A request has ended, with the bytes of a range or a failure that has a text."""
+        n_bytes = len(outcome) if isinstance(outcome, bytes) else 0
+        failure = None if isinstance(outcome, bytes) else str(getattr(outcome, "text", "failed"))
+        self.timings.append(RequestTiming(began_at, time.monotonic() - began_at, n_bytes, failure))
 
 
 class Retries:
@@ -53,6 +66,8 @@ class Retries:
         self._backoff = backoff
         self._on_attempt = on_attempt
         self._pauses: dict[object, float] = {}
+        self.reasons: dict[str, int] = {}
+        """How often an attempt was repeated, by the reason; of many reasons, the later ones under one name."""
         self.error: TransportError | None = None
         """Why the last attempt failed; None after a successful attempt."""
 
@@ -89,6 +104,8 @@ class Retries:
                 return replace(outcome, text=f"{outcome.text}; the server asks to wait {asked:g} s, past the deadline")
             pause = max(self._backoff * 2**number * random.uniform(1, 2), asked)
             _logger.debug("%s; retry %d of %d in %.2f s", outcome.text, number + 1, self._retries, pause)
+            reason = outcome.text if outcome.text in self.reasons or len(self.reasons) < _MOST_REASONS else _OTHERS
+            self.reasons = {**self.reasons, reason: self.reasons.get(reason, 0) + 1}  # other threads read it
             self._pauses[this] = time.monotonic() + pause
             self._on_attempt()
             try:

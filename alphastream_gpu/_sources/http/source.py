@@ -27,7 +27,7 @@ from ..._exceptions import ClosedError, FrameTimeoutError, TransportError, calle
 from ..._runtime.loop import outcome
 from ..._runtime.workers import call_contained
 from ..._wording import said_in_python
-from ..base import Facts, SilentServerError, Source, UnreachableError, resource_name_of
+from ..base import Facts, RequestTiming, SilentServerError, Source, UnreachableError, resource_name_of
 from ..ranges import ByteRange
 from .address import NO_HOST, Address, check_header, shown
 from .callers import in_thread, raised
@@ -182,6 +182,14 @@ class HttpSource(Source):
         return self._traffic.bytes_received
 
     @property
+    def recent_requests(self) -> tuple[RequestTiming, ...]:
+        return tuple(self._traffic.timings)
+
+    @property
+    def retry_reasons(self) -> Mapping[str, int]:
+        return self._retries.reasons
+
+    @property
     def last_failure(self) -> TransportError | None:
         return self._retries.error
 
@@ -286,7 +294,9 @@ class HttpSource(Source):
         outcome: Outcome | Elsewhere = Elsewhere("")
         for _ in range(2):
             async with self._slots:
+                began_at = time.monotonic()
                 outcome = await self._once(span, wire)
+                self._traffic.note(began_at, outcome)
             if not isinstance(outcome, Elsewhere):
                 return outcome
         assert isinstance(outcome, Elsewhere)
