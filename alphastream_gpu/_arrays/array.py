@@ -70,8 +70,23 @@ class MaskArray:
         chunk_frames: frames of a part, for :meth:`to_dask`.
     """
 
-    def __init__(
-        self,
+    _recipe: Recipe
+    _stream: AlphaStream | None
+    """Opened with this object; None in a copy."""
+    _process: int
+    """That has the stream."""
+    _n_frames: int
+    _size: tuple[int, int]
+    _dtype: np.dtype[Any]
+    _chunk_frames: int
+    _is_closed: bool
+
+    def __init__(self) -> None:
+        raise TypeError("a MaskArray is made by open_array()")
+
+    @classmethod
+    def _made(
+        cls,
         recipe: Recipe,
         stream: AlphaStream | None,
         *,
@@ -79,18 +94,19 @@ class MaskArray:
         size: tuple[int, int],
         dtype: np.dtype[Any],
         chunk_frames: int,
-    ) -> None:
-        self._recipe = recipe
-        self._stream = stream
-        """Opened with this object; None in a copy."""
-        self._process = os.getpid()
-        self._n_frames = n_frames
-        self._size = size
-        self._dtype = dtype
-        self._chunk_frames = chunk_frames
-        self._is_closed = False
+    ) -> MaskArray:
+        masks = cls.__new__(cls)
+        masks._recipe = recipe
+        masks._stream = stream
+        masks._process = os.getpid()
+        masks._n_frames = n_frames
+        masks._size = size
+        masks._dtype = dtype
+        masks._chunk_frames = chunk_frames
+        masks._is_closed = False
         if stream is not None:
-            weakref.finalize(self, _close_later, stream).atexit = False
+            weakref.finalize(masks, _close_later, stream).atexit = False
+        return masks
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -281,4 +297,4 @@ def _close_later(stream: AlphaStream) -> None:
 
 
 def _copy_of(recipe: Recipe, n_frames: int, size: tuple[int, int], dtype: str, chunk_frames: int) -> MaskArray:
-    return MaskArray(recipe, None, n_frames=n_frames, size=size, dtype=np.dtype(dtype), chunk_frames=chunk_frames)
+    return MaskArray._made(recipe, None, n_frames=n_frames, size=size, dtype=np.dtype(dtype), chunk_frames=chunk_frames)

@@ -72,7 +72,7 @@ def open_array(
         if chunk is None:
             chunk = max(1, min(n_frames, _MOST_CHUNK_FRAMES, _CHUNK_BYTES // (size[0] * size[1])))
         recipe = Recipe(uuid.uuid4().hex, _lasting(source), key, config, stream.fingerprint)
-        return MaskArray(recipe, stream, n_frames=n_frames, size=size, dtype=found, chunk_frames=chunk)
+        return MaskArray._made(recipe, stream, n_frames=n_frames, size=size, dtype=found, chunk_frames=chunk)
     except BaseException:
         stream.close()
         raise

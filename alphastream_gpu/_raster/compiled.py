@@ -138,24 +138,24 @@ class CompiledTwin:
             out: uint8 of the grid's shape, C-contiguous, gets the mask.
             value: 255 or 1, of the pixels that are set.
         """
-        mask = aligned_empty(grid.shape) if out is None else out
-        if grid.is_ascending:
-            return mask if self._draw(geometry, grid, mask, value) else None
-        raster = aligned_empty((grid.y.size, grid.x.size))
-        return resolve(raster, grid, mask) if self._draw(geometry, grid.raster, raster, value) else None
-
-    def _draw(self, geometry: FrameGeometry, grid: Grid, mask: Mask, value: int) -> bool:
         functions = self._functions_for(geometry)
-        return functions is not None and functions.draw(
+        if functions is None:
+            return None
+        drawn = grid if grid.is_ascending else grid.raster
+        mask = out if out is not None and drawn is grid else aligned_empty(drawn.shape)
+        is_drawn = functions.draw(
             geometry.points,
             geometry.channel_offsets,
             grid.x.native,
             grid.y.native,
-            *_tables(grid),
+            *_tables(drawn),
             *self._scratch.of(grid.y.native),
             mask if type(mask) is np.ndarray else mask.view(np.ndarray),  # numba knows no subclasses
             value,
         )
+        if not is_drawn:
+            return None
+        return mask if drawn is grid else resolve(mask, grid, out)
 
     def draw_packed(self, geometry: FrameGeometry, grid: Grid) -> Mask | None:
         """The mask of a frame with one bit per pixel, or None if numpy has to make it. The grid must be ascending."""

@@ -149,8 +149,7 @@ def rasterize(
     else:
         grid = crop_of(native_size, size, _chosen("columns", columns, size[0]), _chosen("rows", rows, size[1]))
     if out is not None:
-        _check_out(out, grid.shape, np.uint8 if value == 255 else np.bool_)
-        drawn(geometry, grid, out.view(np.uint8), value)
+        drawn(geometry, grid, _bytes_of(out, grid.shape, np.uint8 if value == 255 else np.bool_), value)
         return out
     mask = drawn(geometry, grid, None, value)
     return mask if value == 255 else mask.view(np.bool_)
@@ -240,7 +239,8 @@ def _chosen(name: str, picked: Picked, length: int) -> Chosen:
     return chosen
 
 
-def _check_out(out: object, shape: tuple[int, int], dtype: type[np.generic]) -> None:
+def _bytes_of(out: object, shape: tuple[int, int], dtype: type[np.generic]) -> Mask:
+    """Check an array of the caller. Returns its bytes."""
     if not isinstance(out, np.ndarray) or out.dtype != dtype:
         found = f"an array of {out.dtype}" if isinstance(out, np.ndarray) else type(out).__name__
         raise TypeError(f"out: expected an array of {np.dtype(dtype)}, found {found}")
@@ -251,6 +251,7 @@ def _check_out(out: object, shape: tuple[int, int], dtype: type[np.generic]) -> 
         raise ValueError(f"out: expected a C-contiguous array, found the strides {out.strides}")
     if not flags.writeable:
         raise ValueError("out: expected a writable array, found a read-only one")
+    return out if dtype is np.uint8 else out.view(np.uint8)
 
 
 @_with_backend

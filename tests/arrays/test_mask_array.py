@@ -253,6 +253,11 @@ def test_the_sample() -> None:
 # Attributes and conversion
 
 
+def test_arrays_are_made_by_open_array() -> None:
+    with pytest.raises(TypeError, match=r"made by open_array\(\)"):
+        MaskArray()
+
+
 def test_attributes() -> None:
     with open_array(DATA, (12, 8), dtype="bool", config=CONFIG) as masks, alphastream_gpu.open(DATA) as stream:
         assert masks.shape == (N, 8, 12)
