@@ -120,7 +120,7 @@ class MaskArray:
 
     @property
     def ndim(self) -> int:
-        """3 dimensions: frames, rows, columns. Always 3, 0 bytes are read for it."""
+        """3: the dimensions are frames, rows and columns."""
         return 3
 
     @property
