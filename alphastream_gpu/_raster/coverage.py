@@ -214,6 +214,8 @@ def _numpy_steps(geometry: FrameGeometry, grid: Grid, out: Mask | None, value: i
 
 def _value_of(dtype: npt.DTypeLike) -> int:
     """What a set pixel is in bytes of a dtype."""
+    if dtype is np.uint8:  # the default
+        return 255
     found = np.dtype(dtype)
     if found == np.uint8:
         return 255

@@ -94,21 +94,12 @@ class Grid:
         self.x: Final = x
         self.y: Final = y
         self.is_identity: Final = x.is_identity and y.is_identity
-
-    @property
-    def shape(self) -> tuple[int, int]:
+        self.shape: Final = y.output, x.output
         """The rows and columns of the output."""
-        return self.y.output, self.x.output
-
-    @property
-    def is_output(self) -> bool:
+        self.is_output: Final = x.places is None and y.places is None
         """Whether the output is the raster itself."""
-        return self.x.places is None and self.y.places is None
-
-    @property
-    def is_ascending(self) -> bool:
+        self.is_ascending: Final = x.is_ascending and y.is_ascending
         """Whether the output shows columns and rows in ascending order, one perhaps several times."""
-        return self.x.is_ascending and self.y.is_ascending
 
     @cached_property
     def raster(self) -> Grid:

@@ -168,6 +168,7 @@ def draw_packed(  # noqa: PLR0912 - likewise
     room = _lay_out(points, offsets, width, height, first_row, samples, stride, is_even, changes, slots, runs)
     if room < 0:
         return False
+    out[:] = 0
     columns = out.shape[1]
     begin = np.int64(0)
     for row in range(samples.size - 1):
@@ -175,8 +176,6 @@ def draw_packed(  # noqa: PLR0912 - likewise
             begin = row * room
         end = np.int64(slots[row])
         top = np.int64(out_row[row])
-        for x in range(columns):
-            out[top, x] = 0
         if end - begin > _LONG_ROW:
             _sort_long(runs, begin, end)
         else:
@@ -359,14 +358,14 @@ def _store(  # noqa: PLR0912, PLR0915 - likewise
                                 if rest >= twice:
                                     rest -= twice
                                     x += sign
-                                if not is_even and row + 1 < last:
+                                if not is_even:
                                     gap = np.int64(samples[row + 1]) - np.int64(samples[row])
                                     if gap == stride + 1:
                                         rest += 2 * extent
                                         if rest >= twice:
                                             rest -= twice
                                             x += sign
-                                    elif gap > stride:
+                                    elif gap > stride and row + 1 < last:
                                         x, rest = _steep(np.int64(samples[row + 1]) - y0, extent, depth)
                                         x = x0 + sign * x
                     elif depth > 0:
@@ -403,7 +402,7 @@ def _store(  # noqa: PLR0912, PLR0915 - likewise
                                     if rest >= twice:
                                         rest -= twice
                                         behind += 1
-                                if not is_even and row + 1 < last:
+                                if not is_even:
                                     gap = np.int64(samples[row + 1]) - np.int64(samples[row])
                                     if gap == stride + 1:
                                         behind += step
@@ -411,7 +410,7 @@ def _store(  # noqa: PLR0912, PLR0915 - likewise
                                         if rest >= twice:
                                             rest -= twice
                                             behind += 1
-                                    elif gap > stride:
+                                    elif gap > stride and row + 1 < last:
                                         k = np.int64(samples[row + 1]) - y0
                                         behind, rest = _flat(k, extent, depth, step, more, up)
                         if is_end:
