@@ -60,14 +60,6 @@ class MaskArray:
 
     It has no methods of numpy's arrays: ``masks[10:20].sum()`` computes with a part, and :meth:`to_dask` makes an array
     that computes with all of it, part by part.
-
-    Args:
-        recipe: how the source is opened again, in another process.
-        stream: the opened stream, which this object closes; None in a copy.
-        n_frames: the number of frames.
-        size: width and height of a mask in pixels.
-        dtype: uint8 or bool.
-        chunk_frames: frames of a part, for :meth:`to_dask`.
     """
 
     _recipe: Recipe

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import xarray
 from support import ROOT
-from test_arrays import CONFIG, DATA, N, all_masks, none_kept
+from test_mask_array import CONFIG, DATA, N, all_masks, none_kept
 
 from alphastream_gpu import ClosedError, MaskArray, open_array
 from alphastream_gpu._arrays.engine import AlphaStreamBackend

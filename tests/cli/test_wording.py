@@ -67,6 +67,10 @@ ONLY_PYTHON_TEXTS = (
     "glfw.make_context_current(None)",  # nothing is current when a command creates a context
     "httpx.AsyncClient | Callable",  # a type
     "::1]",  # the types of a compiled function
+    "Literal['uint8'] | type[np.uint8]",  # a type
+    "expected a slice or a list of integers or bools",  # arguments of rasterize
+    "expected one dimension of integers or bools",
+    "dtype: expected uint8 or bool",
     "bytes | bytearray | memoryview",
     "str | os.PathLike[str] | Source",
     "as the first mirror",
