@@ -81,7 +81,13 @@ nitpick_ignore_regex = [
     (r"py:.*", r"alphastream_gpu\._gl\.renderer\.(Texture|Mask|RenderedStream)"),  # type variable, name, protocol
     (r"py:.*", r"ClientLike|ContainerName|SourceLike|UrlLike|Validate"),  # said in words where they are arguments
     (r"py:.*", r"tuple\[int"),  # napoleon cuts `tuple[int, int]` of a property in two
+    (r"py:.*", r"(concurrent\.futures|dask)\..*"),
+    (r"py:.*", r"alphastream_gpu\._(arrays|comparing|gl|inputs|writing)\..*"),  # names that are loaded at first use
+    (r"py:.*", r"Bool|Channel|Eye|Fit|Gaps|Layout|Outcome|Picked|Progress|Range|StreamState|Uint8|Verify"),  # likewise
+    # napoleon takes what is before a colon in the docstring of a property or field for a type.
+    (r"py:class", r".* .*|\d+(\.\.\d+)?|full|limited|pictures"),
 ]
+suppress_warnings = ["ref.python"]  # fields of several classes are called `bytes`, as the type is
 
 
 def setup(app: Any) -> dict[str, Any]:
