@@ -86,7 +86,7 @@ def test_masks_like_those_of_networks(geometries: list[FrameGeometry]) -> None:
 
 
 def test_the_search_was_right_each_time(caplog: pytest.LogCaptureFixture) -> None:
-    """Wrong pixels are mended before they are seen, so the tests above would not notice; but the log does."""
+    """Wrong pixels are corrected before they are seen, so the tests above would not notice; but the log does."""
     with caplog.at_level(logging.ERROR, "alphastream_gpu"):
         for one in random_masks(300, seed=99):
             encode_mask(one)

@@ -96,7 +96,7 @@ def stop_measuring(patience: float) -> None:
     seconds.
 
     They may be inflating or unpacking without Python's lock. What they allocate waits for the lock to be noted down;
-    and where tracing was stopped meanwhile, that crashes the process (CPython's issue 128679, mended in 3.12.9 and
+    and where tracing was stopped meanwhile, that crashes the process (CPython's issue 128679, fixed in 3.12.9 and
     3.13.2). Until it is off, all goes on at half the speed, and nothing else happens.
     """
     deadline = time.monotonic() + patience
