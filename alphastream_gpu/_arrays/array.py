@@ -112,7 +112,7 @@ class MaskArray:
 
     @property
     def ndim(self) -> int:
-        """3: the dimensions are frames, rows and columns."""
+        """The number of dimensions, 3, which are frames, rows and columns."""
         return 3
 
     @property
@@ -127,7 +127,7 @@ class MaskArray:
 
     @property
     def chunks(self) -> tuple[int, int, int]:
-        """The shape of a part that is read well at a time: some frames, and the height and the width in pixels."""
+        """The shape of a part that is read well at a time, as a number of frames, the height and the width."""
         return self._chunk_frames, self._size[1], self._size[0]
 
     @property
@@ -147,7 +147,7 @@ class MaskArray:
 
     @property
     def oindex(self) -> OuterIndexer:
-        """Indexing by several lists, each for its own axis: ``masks.oindex[[5, 7], :, [0, 10, 20]]``."""
+        """Indexing by several lists, each for its own axis, such as ``masks.oindex[[5, 7], :, [0, 10, 20]]``."""
         return OuterIndexer(self)
 
     def to_dask(self, chunk_frames: int | None = None) -> dask.array.Array:

@@ -48,14 +48,14 @@ class InputOptions:
     """
 
     threshold: float | None = None
-    """A pixel is set where its value is above this, in the input's own range (0..255 for 8 bits). None: half of the
-    real range; 0 for logits. Any finite number."""
+    """A pixel is set where its value is above this, in the input's own range (0..255 for 8 bits). Any finite number.
+    None stands for half of the real range, and for 0 in logits."""
     range: Range = "auto"
-    """Whether the luma of a video spans all values (full) or 16..235 and its like (limited). auto: as the file says;
-    if it does not, as the values show."""
+    """Whether the luma of a video spans all values (full) or 16..235 and its like (limited). With auto, the file
+    decides, or the values do if the file does not say."""
     channel: Channel = "auto"
-    """Which channel is the matte. auto: an alpha channel that is not opaque everywhere, otherwise luma; red in fisheye
-    layouts."""
+    """Which channel is the matte. With auto, it is an alpha channel that is not opaque everywhere, otherwise luma, and
+    red in fisheye layouts."""
     layout: Layout = "plain"
     """Where in the picture the matte is."""
     invert: bool = False
@@ -63,20 +63,20 @@ class InputOptions:
     eye: Eye = "both"
     """Which half of a side-by-side picture is used; mono-to-both puts a picture there twice."""
     native_size: tuple[int, int] | None = None
-    """Width and height of the masks in pixels, each 1..16384. None: the input's."""
+    """Width and height of the masks in pixels, each 1..16384. None stands for the input's."""
     fit: Fit = "exact"
     """What happens to masks of another size than `native_size`."""
     fps: Fraction | None = None
-    """Frames a second, 1..1000 or as Config.fps. A video is brought to this rate. None: the input's own."""
+    """Frames a second, 1..1000 or as Config.fps. A video is brought to this rate. None stands for the input's own."""
     gaps: Gaps = "error"
-    """What stands for missing numbers between the names of pictures: an error, the frame before, an empty mask, or
-    nothing (close)."""
+    """What stands for missing numbers between the names of pictures. It is an error, the frame before (repeat), an
+    empty mask, or nothing (close)."""
     objects: tuple[str | int, ...] | None = None
-    """Which objects are used. A number is an object's id, a text is a category. None: all, united."""
+    """Which objects are used. A number is an object's id, a text is a category. None stands for all of them, united."""
     start: int = 0
     """The first frame, from 0."""
     frames: int | None = None
-    """The most frames, from 1. None: all."""
+    """The most frames, from 1. None stands for all."""
 
     def __post_init__(self) -> None:
         for name, words in _WORDS.items():

@@ -94,8 +94,9 @@ class AlphaStream(Buffering):
     @property
     def fingerprint(self) -> str:
         """
-        Names the content of the file: 64 hexadecimal digits, the SHA-256 of the sizes of its blocks, its length, and
-        its strong ETag or else Last-Modified if a server sends one and ``config.http_validate`` is ``"etag"``.
+        The name of the file's content, 64 hexadecimal digits. It is the SHA-256 of the sizes of the blocks, the length
+        of the file, and its strong ETag or else Last-Modified, if a server sends one and ``config.http_validate`` is
+        ``"etag"``.
 
         A copy of a file has the same fingerprint as the file, on any disk and in memory. The file behind a URL has
         another one than its copy on a disk, because of the ETag. Blocks are not read for it: two files whose blocks

@@ -44,7 +44,7 @@ class EncodeReport:
     about: str
     """What was found in the input, and how it was read."""
     notes: tuple[str, ...]
-    """What somebody should look at: frames that were repeated, frames that fit badly."""
+    """What somebody should look at, such as frames that were repeated."""
     differing_pixels: int
     """Pixels that differ from the input's masks, of all frames; 0 if encoded exactly."""
     min_iou: float
@@ -54,7 +54,7 @@ class EncodeReport:
     max_distance: float
     """Pixels from the border of the input's mask to the farthest pixel that differs."""
     misfits: tuple[int, ...]
-    """Frames that take more bytes than as a picture of one bit a pixel: noise and texture; from 0."""
+    """Frames, from 0, that take more bytes than as a picture of one bit a pixel. They have noise or texture."""
     verified: int
     """Frames that were read back from the file and found to give the right mask."""
     resumed_from: int
