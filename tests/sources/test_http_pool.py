@@ -54,8 +54,6 @@ def test_sources_share_a_client_and_a_connection() -> None:
 
 @pytest.mark.parametrize("options", [{"timeout": 5.0}, {"http2": True}])
 def test_other_settings_have_another_client(options: Any) -> None:
-    if "http2" in options:
-        pytest.importorskip("h2")
     with Server(DATA) as server:
         assert len(set(map(id, _read(HttpSource(server.url()), HttpSource(server.url(), **options))))) == 2
 
