@@ -59,14 +59,19 @@ class Callbacks:
         self._queue.put(partial(function, *args))
 
     def end(self) -> None:
-        """End the thread after the calls that were given before. Does not wait."""
+        """End the thread after the calls that were given before, and those that they give. Does not wait."""
         self._queue.put(None)
 
     __del__ = end  # SimpleQueue.put is re-entrant, so a finalizer may call it at any point
 
 
 def _serve(queue: SimpleQueue[Callable[[], object] | None]) -> None:
-    while (call := queue.get()) is not None:
+    is_ending = False
+    while not (is_ending and queue.empty()):
+        call = queue.get()
+        if call is None:
+            is_ending = True
+            continue
         try:
             call()
         except BaseException:  # SystemExit, too: it would end only this thread
