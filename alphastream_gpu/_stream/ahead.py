@@ -156,8 +156,9 @@ class MadeAhead(Generic[Variant, Product]):
         wanted = list(around[: self._n_ahead])
         with self._lock:
             self._n_aimed += 1
-            aims = self._newest
-            newest = aims[head] if head in aims and aims[head].variant == variant else self._turn_to(head, variant)
+            newest = self._aims.get((head, variant))
+            if newest is None or self._newest.get(head) is not newest or variant not in self._made:
+                newest = self._turn_to(head, variant)
             reach = set(wanted)
             step = -1 if around.step < 0 else 1
             reach.update(at - step * k for k in range(_KEPT_BEHIND + 1))
@@ -204,7 +205,7 @@ class MadeAhead(Generic[Variant, Product]):
     # With the lock held.
 
     def _turn_to(self, head: object, variant: Variant) -> _Aim[Variant]:
-        """A play head asks for another variant than before, or for its first."""
+        """A play head asks for another variant than before, or for its first; or Ctrl-C ended such a call half-way."""
         aim = self._aims.pop((head, variant), None)
         if aim is None:
             aim = _Aim(head, variant)

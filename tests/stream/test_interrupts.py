@@ -10,16 +10,18 @@ import itertools
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from scripted import has_waits, locks_of
-from support import SAMPLE, golden_frames, sha256, wait_until
+from support import SAMPLE, golden_frames, payload_of, sha256, wait_until
 
 import alphastream_gpu
-from alphastream_gpu import AlphaStream, Config
+from alphastream_gpu import AlphaStream, Config, FrameGeometry
 from alphastream_gpu._runtime import calls
+from alphastream_gpu._stream.ahead import MadeAhead, Waiting
 
 TRACED = ("_stream", "_runtime")
 """Folders of the package whose lines are counted: those that have locks and marks."""
@@ -110,3 +112,31 @@ def test_an_interrupt_at_each_line(call: str) -> None:
         made = stream.stats().made_ahead
         assert stream.get_frame(90) is not None
         wait_until(lambda: stream.stats().made_ahead > made)
+
+
+def test_an_interrupt_while_play_turns_to_another_size() -> None:
+    """Whatever line it comes at, the next calls find masks of either size being made."""
+
+    class Idle(ThreadPoolExecutor):
+        """Does nothing of its own accord, so that no worker puts right what the interrupt left."""
+
+        def submit(self, *arguments: Any) -> Any:  # type: ignore[override]
+            return None
+
+    geometry = FrameGeometry.from_payload(payload_of([((0, 0), [(5, 0), (0, 5)])]))
+    for line in itertools.count(1):
+        ahead: MadeAhead[str, str] = MadeAhead(lambda _, size: size, Waiting(), 4, 1, Idle())
+
+        def turn_to(size: str, ahead: MadeAhead[str, str] = ahead) -> None:
+            ahead.aim(range(1, 5), 0, size, lambda index: geometry)
+
+        turn_to("large")
+        turn_to("small")
+        is_over = not interrupted_at(line, lambda: turn_to("large"))
+        for size in ("large", "small", "large"):
+            turn_to(size)
+            ahead.keep(1, size, size)
+            assert ahead.get(1, size) == size
+        if is_over:
+            break
+    assert line > 10
