@@ -33,7 +33,9 @@ from support import asvp_of, block_of, sample_geometries
 
 from alphastream_gpu import BufferGoal, ByteRange, Config, FrameGeometry, MemorySource, TransportError
 from alphastream_gpu._stream import reader as _reader
-from alphastream_gpu._stream import session as _session
+from alphastream_gpu._stream import reads as _reads
+from alphastream_gpu._stream import scheduler as _scheduler
+from alphastream_gpu._stream import table as _table
 from alphastream_gpu._stream.fetches import Pending
 from alphastream_gpu._stream.reader import StreamReader
 from alphastream_gpu._stream.session import Session
@@ -246,7 +248,7 @@ def simulate(line: Line, monkeypatch: pytest.MonkeyPatch) -> Found:
     """A viewer over a line, in virtual time."""
     found = Found()
     loop = VirtualLoop()
-    for module in (_session, _reader):
+    for module in (_reader, _reads, _scheduler, _table):
         monkeypatch.setattr(module, "time", loop)
     try:
         loop.run_until_complete(play(line, found, loop))

@@ -134,8 +134,8 @@ class Monitor:
         index = head.at
         if index is None:
             return _Found("buffering", None)
-        if not session.has(index):
-            error = session.failures.get(index)
+        is_here, _, error = session.status(index)
+        if not is_here:
             if error is not None:
                 return _Found("stalled", index, error)
             patience = self._timebox + (2 * session.planner.read_seconds if head.is_arriving else 0.0)

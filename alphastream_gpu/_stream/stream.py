@@ -268,14 +268,14 @@ class AlphaStream(Buffering):
         try:
             while start < stop:
                 with entered("read_frames"):
-                    batch = batch or self._lifetime.submit(partial(session.fetch_batch, start, stop))
+                    batch = batch or self._lifetime.submit(partial(session.bulk.fetch, start, stop))
                     try:
                         geometries, error = batch.result()
                     except CancelledError:
                         raise ClosedError("the stream was closed during the call") from None
                     start += len(geometries)
                     is_more = error is None and start < stop
-                    batch = self._lifetime.submit(partial(session.fetch_batch, start, stop)) if is_more else None
+                    batch = self._lifetime.submit(partial(session.bulk.fetch, start, stop)) if is_more else None
                 yield from geometries
                 if error is not None:
                     raise error
@@ -311,7 +311,7 @@ class AlphaStream(Buffering):
                 session = self._lifetime.open_session()
             for index in wanted:
                 session.reader.check(index)
-            found = session.read_batch(sorted(set(wanted)))
+            found = session.bulk.read(sorted(set(wanted)))
         return [found[index] for index in wanted]
 
     def load_source(self, source: SourceLike, *, key: AsvrKey | None = None, strict: bool = True) -> None:
@@ -410,7 +410,7 @@ class AlphaStream(Buffering):
     def _batch(
         self, session: Session, start: int, stop: int
     ) -> asyncio.Task[tuple[list[FrameGeometry], AlphaStreamError | None]]:
-        return asyncio.create_task(self._run(partial(session.fetch_batch, start, stop)))
+        return asyncio.create_task(self._run(partial(session.bulk.fetch, start, stop)))
 
     async def _run(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run on the library's loop, awaited on the caller's."""

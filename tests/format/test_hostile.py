@@ -184,7 +184,7 @@ def test_a_batch_of_large_frames_is_decoded_a_few_at_a_time() -> None:
         async with await alphastream_gpu.open_async(asvp_of([block] * 40)) as stream:
             session = stream._lifetime.session
             assert session is not None
-            geometries, error = await asyncio.wrap_future(stream._lifetime.submit(lambda: session.fetch_batch(0, 40)))
+            geometries, error = await asyncio.wrap_future(stream._lifetime.submit(lambda: session.bulk.fetch(0, 40)))
             assert error is None
             assert 1 <= len(geometries) < 8
             assert len([geometry async for geometry in stream.frames()]) == 40

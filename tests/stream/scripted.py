@@ -23,6 +23,7 @@ from alphastream_gpu import (
     TransportError,
 )
 from alphastream_gpu._stream.session import Session
+from alphastream_gpu._stream.slots import Slots
 
 N = 2000
 
@@ -109,24 +110,24 @@ def is_cached(stream: AlphaStream, index: int) -> bool:
 
 def is_under_way(stream: AlphaStream, index: int) -> bool:
     """Whether the read of a frame has begun."""
-    pending = session_of(stream)._pending.get(index)
+    pending = session_of(stream)._table.pending.get(index)
     return pending is not None and pending.task is not None
 
 
 def n_waiting(stream: AlphaStream, index: int) -> int:
     """How many callers wait for a frame."""
-    pending = session_of(stream)._pending.get(index)
+    pending = session_of(stream)._table.pending.get(index)
     return 0 if pending is None else pending.waiting
 
 
 def n_pending(stream: AlphaStream) -> int:
     """How many frames are planned or asked for, and not there."""
-    return len(session_of(stream)._pending)
+    return len(session_of(stream)._table.pending)
 
 
 def n_queued(stream: AlphaStream) -> int:
     """How many reads of ranges wait for a request slot."""
-    return len(session_of(stream)._bulk)
+    return session_of(stream).bulk.n_waiting
 
 
 def n_slow(stream: AlphaStream) -> int:
@@ -134,10 +135,20 @@ def n_slow(stream: AlphaStream) -> int:
     return len(stream._lifetime.products._slow)
 
 
+def slots_of(stream: AlphaStream) -> Slots:
+    """The request slots of its source."""
+    return session_of(stream)._scheduler._slots
+
+
+def is_planning(stream: AlphaStream) -> bool:
+    """Whether the loop is about to see to what lies ahead."""
+    return session_of(stream)._scheduler._is_planning
+
+
 def is_quiet(stream: AlphaStream) -> bool:
     """Whether nothing is pending, nothing runs on the loop, and all slots of patient reads are free."""
     session = session_of(stream)
-    return not session._pending and not session._tasks and session._slots.patient == 0
+    return not session._table.pending and session._reads.is_idle and slots_of(stream).patient == 0
 
 
 def low_water(stream: AlphaStream) -> int:

@@ -214,7 +214,7 @@ def test_a_source_that_was_replaced_meanwhile() -> None:
         assert session is not None
         stream.load_source(SAMPLE)
         with pytest.raises(NotReadyError, match="another source was loaded"):
-            session.read_batch([4])
+            session.bulk.read([4])
 
 
 def test_threads_read_one_file_together(expected: list[FrameGeometry], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from scripted import NUMBERED, N, Scripted, get, number_of, session_of
+from scripted import NUMBERED, N, Scripted, get, is_planning, number_of, session_of, slots_of
 from support import asvp_of, block_of, wait_until
 from test_priorities import Gated
 from test_priorities import opened as gated
@@ -101,9 +101,9 @@ def test_play_comes_before_ranges() -> None:
 
 
 def test_a_range_is_read_again_after_failures(monkeypatch: pytest.MonkeyPatch) -> None:
-    from alphastream_gpu._stream import session as _session
+    from alphastream_gpu._stream import scheduler as _scheduler
 
-    monkeypatch.setattr(_session, "_FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(_scheduler, "_FIRST_PAUSE", 0.001)
     source = Scripted()
     with opened(source) as stream:
         opening = len(source.spans)
@@ -180,7 +180,7 @@ def test_the_last_attempt() -> None:
 
 def ahead(stream: AlphaStream) -> int:
     session = session_of(stream)
-    wait_until(lambda: session._slots.patient == 0 and not session._is_planning)
+    wait_until(lambda: slots_of(stream).patient == 0 and not is_planning(stream))
     with session.lock:
         return session.n_buffered(session.head) - 1
 

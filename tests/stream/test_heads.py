@@ -56,15 +56,15 @@ def test_of_many_seeks_only_the_newest_target_is_fetched() -> None:
             stream.seek(index)
         wait_until(lambda: source.begun[-1:] == [2500])
         wait_until(lambda: len(source.cancelled) == len(source.begun) - 1)
-        assert set(session_of(stream)._pending) == {2500}
+        assert set(session_of(stream)._table.pending) == {2500}
         source.open_all()
         wait_until(lambda: session_of(stream).peek(2500) is not None)
 
 
 def test_a_target_that_waits_for_a_slot_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    from alphastream_gpu._stream import session as _session
+    from alphastream_gpu._stream import scheduler as _scheduler
 
-    monkeypatch.setattr(_session, "_QUEUED_SECONDS", 0.01)
+    monkeypatch.setattr(_scheduler, "_QUEUED_SECONDS", 0.01)
     source = Gated()
     with gated(source, http_concurrency=1) as stream:
         first = stream.request(100)  # takes the only slot, and somebody waits for it

@@ -17,7 +17,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from scripted import N, Scripted, number_of
+from scripted import N, Scripted, number_of, slots_of
 from support import wait_until
 
 import alphastream_gpu
@@ -141,8 +141,9 @@ class PlayerModel(RuleBasedStateMachine):
                 assert player.buffered_seconds >= 1 / 60
         self._end_futures()
         session: Any = self.stream._lifetime.session
-        wait_until(lambda: not session._pending and not session._fetches)
-        assert (session._slots.patient, session._slots._busy, session.planner.n_bytes) == (0, 0, 0)
+        slots = slots_of(self.stream)
+        wait_until(lambda: not session._table.pending and not session._scheduler._fetches)
+        assert (slots.patient, slots._busy, session.planner.n_bytes) == (0, 0, 0)
         assert session.planner.ranges == []
         assert all(head.n_slots == 0 for head in session.planner.heads())
         assert self.stream.state in ("playing", "ended", "buffering", "stalled")

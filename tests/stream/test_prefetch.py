@@ -22,8 +22,9 @@ from alphastream_gpu._stream import (
     planner as _planner,
 )
 from alphastream_gpu._stream import (
-    session as _session,
+    scheduler as _scheduler,
 )
+from alphastream_gpu._stream import table as _table
 from alphastream_gpu._stream.cache import GeometryCache
 
 
@@ -57,7 +58,7 @@ def test_backward_play_is_noticed() -> None:
 
 def test_a_jump_abandons_the_old_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody asked for at once; what somebody asked for when nobody has asked again for a while."""
-    monkeypatch.setattr(_session, "_KEPT_SECONDS", 3600.0)
+    monkeypatch.setattr(_scheduler, "_KEPT_SECONDS", 3600.0)
     monkeypatch.setattr(_planner, "_SLOW_READ_SECONDS", 0.0)  # the whole window at once, as over a network
     source = Scripted()
     with alphastream_gpu.open(source) as stream:
@@ -67,7 +68,7 @@ def test_a_jump_abandons_the_old_place(monkeypatch: pytest.MonkeyPatch) -> None:
         source.delay = lambda: 0.0
         assert number_of(get(stream, 1000)) == 1000
         wait_until(lambda: source.running == 1)
-        monkeypatch.setattr(_session, "_KEPT_SECONDS", 0.0)
+        monkeypatch.setattr(_scheduler, "_KEPT_SECONDS", 0.0)
         assert number_of(get(stream, 1500)) == 1500
         wait_until(lambda: source.running == 0)
         assert stream.stats().abandoned >= 2  # and what lay ahead of 1000, if that was still on its way
@@ -157,7 +158,7 @@ def test_the_cache_is_bounded_in_bytes() -> None:
     blocks = [block_of(payload_of([((index, 0), [(0, 0)] * 50_000)])) for index in range(40)]
     frame = 400_008 + 8
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_session, "GeometryCache", partial(GeometryCache, max_bytes=5 * frame))
+        patch.setattr(_table, "GeometryCache", partial(GeometryCache, max_bytes=5 * frame))
         stream = alphastream_gpu.open(asvp_of(blocks))
     with stream:
         for index in range(40):

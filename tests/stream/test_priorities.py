@@ -22,7 +22,8 @@ from alphastream_gpu import AlphaStream, ByteRange, Config, FrameGeometry, Memor
 from alphastream_gpu._runtime.loop import LoopLease
 from alphastream_gpu._stream import planner as _planner
 from alphastream_gpu._stream import products as _products
-from alphastream_gpu._stream import session as _session
+from alphastream_gpu._stream import scheduler as _scheduler
+from alphastream_gpu._stream import table as _table
 from alphastream_gpu._stream.ahead import MadeAhead, Waiting
 from alphastream_gpu._stream.slots import Slots
 
@@ -83,7 +84,7 @@ def number_of(geometry: FrameGeometry | None) -> int | None:
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing gives way because of time."""
     for name in ("_PATIENCE_SECONDS", "_KEPT_SECONDS", "_QUEUED_SECONDS"):
-        monkeypatch.setattr(_session, name, 60.0)
+        monkeypatch.setattr(_scheduler, name, 60.0)
 
 
 @pytest.mark.usefixtures("patient")
@@ -135,7 +136,7 @@ def test_a_read_that_is_waited_for_does_not_give_way() -> None:
 
 
 def test_what_nobody_asks_for_any_more_is_abandoned_without_a_jump(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_session, "_KEPT_SECONDS", 0.05)
+    monkeypatch.setattr(_scheduler, "_KEPT_SECONDS", 0.05)
     source = Gated()
     source.is_open = lambda index: index != 100
     with opened(source) as stream:
@@ -148,9 +149,9 @@ def test_what_nobody_asks_for_any_more_is_abandoned_without_a_jump(monkeypatch: 
 
 def test_a_frame_that_waited_long_for_a_slot_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has asked again. It is forgotten when its turn comes, and read when it is asked for again."""
-    monkeypatch.setattr(_session, "_PATIENCE_SECONDS", 60.0)
-    monkeypatch.setattr(_session, "_KEPT_SECONDS", 60.0)
-    monkeypatch.setattr(_session, "_QUEUED_SECONDS", 0.05)
+    monkeypatch.setattr(_scheduler, "_PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(_scheduler, "_KEPT_SECONDS", 60.0)
+    monkeypatch.setattr(_scheduler, "_QUEUED_SECONDS", 0.05)
     source = Gated()
     with opened(source, http_concurrency=1) as stream:
         assert stream.get_geometry(100) is None
@@ -171,9 +172,9 @@ def test_a_fetch_cancelled_before_it_begins_frees_its_slot(monkeypatch: pytest.M
     with opened(source) as stream:
         wait_until(lambda: number_of(stream.get_geometry(999)) == 999)
         for name in ("_PATIENCE_SECONDS", "_QUEUED_SECONDS"):
-            monkeypatch.setattr(_session, name, 60.0)
+            monkeypatch.setattr(_scheduler, name, 60.0)
         with monkeypatch.context() as patch:
-            patch.setattr(_session, "_KEPT_SECONDS", 0.0)
+            patch.setattr(_scheduler, "_KEPT_SECONDS", 0.0)
             is_free = threading.Event()
             on_loop(stream, is_free.wait, 20)
             assert stream.get_geometry(1000) is None  # not a jump
@@ -200,9 +201,9 @@ def test_a_storm_of_seeks_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch)
         for k in range(5000):
             assert stream.get_geometry(k * 7919 % N) is None
         assert len(calls) <= 3
-        assert n_pending(stream) == _session._MAX_URGENT
+        assert n_pending(stream) == _table._MAX_URGENT
         held.set()
-        newest = [k * 7919 % N for k in range(4999, 4999 - _session._MAX_URGENT, -1)]
+        newest = [k * 7919 % N for k in range(4999, 4999 - _table._MAX_URGENT, -1)]
         wait_until(lambda: source.begun == newest[:2])
         source.is_open = lambda index: True
         source.open_all()

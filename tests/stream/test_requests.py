@@ -252,4 +252,4 @@ def test_from_many_threads() -> None:
         assert wrong == []
         session = stream._lifetime.session
         assert session is not None
-        wait_until(lambda: not session._pending)
+        wait_until(lambda: not session._table.pending)

@@ -57,7 +57,7 @@ from alphastream_gpu._runtime.loop import LoopLease
 from alphastream_gpu._runtime.workers import Workers, _carry_out, join
 from alphastream_gpu._stream import products as products_module
 from alphastream_gpu._stream import reader as reader_module
-from alphastream_gpu._stream import session as session_module
+from alphastream_gpu._stream import scheduler as scheduler_module
 from alphastream_gpu._stream.fetches import Pending
 from alphastream_gpu._stream.products import Products
 from alphastream_gpu._writing import (
@@ -278,7 +278,7 @@ def test_a_fetch_that_breaks_ends_the_waits_for_its_frames(monkeypatch: pytest.M
 
     with alphastream_gpu.open(FILE, config=Config(prefetch_frames=0)) as stream:
         with monkeypatch.context() as patch, pytest.raises(ArithmeticError, match="a fault"):
-            patch.setattr(session_module, "decode_each", fail)
+            patch.setattr(scheduler_module, "decode_each", fail)
             stream.read_frame(3)
         wait_until(lambda: stream.get_geometry(3) == SQUARE_GEOMETRY)
 
