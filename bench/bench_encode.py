@@ -26,6 +26,7 @@ from alphastream_gpu import FrameGeometry, MaskEncoder, encode_mask, rasterize
 from alphastream_gpu._encoding import encode_block, prepare_encoder
 from alphastream_gpu._raster.compiled import twin
 from alphastream_gpu._raster.coverage import _numpy_steps
+from alphastream_gpu._raster.grid import grid_of
 
 KINDS = ("sample", "SAM-like", "matte-like")
 EXACT = dict(zip(KINDS, (330, 860, 1020), strict=True))
@@ -118,7 +119,7 @@ def test_time(kind: str, masks: list[np.ndarray], geometries: list[FrameGeometry
 
 
 def _numpy_twin(geometry: FrameGeometry) -> None:
-    for _ in _numpy_steps(geometry, NATIVE, NATIVE, None):
+    for _ in _numpy_steps(geometry, grid_of(NATIVE, NATIVE), None, 255):
         pass
 
 
