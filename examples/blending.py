@@ -15,7 +15,7 @@ from playing import Eye
 
 from alphastream_gpu import FrameGeometry, MaskRenderer
 
-__all__ = ["Box", "Compositor", "fit", "frame_size", "read_picture", "view_size"]
+__all__ = ["GL_DITHER", "VERTEX_SHADER", "Box", "Compositor", "fit", "frame_size", "read_picture", "view_size"]
 
 Box: TypeAlias = tuple[int, int, int, int]
 """Left, bottom, width and height within a framebuffer."""
@@ -81,7 +81,8 @@ class Compositor:
         self._program = ctx.program(vertex_shader=VERTEX_SHADER, fragment_shader=FRAGMENT_SHADER)
         self._triangle = ctx.vertex_array(self._program, [])
         self._textures: dict[str, moderngl.Texture] = {}
-        self._sent: dict[str, Picture] = {}
+        self._sent: dict[str, Picture | FrameGeometry] = {}
+        """What each texture shows."""
         self._program["premultiplied"] = premultiplied
         for unit, name in enumerate(("mask", "plate", "background")):
             self._program[name] = unit
@@ -99,11 +100,10 @@ class Compositor:
         left, bottom, width, height = box
         size = frame_size(eye, (width, height))
         textures = [
-            self._texture("mask", size, 1),
+            self._render(geometry, size),
             self._upload("plate", plate),
             self._upload("background", background),
         ]
-        self._renderer.render(geometry, into=textures[0])
         for unit, texture in enumerate(textures):
             texture.use(unit)
         target.use()
@@ -122,6 +122,14 @@ class Compositor:
             texture.release()
         self._triangle.release()
         self._program.release()
+
+    def _render(self, geometry: FrameGeometry, size: Size) -> moderngl.Texture:
+        """The mask; rendered again only if it is another, for the overlay may change over the same picture."""
+        texture = self._texture("mask", size, 1)
+        if self._sent.get("mask") is not geometry:
+            self._renderer.render(geometry, into=texture)
+            self._sent["mask"] = geometry
+        return texture
 
     def _upload(self, name: str, picture: Picture) -> moderngl.Texture:
         texture = self._texture(name, (picture.shape[1], picture.shape[0]), 3)

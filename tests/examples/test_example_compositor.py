@@ -347,6 +347,29 @@ def test_sends_pictures_anew(
         painter.release()
 
 
+def test_a_mask_is_rendered_once(
+    ctx: moderngl.Context, target: moderngl.Framebuffer, geometries: list[FrameGeometry]
+) -> None:
+    """Not each time that something over the picture changes; but for another frame, and for another size."""
+    painter = Compositor(ctx, NATIVE)
+    try:
+        for index, size, n_rendered in (
+            (0, (64, 32), 1),
+            (0, (64, 32), 1),
+            (1, (64, 32), 2),
+            (0, (64, 32), 3),
+            (0, (32, 16), 4),
+            (0, (32, 16), 4),
+        ):
+            plate, background = noise(3, size), noise(4, size)
+            painter.draw(target, (0, 0, *size), "both", geometries[index], plate, background)
+            mask = rasterize(geometries[index], size, native_size=NATIVE)
+            assert np.array_equal(read_picture(target, size), blend(mask, plate, background, False))
+            assert painter._renderer.stats.frames == n_rendered
+    finally:
+        painter.release()
+
+
 def test_the_room_moves_and_comes_round() -> None:
     room = Room()
     first, later = room.at(Fraction(0), (256, 128)), room.at(Fraction(1), (256, 128))
