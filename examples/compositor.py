@@ -8,6 +8,10 @@ In a window, at the pace of the clock:
 
     space  pause, go on            left, right  a frame back, on (and pause)      e  both eyes, left, right
     home   to the first frame      down, up     a second back, on                 q  quit (escape too)
+    b      the seek bar            s            statistics
+
+A click on the seek bar seeks, and so does dragging along it. Its stripes are the frames that are here already. If play
+has to wait for the source, three dots appear in the middle.
 
 Or without a window, every frame of A:B in order (B is not included; either may be left out):
 
@@ -47,11 +51,14 @@ import moderngl
 from blending import Box, Compositor, fit, frame_size, read_picture, view_size
 from drawn import DrawnPlate, Room
 from outputs import Movie, Output, PngSequence, is_pattern
+from overlay import Looks, Overlay
 from PIL import Image
 from plates import PlateError, Size, Source, VideoPlate
-from playing import EYES, Eye, View, describe, press, rest, steer, tick
+from playing import EYES, Eye, View, handle, rest, steer, tick
+from readings import Readings
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from seekbar import SIGN_STEPS, Bar, place, stall_sign
 from window import Window, WindowError
 
 import alphastream_gpu
@@ -69,8 +76,7 @@ SAMPLE: Final = Path(__file__).resolve().parent / "person_sbs.asvp"
 EXIT_USAGE, EXIT_BAD_INPUT = 2, 3
 MAX_EDGE: Final = 16384
 """Of the textures that desktop GL hardware guarantees to offer."""
-TITLE_SECONDS: Final = 0.25
-"""While playing, the window's title is renewed this often; more would be a flicker that costs time."""
+SIGN_STEPS_A_SECOND: Final = 4
 
 
 class UsageError(Exception):
@@ -159,30 +165,6 @@ def progress_bar() -> Progress:
 # In a window.
 
 
-class Title:
-    """
-    The window's title: what is shown, and how fast.
-    """
-
-    def __init__(self, window: Window, name: str) -> None:
-        self._window, self._name = window, name
-        self._text = ""
-        self._at, self._n_shown = monotonic(), 0
-
-    def update(self, view: View, stream: AlphaStream) -> None:
-        """Renew it: at once while paused, now and then while playing."""
-        now = monotonic()
-        if not view.is_paused and now - self._at < TITLE_SECONDS:
-            return
-        rate = (view.n_shown - self._n_shown) / max(now - self._at, TITLE_SECONDS)
-        self._at, self._n_shown = now, view.n_shown
-        error = stream.last_error()
-        text = f"{self._name} | {describe(view, rate, error.code.name if error else '')}"
-        if text != self._text:
-            self._text = text
-            self._window.set_title(text)
-
-
 def show(options: argparse.Namespace) -> None:
     """Play in a window until it is closed."""
     width, height = view_size(options.eye, options.config.native_size)
@@ -195,46 +177,74 @@ def show(options: argparse.Namespace) -> None:
         window = stack.enter_context(closing(Window(size, name)))
         ctx = moderngl.create_context(require=330)
         scene = stack.enter_context(open_scene(options, stream, ctx))
-        play(window, ctx.screen, scene, options.eye, Title(window, name), options.screenshot)
+        overlay = Overlay(ctx)
+        stack.callback(overlay.release)
+        play(Canvas(window, ctx.screen, scene, overlay), name, options.eye, options.screenshot)
 
 
-def play(
-    window: Window, screen: moderngl.Framebuffer, scene: Scene, eye: Eye, title: Title, screenshot: str | None
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """
+    A window with what is drawn into it.
+    """
+
+    window: Window
+    screen: moderngl.Framebuffer
+    scene: Scene
+    overlay: Overlay
+
+    def draw(self, view: View, geometry: FrameGeometry | None, looks: Looks) -> None:
+        """Draw the picture as large as it fits in, on black, and the overlay over it."""
+        size = self.window.size
+        self.screen.clear()
+        if geometry is not None and view.shown is not None:
+            box = fit(view.eye, self.scene.stream.metadata.native_size, size)
+            self.scene.draw(self.screen, box, view.eye, view.shown % view.n_frames, geometry)
+        self.overlay.draw(self.screen, size, looks)
+
+
+def play(canvas: Canvas, name: str, eye: Eye, screenshot: str | None) -> None:
     """Show the frame that the clock says until somebody quits; then save the picture, if that is asked for."""
-    stream = scene.stream
-    view = View(n_frames=stream.metadata.frame_count, n_jump=round(stream.metadata.fps), eye=eye)
+    window, stream = canvas.window, canvas.scene.stream
+    metadata = stream.metadata
+    view = View(n_frames=metadata.frame_count, n_jump=round(metadata.fps), eye=eye, is_waiting=True)
     clock = PlaybackClock()
+    readings = Readings(stream)
     geometry: FrameGeometry | None = None
     drawn: tuple[object, ...] = ()
+    title = ""
     while not view.is_closing:
         view, arrived = tick(view, clock, stream)
         geometry = arrived or geometry
-        looks = view.shown, view.eye, window.size
-        if geometry is not None and (looks != drawn or window.is_exposed):
-            draw_in_window(screen, window.size, scene, view, geometry)
+        readings.renew(view)
+        bar = place(window.size, view.n_frames, window.scale)
+        looks = dress(view, stream, bar, window.size, readings.rows)
+        wanted = view.shown, view.eye, window.size, looks
+        if wanted != drawn or window.is_exposed:
+            canvas.draw(view, geometry, looks)
             window.swap()
-            drawn = looks
-        title.update(view, stream)
-        keys = window.keys(rest(view, clock, stream))
-        for key in keys:
-            view = press(view, key)
-        if keys or clock.is_paused != view.is_paused:  # at first it stands, so that preparing makes no frame late
-            steer(view, clock, stream)
+            drawn = wanted
+        if readings.title != title:
+            title = readings.title
+            window.set_title(f"{name} | {title}")
+        before, view = view, handle(view, window.inputs(rest(view, clock, stream)), bar)
+        if view != before:
+            steer(before, view, clock, stream)
     if screenshot is not None:
         if geometry is None:
             error = stream.last_error()
             raise NothingToShowError(f"no frame came{f': {error.message}' if error else ''}")
-        draw_in_window(screen, window.size, scene, view, geometry)  # again: after a swap, there is nothing to be read
-        Image.fromarray(read_picture(screen, window.size)).save(screenshot, format="PNG")
+        canvas.draw(view, geometry, looks)  # again: after a swap, there is nothing to be read
+        Image.fromarray(read_picture(canvas.screen, window.size)).save(screenshot, format="PNG")
 
 
-def draw_in_window(screen: moderngl.Framebuffer, size: Size, scene: Scene, view: View, geometry: FrameGeometry) -> None:
-    """Draw the picture as large as it fits in, on black."""
-    assert view.shown is not None
-    screen.clear()
-    box = fit(view.eye, scene.stream.metadata.native_size, size)
-    scene.draw(screen, box, view.eye, view.shown % view.n_frames, geometry)
+def dress(view: View, stream: AlphaStream, bar: Bar, window: Size, rows: tuple[tuple[str, str], ...]) -> Looks:
+    """What lies over the picture now."""
+    fills = bar.fills(stream.buffered(), view.position % view.n_frames) if view.has_bar else ()
+    if view.is_waiting and stream.is_stalled:
+        step = int(SIGN_STEPS_A_SECOND * monotonic()) % SIGN_STEPS
+        fills += stall_sign(window, step, bar.scale)
+    return Looks(fills, rows if view.has_statistics else (), bar.scale)
 
 
 # The command line.

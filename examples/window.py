@@ -1,11 +1,13 @@
 """
-The compositor's window: GLFW, OpenGL 3.3 core, and what its keys mean.
+The compositor's window: GLFW, OpenGL 3.3 core, what its keys mean, and where the pointer is.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 from plates import Size
-from playing import Key
+from playing import Input, Key, Pointer
 
 __all__ = ["Window", "WindowError"]
 
@@ -33,8 +35,12 @@ class Window:
             glfw.KEY_DOWN: Key.JUMP_BACK,
         }
         self._named = {glfw.KEY_SPACE: Key.PAUSE, glfw.KEY_HOME: Key.HOME, glfw.KEY_ESCAPE: Key.QUIT}
-        self._letters = {"e": Key.EYE, "q": Key.QUIT}
-        self._keys: list[Key] = []
+        self._letters = {"b": Key.BAR, "e": Key.EYE, "q": Key.QUIT, "s": Key.STATISTICS}
+        self._inputs: list[Input] = []
+        self._is_down = False
+        """The pointer's left button."""
+        self._at = 0.0, 0.0
+        """The pointer, where the last move led. GLFW can be asked, but answers with where it is meanwhile."""
         self.is_exposed = True
         """Something asked for the picture to be drawn again."""
         glfw.ERROR_REPORTING = "ignore"  # errors are looked at where they matter, and nothing else prints them
@@ -55,6 +61,8 @@ class Window:
         glfw.make_context_current(self._window)
         glfw.swap_interval(1)
         glfw.set_key_callback(self._window, self._on_key)
+        glfw.set_mouse_button_callback(self._window, self._on_button)
+        glfw.set_cursor_pos_callback(self._window, self._on_move)
         glfw.set_window_refresh_callback(self._window, self._on_refresh)
 
     @property
@@ -63,13 +71,18 @@ class Window:
         width, height = self._glfw.get_framebuffer_size(self._window)
         return width, height
 
-    def keys(self, timeout: float) -> list[Key]:
-        """What was pressed; waits for something to happen, `timeout` seconds at most."""
+    @property
+    def scale(self) -> int:
+        """Of the display: 2 where pixels are half as large as usual."""
+        return max(1, round(self._glfw.get_window_content_scale(self._window)[0]))
+
+    def inputs(self, timeout: float) -> list[Input]:
+        """What the user did; waits for something to happen, `timeout` seconds at most."""
         self._glfw.wait_events_timeout(timeout)
-        keys, self._keys = self._keys, []
+        inputs, self._inputs = self._inputs, []
         if self._glfw.window_should_close(self._window):
-            keys.append(Key.QUIT)
-        return keys
+            inputs.append(Key.QUIT)
+        return inputs
 
     def swap(self) -> None:
         """Show what was drawn."""
@@ -92,7 +105,24 @@ class Window:
         elif action == self._glfw.RELEASE:
             key = None
         if key is not None:
-            self._keys.append(key)
+            self._inputs.append(key)
+
+    def _on_button(self, window: object, button: int, action: int, modifiers: int) -> None:
+        if button == self._glfw.MOUSE_BUTTON_LEFT:
+            self._is_down = action == self._glfw.PRESS
+            self._point("press" if self._is_down else "release")
+
+    def _on_move(self, window: object, x: float, y: float) -> None:
+        self._at = x, y
+        if self._is_down:
+            self._point("move")
+
+    def _point(self, action: Literal["press", "move", "release"]) -> None:
+        """GLFW counts in units of the screen, of which one may have several pixels."""
+        x, y = self._at
+        width, height = self._glfw.get_window_size(self._window)
+        pixels_across, pixels_down = self.size
+        self._inputs.append(Pointer(action, x * pixels_across / max(1, width), y * pixels_down / max(1, height)))
 
     def _on_refresh(self, window: object) -> None:
         self.is_exposed = True

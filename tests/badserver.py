@@ -286,6 +286,17 @@ async def never(server: Server, request: Request, wire: Wire) -> None:
     await asyncio.sleep(3600)
 
 
+def once(is_open: Callable[[], bool]) -> Behaviour:
+    """A correct reply, as soon as a condition holds."""
+
+    async def behave(server: Server, request: Request, wire: Wire) -> None:
+        while not is_open():
+            await asyncio.sleep(0.005)
+        await well(server, request, wire)
+
+    return behave
+
+
 async def not_http(server: Server, request: Request, wire: Wire) -> None:
     await wire.body(b"SSH-2.0-OpenSSH_9.6\r\n\r\n")
     wire.writer.close()

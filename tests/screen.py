@@ -112,6 +112,14 @@ class Program:
         self._screen.xdotool("key", key)
         self.until(lambda: all(part in self.title() for part in expected), f"{expected} after {key}")
 
+    def point(self, *actions: str) -> None:
+        """Move the pointer and use its buttons, by commands of xdotool such as ``"400,290"``, ``"mousedown 1"``."""
+        arguments: list[str] = []
+        for action in actions:
+            x, _, y = action.partition(",")
+            arguments += ["mousemove", "--window", self._window, x, y] if y else action.split()
+        self._screen.xdotool(*arguments)
+
     def resize(self, width: int, height: int) -> None:
         self._screen.xdotool("windowsize", self._window, str(width), str(height))
 

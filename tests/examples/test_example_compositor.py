@@ -1,5 +1,6 @@
 """
 examples/compositor.py: the player's rules as pure functions, the blending pixel by pixel, files, URLs, and the window.
+The seek bar, the stall sign and the statistics are tested in test_example_overlay.py.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from plates import PlateError, VideoPlate
-from playing import Key, View, describe, follow, press, rest, steer, tick, wanted
+from playing import Input, Key, Pointer, View, describe, follow, handle, press, rest, steer, tick, wanted
 from screen import Program, Screen, open_screen, started
+from seekbar import Bar, Rect
 from support import NATIVE, ROOT, SAMPLE, SQUARE, asvp_of, block_of
 
-from alphastream_gpu import AsvrKey, AsvrWriter, FrameGeometry, PlaybackClock, rasterize
+from alphastream_gpu import AsvrKey, AsvrWriter, Attempt, ErrorCode, FrameGeometry, LastError, PlaybackClock, rasterize
 from alphastream_gpu._stream.timebase import frame_at, time_of
 
 Picture = np.ndarray
@@ -105,11 +107,23 @@ class FakeStream:
 
     def __init__(self) -> None:
         self.is_there = True
+        self.is_stalled = False
+        self.code = ErrorCode.TIMEOUT
         self.asked: list[int] = []
+        self.sought: list[int] = []
 
     def get_geometry(self, index: int) -> FrameGeometry | None:
         self.asked.append(index)
         return FrameGeometry([(index, 0)]) if self.is_there else None
+
+    def last_error(self) -> LastError | None:
+        return None if self.is_there else LastError(self.code, "not there", self.asked[-1])
+
+    def last_attempt(self, index: int) -> Attempt | None:
+        return Attempt(index, "failed" if self.code is ErrorCode.TRANSPORT else "coming", None, None, None)
+
+    def seek(self, index: int) -> None:
+        self.sought.append(index)
 
     def frame_at(self, seconds: float) -> int:
         return frame_at(seconds, Fraction(FPS))
@@ -126,12 +140,16 @@ class Player:
         self.clock = PlaybackClock(now=lambda: self.now)
         self.stream = FakeStream()
         self.view = View(n_frames=n_frames, n_jump=FPS)
-        steer(self.view, self.clock, self.stream)
+        self.bar = Bar(Rect(10, 100, 4 * n_frames, 10), n_frames)
+        steer(self.view, self.view, self.clock, self.stream)
 
-    def press(self, *keys: Key) -> None:
-        for key in keys:
-            self.view = press(self.view, key)
-        steer(self.view, self.clock, self.stream)
+    def press(self, *inputs: Input) -> None:
+        before, self.view = self.view, handle(self.view, inputs, self.bar)
+        steer(before, self.view, self.clock, self.stream)
+
+    def at(self, frame: int) -> tuple[float, float]:
+        """Where the pointer is over a frame of the bar."""
+        return self.bar.rect.left + self.bar.column_of(frame), self.bar.rect.top
 
     def tick(self, seconds: float = 0.0) -> int | None:
         """Time passes; the frame that comes to the screen, if one does."""
@@ -241,22 +259,114 @@ def test_rests_until_something_is_due() -> None:
     assert rest(player.view, player.clock, player.stream) == 0.0
     player.press(Key.PAUSE)
     assert rest(player.view, player.clock, player.stream) == pytest.approx(0.25)
+    player.press(Key.PAUSE, Key.JUMP)
+    assert rest(player.view, player.clock, player.stream) == pytest.approx(0.02), "it is on its way"
+    player.stream.code = ErrorCode.TRANSPORT
+    assert rest(player.view, player.clock, player.stream) == pytest.approx(0.25), "a server that fails is left in peace"
 
 
-KEYS = [key for key in Key if key is not Key.QUIT]
+def test_a_stall_skips_nothing() -> None:
+    player = Player()
+    assert player.tick(0.5) == 30
+    player.stream.is_there, player.stream.is_stalled = False, True
+    assert [player.tick(1 / FPS), player.tick(60.0)] == [None, None]
+    assert player.view.is_waiting
+    assert player.stream.asked[-2:] == [31, 31], "the same frame until it is there"
+    player.stream.is_there, player.stream.is_stalled = True, False
+    assert [player.tick(60.0), player.tick(1 / FPS)] == [31, 32]
+    assert not player.view.is_waiting
+    assert player.view.n_late == 0
 
 
-@given(st.lists(st.tuples(st.floats(0.0, 0.1), st.booleans(), st.sampled_from([None, None, None, *KEYS]))))
-def test_never_in_the_wrong_order(events: Sequence[tuple[float, bool, Key | None]]) -> None:
+def test_what_was_sought_is_waited_for() -> None:
+    """Late or not; a paused player stays paused."""
+    player = Player()
+    assert player.tick(0.5) == 30
+    player.stream.is_there = False
+    player.press(Key.JUMP)
+    assert [player.tick(1.0), player.tick(1.0)] == [None, None]
+    player.stream.is_there = True
+    assert [player.tick(1.0), player.tick(1 / FPS)] == [90, 91]
+
+
+def test_a_malformed_frame_is_passed_over() -> None:
+    """It never comes, whether play or a seek got to it."""
+    player = Player()
+    assert player.tick(0.5) == 30
+    player.stream.is_stalled = True
+    player.stream.code = ErrorCode.DECODE
+    for key, next_one in ((None, 32), (Key.JUMP, 93)):
+        if key is not None:
+            player.press(key)
+        player.stream.is_there = False
+        assert player.tick(1 / FPS) is None
+        assert not player.view.is_waiting
+        player.stream.is_there = True
+        assert player.tick(1 / FPS) == next_one
+
+
+def test_a_drag_holds_the_clock_and_seeks_the_newest_target() -> None:
+    player = Player()
+    assert player.tick(0.5) == 30
+    player.press(Pointer("move", *player.at(5)))
+    player.press(Pointer("press", player.at(5)[0], 50.0))
+    assert not player.view.is_dragging, "not pressed on the bar"
+    player.press(Pointer("press", *player.at(80)))
+    assert player.tick(1.0) == 80
+    assert player.tick(1.0) is None, "it is held"
+    player.press(*(Pointer("move", player.at(frame)[0], -7.0) for frame in (70, 50, 40)))
+    assert player.stream.sought == [80, 40], "of the moves that came together only the last"
+    assert player.tick(1.0) == 40
+    player.press(Pointer("move", *player.at(40)))
+    assert player.tick(1.0) is None, "the same frame is not sought again"
+    player.press(Pointer("move", 9999.0, 0.0))
+    assert player.tick(1.0) == 119, "beyond its end is the end"
+    player.press(Pointer("release", 0.0, 0.0), Pointer("move", *player.at(3)))
+    assert player.tick(1 / FPS) == 0, "play goes on from there, and begins again"
+    assert player.view.n_late == 0
+    player.press(Pointer("press", *player.at(7)), Pointer("release", *player.at(7)))
+    assert (player.tick(), player.view.position) == (7, 127), "in this round"
+
+
+def test_no_drag_on_a_bar_that_is_hidden() -> None:
+    player = Player()
+    player.press(Pointer("press", *player.at(9)))
+    player.press(Key.BAR)
+    assert not player.view.is_dragging, "it is gone from under the pointer"
+    player.press(Pointer("release", *player.at(9)), Pointer("press", *player.at(50)))
+    assert (player.view.is_dragging, player.view.position) == (False, 9)
+    player.press(Key.BAR, Pointer("press", *player.at(50)))
+    assert (player.view.is_dragging, player.view.position) == (True, 50)
+
+
+def test_a_step_is_no_seek() -> None:
+    """The stream would take each for a jump, and would not find out that play goes backward."""
+    player = Player()
+    player.press(Key.STEP_BACK)
+    player.press(Key.STEP)
+    player.press(Key.JUMP)
+    assert player.stream.sought == [60]
+
+
+POINTERS = [Pointer(action, x, 105.0) for action in ("press", "move", "release") for x in (12.0, 30.0)]
+INPUTS: list[Input] = [*(key for key in Key if key is not Key.QUIT), *POINTERS]
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.0, 0.1), st.booleans(), st.booleans(), st.sampled_from([*len(INPUTS) * [None], *INPUTS]))
+    )
+)
+def test_never_in_the_wrong_order(events: Sequence[tuple[float, bool, bool, Input | None]]) -> None:
     player = Player(n_frames=7)
     before: int | None = None
     n_passed = 0
-    for seconds, is_there, key in events:
-        if key is not None:
-            player.press(key)
+    for seconds, is_there, is_stalled, one in events:
+        if one is not None:
+            player.press(one)
             if player.view.is_sought:
                 before = None  # the user asked for another place
-        player.stream.is_there = is_there
+        player.stream.is_there, player.stream.is_stalled = is_there, is_stalled
         index = player.tick(seconds)
         shown = player.view.shown
         if index is None:
@@ -264,7 +374,7 @@ def test_never_in_the_wrong_order(events: Sequence[tuple[float, bool, Key | None
         assert shown is not None
         assert index == shown % 7
         assert shown == player.view.position
-        if not player.view.is_paused:
+        if not player.view.is_standing:
             assert shown == player.stream.frame_at(player.clock.time()), "the clock's frame, no other"
         if before is not None:
             assert shown > before
@@ -640,6 +750,7 @@ def test_in_a_window(screen: Screen, geometries: list[FrameGeometry]) -> None:
         program.until(lambda: frame_of(program) + 1 != first, "another frame")
         assert " fps | eye: both | late: " in program.title()
         program.press("space", "paused")
+        program.press("b")
 
         program.press("Home", "frame 0 of 120 | paused | eye: both")
         program.expect_picture(drawn_frame(geometries[0], 0, (640, 320)))
