@@ -197,7 +197,8 @@ def test_draws_like_numpy(ctx: moderngl.Context, target: moderngl.Framebuffer, m
     rows = (("state", "playing"), ("frame", "1 of 2"))
     painter = Overlay(ctx)
     try:
-        ctx.enable_only(moderngl.BLEND | moderngl.CULL_FACE | moderngl.DEPTH_TEST)  # as a host may leave them
+        ctx.enable_only(moderngl.BLEND | moderngl.DEPTH_TEST)  # as what was drawn before may leave them
+        ctx.blend_func = moderngl.ZERO, moderngl.ONE
         for looks in (
             Looks(fills),
             Looks(fills, rows),
@@ -215,6 +216,8 @@ def test_draws_like_numpy(ctx: moderngl.Context, target: moderngl.Framebuffer, m
             assert np.array_equal(read_picture(target, size), expected)
     finally:
         painter.release()
+        ctx.blend_func = moderngl.DEFAULT_BLENDING
+        ctx.enable_only(moderngl.NOTHING)
     assert n_drawn == 3
 
 
