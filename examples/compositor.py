@@ -54,7 +54,7 @@ from outputs import Movie, Output, PngSequence, is_pattern
 from overlay import Looks, Overlay
 from PIL import Image
 from plates import PlateError, Size, Source, VideoPlate
-from playing import EYES, Eye, View, handle, rest, steer, tick
+from playing import EYES, Eye, View, handle, rest, set_clock, steer, tick
 from readings import Readings
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -224,6 +224,7 @@ def play(canvas: Canvas, name: str, eye: Eye, screenshot: str | None) -> None:
             canvas.draw(view, geometry, looks)
             window.swap()
             drawn = wanted
+        set_clock(view, clock, stream)  # now, so that no frame is late because the first picture took long to prepare
         if readings.title != title:
             title = readings.title
             window.set_title(f"{name} | {title}")

@@ -2,7 +2,8 @@
 What a player shows, and when: keys, the pointer and the clock in, the frame to show out. The compositor's, but nothing
 here draws.
 
-The view is a value and its rules are pure functions; only :func:`steer` and :func:`tick` touch clock and stream.
+The view is a value and its rules are pure functions; only :func:`steer`, :func:`set_clock` and :func:`tick` touch clock
+and stream.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ __all__ = [
     "present",
     "press",
     "rest",
+    "set_clock",
     "steer",
     "tick",
     "wanted",
@@ -224,11 +226,11 @@ def steer(before: View, view: View, clock: PlaybackClock, stream: Geometries) ->
     """
     if abs(view.position - before.position) > 1:
         stream.seek(view.position % view.n_frames)
-    _set_clock(view, clock, stream)
+    set_clock(view, clock, stream)
 
 
-def _set_clock(view: View, clock: PlaybackClock, stream: Geometries) -> None:
-    """Let the clock stand or run as the view says."""
+def set_clock(view: View, clock: PlaybackClock, stream: Geometries) -> None:
+    """Let the clock stand or run as the view says: after each :func:`tick`, too, once its picture is drawn."""
     if view.is_standing:
         clock.seek(stream.time_of(view.position))
     if view.is_standing != clock.is_paused:
@@ -252,7 +254,6 @@ def tick(view: View, clock: PlaybackClock, stream: Geometries) -> tuple[View, Fr
         view = present(view, position)
     else:
         view = replace(view, is_waiting=_is_worth_waiting(view, stream))
-    _set_clock(view, clock, stream)
     return view, geometry
 
 

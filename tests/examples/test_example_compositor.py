@@ -27,7 +27,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from plates import PlateError, VideoPlate
-from playing import Input, Key, Pointer, View, describe, follow, handle, press, rest, steer, tick, wanted
+from playing import Input, Key, Pointer, View, describe, follow, handle, press, rest, set_clock, steer, tick, wanted
 from screen import Program, Screen, open_screen, started
 from seekbar import Bar, Rect
 from support import NATIVE, ROOT, SAMPLE, SQUARE, asvp_of, block_of
@@ -155,6 +155,7 @@ class Player:
         """Time passes; the frame that comes to the screen, if one does."""
         self.now += seconds
         self.view, geometry = tick(self.view, self.clock, self.stream)
+        set_clock(self.view, self.clock, self.stream)
         return None if geometry is None else int(geometry.points[0, 0])
 
 
@@ -275,6 +276,20 @@ def test_a_stall_skips_nothing() -> None:
     player.stream.is_there, player.stream.is_stalled = True, False
     assert [player.tick(60.0), player.tick(1 / FPS)] == [31, 32]
     assert not player.view.is_waiting
+    assert player.view.n_late == 0
+
+
+def test_preparing_the_first_picture_makes_no_frame_late() -> None:
+    """The clock stands until the first picture is drawn."""
+    player = Player()
+    player.view = replace(player.view, is_waiting=True)
+    set_clock(player.view, player.clock, player.stream)
+    player.now += 1.0
+    player.view, _ = tick(player.view, player.clock, player.stream)
+    assert player.view.shown == 0
+    player.now += 1.0
+    set_clock(player.view, player.clock, player.stream)
+    assert player.tick(1 / FPS) == 1
     assert player.view.n_late == 0
 
 
