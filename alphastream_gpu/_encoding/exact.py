@@ -67,9 +67,9 @@ _REACH = 128
 _PATH_SLACKS = 4.0
 """How much more a whole path may cost than the cheapest one, as a multiple of the slack of one segment."""
 _ROUNDING = 1e-6
+"""In bits: sums of costs depend on their order."""
 _RUN_END = 16
 """Steps at each end of a long run where all segments are looked for. 8 cost 0.03 % more bytes, and save little."""
-"""In bits: sums of costs depend on their order."""
 
 _STEP_X = (1, 1, 0, -1, -1, -1, 0, 1)
 _STEP_Y = (0, 1, 1, 1, 0, -1, -1, -1)

@@ -10,7 +10,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -27,6 +28,7 @@ __all__ = [
     "Unjoined",
     "Workers",
     "call_contained",
+    "in_order",
     "in_thread",
     "join",
     "no_thread",
@@ -36,6 +38,7 @@ __all__ = [
 
 P = ParamSpec("P")
 T = TypeVar("T")
+R = TypeVar("R")
 
 _END_SECONDS: Final = 1.0
 """Seconds to wait for the system to end a thread that has ended in Python. It takes microseconds on an idle machine."""
@@ -83,6 +86,46 @@ class Workers(ThreadPoolExecutor):
     def join(self, deadline: float | None = None) -> None:
         """Wait for the threads of a pool that was shut down, by :func:`join`."""
         join({*self._threads, *self._started}, deadline)
+
+
+def in_order(work: Callable[[T], R], items: Iterable[T], *, jobs: int, name: str) -> Generator[R, None, None]:
+    """
+    Do work in threads, and give the results in the order of the items.
+
+    At most one item more than there are threads is in work or waits. If giving items ends with an error, the results of
+    those before it are given first.
+
+    Args:
+        work: is called on the threads.
+        items: the input, read on the thread of the caller.
+        jobs: threads.
+        name: the prefix of their names.
+
+    Raises:
+        NotReadyError: no thread can be started.
+    """
+    pool = Workers(jobs, name)
+    waiting: deque[Future[R]] = deque()
+    iterator = iter(items)
+    failure: Exception | None = None
+    try:
+        while True:
+            try:
+                item = next(iterator)
+            except StopIteration:
+                break
+            except Exception as exc:
+                failure = exc
+                break
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > jobs:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    if failure is not None:
+        raise failure
 
 
 class Unjoined(ThreadPoolExecutor):

@@ -5,11 +5,13 @@ encode: encodes the masks of any input to a stream file and verifies the file. A
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import operator
 import os
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -19,13 +21,14 @@ from .._config import Config
 from .._encoding import prepare_encoder
 from .._exceptions import DecodeError, mapped_errors
 from .._format.cipher import AsvrKey
+from .._geometry.frame import FrameGeometry
 from .._inputs import Frames, InputOptions, open_frames
 from .._raster.coverage import rasterize_packed
-from .._runtime.workers import usable_processors
+from .._runtime.workers import in_order, usable_processors
 from .._stream.stream import AlphaStream
 from .encoding import FrameCoder, digest_of, encode_runs, in_runs
 from .report import EncodeProgress, EncodeReport, Tally
-from .spool import Spool, spool_path
+from .spool import EncodedFrame, Spool, spool_path
 from .whole_file import sync_folder
 from .writer import AsvpWriter, AsvrWriter
 
@@ -39,6 +42,8 @@ _SAMPLE_STEP: Final = 16
 _MAX_JOBS: Final = 256
 _TELL_EVERY: Final = 64
 """Frames between two reports of progress, where a frame takes less than a millisecond."""
+_VERIFIED_FRAMES: Final = 64
+"""Frames that a thread verifies at a time; a multiple of the step of a sample."""
 
 
 def encode(
@@ -106,7 +111,7 @@ def encode(
             if not len(spool):
                 spool.remove()
                 raise ValueError(f"source: expected masks, found none ({frames.about})")
-            verified = publish(spool, path, key, frames.size, step, tell)
+            verified = publish(spool, path, key, frames.size, step, n_jobs, tell)
             tally = Tally(spool)
             spool.remove()
         return EncodeReport(
@@ -124,7 +129,7 @@ def encode(
 
 
 def publish(
-    spool: Spool, path: Path, key: AsvrKey | None, native_size: tuple[int, int], step: int, tell: Progress
+    spool: Spool, path: Path, key: AsvrKey | None, native_size: tuple[int, int], step: int, n_jobs: int, tell: Progress
 ) -> int:
     """
     Write the frames of a spool to a file, and verify it. The file appears under its name only when it was verified.
@@ -135,6 +140,7 @@ def publish(
         key: for an ASVR.
         native_size: of the masks.
         step: each of so many frames is read back; 0 for none.
+        n_jobs: threads that verify.
         tell: is told of progress.
 
     Returns:
@@ -157,7 +163,7 @@ def publish(
                     tell(EncodeProgress("writing", done, len(spool)))
                 writer.add_block(frame.block, check=False)
         tell(EncodeProgress("writing", len(spool), len(spool)))
-        verified = _verify(unverified, key, native_size, spool, step, tell) if step else 0
+        verified = _verify(unverified, key, native_size, spool, step, n_jobs, tell) if step else 0
         with mapped_errors(f"writing {str(path)!r}"):
             os.replace(unverified, path)
             sync_folder(path.parent)
@@ -187,25 +193,34 @@ def threads_of(jobs: int | None) -> int:
 
 
 def _verify(
-    path: Path, key: AsvrKey | None, native_size: tuple[int, int], spool: Spool, step: int, tell: Progress
+    path: Path, key: AsvrKey | None, native_size: tuple[int, int], spool: Spool, step: int, n_jobs: int, tell: Progress
 ) -> int:
-    """Read frames back from a file, and compare the hashes of their masks. Returns how many."""
-    verified = 0
+    """Read frames back from a file, and compare the hashes of their masks, in threads. Returns how many."""
+
+    def wrong(run: list[tuple[int, FrameGeometry, EncodedFrame]]) -> list[int]:
+        return [
+            index
+            for index, geometry, frame in run
+            if digest_of(rasterize_packed(geometry, native_size=native_size)) != frame.digest
+        ]
+
     with AlphaStream(config=Config(native_size=native_size, prefetch_frames=0, ready_frames=0)) as stream:
         stream.load_source(path, key=key)
-        for index, (geometry, frame) in enumerate(zip(stream.read_frames(), spool, strict=True)):
-            if index % _TELL_EVERY == 0:
-                tell(EncodeProgress("verifying", index, len(spool)))
-            if index % step == 0:
-                if digest_of(rasterize_packed(geometry, native_size=native_size)) != frame.digest:
+        read = zip(range(len(spool)), stream.read_frames(), spool, strict=True)
+        runs = iter(lambda: list(itertools.islice(read, 0, _VERIFIED_FRAMES, step)), [])
+        verified = 0
+        tell(EncodeProgress("verifying", 0, len(spool)))
+        with closing(in_order(wrong, runs, jobs=n_jobs, name="alphastream-verify")) as found:
+            for indices in found:
+                if indices:
                     raise DecodeError(
-                        f"frame {index}: read back from the new file, it gives another mask than was encoded; the file"
-                        " was not kept. Check the disk, and report this if it happens again",
-                        frame_index=index,
+                        f"frame {indices[0]}: read back from the new file, it gives another mask than was encoded; the"
+                        " file was not kept. Check the disk, and report this if it happens again",
+                        frame_index=indices[0],
                     )
-                verified += 1
-        tell(EncodeProgress("verifying", len(spool), len(spool)))
-    return verified
+                verified += _VERIFIED_FRAMES
+                tell(EncodeProgress("verifying", min(verified, len(spool)), len(spool)))
+    return -(-len(spool) // step)
 
 
 def _encode_frames(

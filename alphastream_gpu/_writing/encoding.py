@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -28,7 +27,7 @@ from .._comparing import farthest_difference
 from .._encoding import MaskEncoder, encode_block
 from .._geometry.frame import FrameGeometry
 from .._raster.coverage import rasterize_packed
-from .._runtime.workers import Workers
+from .._runtime.workers import in_order
 from .spool import EncodedFrame, Spool
 
 __all__ = ["FrameCoder", "digest_of", "encode_runs", "in_runs"]
@@ -159,34 +158,12 @@ def encode_runs(
         jobs: threads.
         on_frames: called on this thread with the number of frames in the spool.
     """
-    pool = Workers(jobs, "alphastream-encode")
-    waiting: deque[Future[list[EncodedFrame]]] = deque()
-    failure: Exception | None = None
-
-    def finish_one() -> None:
-        for frame in waiting.popleft().result():
-            spool.add(frame)
-        spool.flush()
-        on_frames(len(spool))
-
-    try:
-        while failure is None:
-            try:
-                run = next(runs, None)
-            except Exception as exc:  # of the input; what was read before is worth keeping
-                failure = exc
-                break
-            if run is None:
-                break
-            waiting.append(pool.submit(work, run))
-            if len(waiting) > jobs:
-                finish_one()
-        while waiting:
-            finish_one()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-    if failure is not None:
-        raise failure
+    with closing(in_order(work, runs, jobs=jobs, name="alphastream-encode")) as encoded:
+        for frames in encoded:
+            for frame in frames:
+                spool.add(frame)
+            spool.flush()
+            on_frames(len(spool))
 
 
 def _bitmap_bytes(n_block: int, bits: Bits) -> int:

@@ -96,7 +96,7 @@ def optimize(
                 jobs=n_jobs,
                 on_frames=lambda done: tell(EncodeProgress("encoding", done, len(frames))),
             )
-            verified = publish(spool, path, target_key, native_size, step, tell)
+            verified = publish(spool, path, target_key, native_size, step, n_jobs, tell)
             tally = Tally(spool)
             spool.remove()
         return EncodeReport(
