@@ -5,26 +5,24 @@ Strategy
 --------
 There are three methods (docs/methods.md): compute shaders, triangles drawn with blending, and the CPU twin with an
 upload. Each method has a file, which names the host's states that the method touches. choice.py picks one. This module
-has the public interface: who may call, what is rendered into, and the fallback for frames that a method cannot render,
-which the CPU twin makes.
+has the public interface, and the fallback for frames that a method cannot render, which the CPU twin makes. owner.py
+says who may call, and target.py what is rendered into.
 """
 
 from __future__ import annotations
 
 import operator
-import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from types import TracebackType
 from typing import Any, Final, Protocol, TypeVar, overload
-from weakref import ref
 
 import moderngl
 import numpy as np
 import numpy.typing as npt
 
-from .._exceptions import ClosedError, GLUnavailableError, WrongContextError
+from .._exceptions import GLUnavailableError
 from .._geometry.frame import FrameGeometry, check_geometry
 from .._geometry.size import check_size
 from .._raster.coverage import rasterize
@@ -34,6 +32,7 @@ from .choice import SHADER_METHODS, Chooser, MethodName
 from .functions import Functions
 from .guest import Making, Reading
 from .method import Method, release
+from .owner import Call, Owner
 from .readback import Ring, Slot
 from .target import Attachment, Target, find_target
 from .undocumented import is_released
@@ -45,7 +44,6 @@ Texture = TypeVar("Texture", moderngl.Texture, moderngl.TextureArray, int)
 
 _RING: Final = 3
 """Frames in flight in :meth:`MaskRenderer.read_frames`: one rendered, one copied, one fetched."""
-_local = threading.local()
 
 
 class RenderedStream(Protocol):
@@ -55,15 +53,6 @@ class RenderedStream(Protocol):
     def metadata(self) -> Any: ...
 
     def _prepare_for_renderers(self) -> None: ...
-
-
-def _thread_token() -> object:
-    """Return an object that belongs to this thread only and dies with it. Thread numbers are reused."""
-    try:
-        token: object = _local.token
-    except AttributeError:
-        token = _local.token = object()
-    return token
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,22 +125,19 @@ class MaskRenderer:
             raise ValueError(f"method: expected auto, compute, triangles or upload, found {method!r}")
         self._native_size = check_size("native_size", native_size)
         self._counts: Counter[str] = Counter()
-        self._released = False
-        self._call: ref[_Call] | None = None
-        """The call in progress. Weak: if an interrupt prevents the call's end, the call ends with its object."""
-        self._thread = _thread_token()
         self._texture: moderngl.Texture | None = None
         self._readable: moderngl.Texture | None = None
         self._ctx = attach() if ctx is None else ctx
-        self._identity = identity_of(self._ctx)
-        gl = self._gl = self._identity.gl
+        identity = identity_of(self._ctx)
+        self._owner = Owner(identity)
+        gl = self._gl = identity.gl
         _check_context(gl, self._native_size)
         self._making = Making(gl, self._ctx, preserve=preserve_state)
         self._reading = Reading(gl, preserve=preserve_state)
         self._ring = Ring(gl, self._reading)
         self._attachment = Attachment(gl)
         self._counts["gl_objects"] += 1
-        chooser = Chooser(self._ctx, self._identity, self._native_size, self._counts, preserve_state=preserve_state)
+        chooser = Chooser(self._ctx, identity, self._native_size, self._counts, preserve_state=preserve_state)
         self._method: Method[Any]
         self._method = self._upload = chooser.upload()
         try:
@@ -243,7 +229,7 @@ class MaskRenderer:
         """
         check_geometry("geometry", geometry)
         layer = _checked_layer(layer)
-        with _Call(self), self._method.guard:
+        with Call(self._owner), self._method.guard:
             texture = self._own_texture() if into is None else into
             target = find_target(
                 self._gl, self._ctx, texture, is_array=layer is not None, is_stored=self._method.stores
@@ -279,7 +265,7 @@ class MaskRenderer:
         for geometry in geometries:
             check_geometry("geometry", geometry)
         start = operator.index(first_layer)
-        with _Call(self), self._method.guard:
+        with Call(self._owner), self._method.guard:
             target = find_target(self._gl, self._ctx, into, is_array=True, is_stored=self._method.stores)
             _check_layers(target, start, len(geometries))
             self._render(geometries, target, start)
@@ -312,7 +298,7 @@ class MaskRenderer:
             WrongContextError: as in :meth:`render`.
         """
         layer = _checked_layer(layer)
-        with _Call(self), self._reading:
+        with Call(self._owner), self._reading:
             target = find_target(self._gl, self._ctx, texture, is_array=layer is not None)
             _check_layers(target, 0 if layer is None else layer, 1)
             mask = _checked_out(out, target.size)
@@ -358,11 +344,8 @@ class MaskRenderer:
             WrongContextError: the call comes on another thread than the one that created the renderer, while its
                 context is not current, or from within another of its calls.
         """
-        if self._released:
+        if not self._owner.retire():
             return
-        self._check_thread()
-        self._check_idle()
-        self._released = True
         if self._method is not self._upload:
             self._method.release()
         self._ring.release()
@@ -380,7 +363,7 @@ class MaskRenderer:
 
     def __repr__(self) -> str:
         width, height = self._native_size
-        state = " released" if self._released else ""
+        state = " released" if self._owner.is_released else ""
         return f"<MaskRenderer {width}x{height} {self.method}{state}>"
 
     # Rendering and reading.
@@ -433,7 +416,7 @@ class MaskRenderer:
     def _rasterized(self, geometry: FrameGeometry, size: tuple[int, int], out: Mask | None) -> Mask:
         """Return the CPU twin's mask without using GL."""
         check_geometry("geometry", geometry)
-        with _Call(self):
+        with Call(self._owner):
             mask = rasterize(geometry, size, native_size=self._native_size)
             self._counts["frames"] += 1
             self._counts["upload_frames"] += 1
@@ -445,7 +428,7 @@ class MaskRenderer:
     def _copy(self, geometry: FrameGeometry, size: tuple[int, int]) -> Slot:
         """Render a frame and start to copy it."""
         check_geometry("geometry", geometry)
-        with _Call(self):
+        with Call(self._owner):
             texture = self._readable
             if texture is None or texture.size != size:
                 self._readable = None
@@ -467,7 +450,7 @@ class MaskRenderer:
 
     def _fetch(self, slots: deque[Slot], out: Mask | None) -> Mask:
         """Fetch the oldest slot's mask."""
-        with _Call(self):
+        with Call(self._owner):
             slot = slots[0]
             mask = np.empty((slot.height, slot.width), np.uint8) if out is None else out
             self._ring.fetch(slot, mask)
@@ -484,48 +467,6 @@ class MaskRenderer:
         if self._texture is None or is_released(self._texture):  # released by a caller
             self._texture = self._new_texture(self._native_size)
         return self._texture
-
-    # Who may call.
-
-    def _check_idle(self) -> None:
-        if self._call is not None and self._call() is not None:
-            raise WrongContextError("the renderer is in the middle of another call, and this call comes from within it")
-
-    def _check_thread(self) -> None:
-        # GL calls go to the context that is current on this thread. A wrong one means a crash, or a mask in a foreign
-        # texture.
-        if _thread_token() is not self._thread:
-            raise WrongContextError(
-                "the renderer belongs to the thread that created it; create one renderer per thread and context, and"
-                " pass geometry between threads instead"
-            )
-        if not self._identity.is_current():
-            raise WrongContextError(
-                "the renderer's OpenGL context is not current on this thread, or is destroyed; make it current first,"
-                " and release the renderer before its context"
-            )
-
-
-class _Call:
-    """One call of a renderer. Checks the thread and the context, and that no other call is in progress."""
-
-    __slots__ = ("__weakref__", "_renderer")
-
-    def __init__(self, renderer: MaskRenderer) -> None:
-        self._renderer = renderer
-
-    def __enter__(self) -> None:
-        renderer = self._renderer
-        if renderer._released:
-            raise ClosedError("the renderer is released")
-        renderer._check_thread()
-        renderer._check_idle()
-        renderer._call = ref(self)
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        self._renderer._call = None
 
 
 _COUNTERS: Final = {"compute": "compute_frames", "triangles": "triangle_frames", "upload": "upload_frames"}

@@ -65,7 +65,7 @@ def renderer_of(name: str, ctx: moderngl.Context | None = None, *, preserve_stat
     """Create a renderer with an exact method of that name, which sets no more states than are known to matter."""
     made = MaskRenderer(ctx, native_size=NATIVE, method=name, preserve_state=preserve_state)  # type: ignore[arg-type]
     assert (made.method, made.is_exact) == (name, True)
-    assert name == "upload" or name in made._identity.exact_methods
+    assert name == "upload" or name in made._owner.identity.exact_methods
     return made
 
 
@@ -736,7 +736,7 @@ def test_an_active_transform_feedback_is_refused(
             lambda: MaskRenderer(native_size=NATIVE),
         ):
             for exact_methods in (set(), {name}):
-                made._identity.exact_methods = exact_methods
+                made._owner.identity.exact_methods = exact_methods
                 with pytest.raises(WrongContextError, match="a transform feedback is active"):
                     call()
                 check()
@@ -807,7 +807,7 @@ def test_triangles_are_refused_during_a_counting_query(window: EGLContext, targe
         lambda: renderer_of("triangles"),
     ):
         for exact_methods in (set(), {"triangles"}):
-            made._identity.exact_methods = exact_methods
+            made._owner.identity.exact_methods = exact_methods
             with pytest.raises(WrongContextError, match="a query that counts samples, primitives or shader"):
                 call()
             check()
@@ -905,7 +905,7 @@ def test_a_state_that_drawing_does_not_set(
         with MaskRenderer(native_size=NATIVE, method="triangles") as made:
             assert (made.method, made.is_exact) == ("triangles", True)
             use_everything(made, check)
-            assert made._identity.exact_methods == set()
+            assert made._owner.identity.exact_methods == set()
     check()
     [record] = caplog.records
     assert "the method triangles: " in record.getMessage()

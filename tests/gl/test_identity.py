@@ -337,8 +337,8 @@ def test_a_renderer_whose_context_is_destroyed(
     stale = renderer_of(name)
     stale.render(SCENE)
     list(stale.read_frames([SCENE] * 4))
-    assert stale._identity.exact_methods == ({name} if name != "upload" else set())
-    reborn(stale._identity, first, contexts, share=survivor)
+    assert stale._owner.identity.exact_methods == ({name} if name != "upload" else set())
+    reborn(stale._owner.identity, first, contexts, share=survivor)
     for _ in range(2):
         before, objects = snapshot(), live_names()
         with listening() as heard:
@@ -355,7 +355,7 @@ def test_a_renderer_whose_context_is_destroyed(
     monkeypatch.setattr(choice, "count_wrong_pixels", lambda render: checks.append(1) or real(render))
     for _ in range(2):
         with renderer_of(name) as made:
-            assert made._identity is not stale._identity
+            assert made._owner.identity is not stale._owner.identity
             assert made._ctx is not stale._ctx
             texture = immutable_texture(NATIVE)
             made.render(SCENE, into=texture)
