@@ -30,13 +30,13 @@ class MaskDataset:
 
 
 def main() -> None:
-    from torch.utils.data import DataLoader
-
     parser = argparse.ArgumentParser(description="Read the masks of a stream in random order, in workers of PyTorch.")
     parser.add_argument("stream", nargs="?", default=str(Path(__file__).with_name("person_sbs.asvp")))
     parser.add_argument("--workers", type=int, default=2, metavar="N")
     parser.add_argument("--start", choices=("fork", "forkserver", "spawn"), help="how workers are started")
     options = parser.parse_args()
+
+    from torch.utils.data import DataLoader  # after the options, so that --help needs no PyTorch
 
     dataset = MaskDataset(options.stream, (512, 256))
     loader = DataLoader(
