@@ -10,6 +10,7 @@ from ._builder import AlphaStreamBuilder
 from ._config import Config
 from ._exceptions import (
     AlphaStreamError,
+    BulkError,
     ClosedError,
     DecodeError,
     ErrorCode,
@@ -61,6 +62,7 @@ __all__ = [
     "AsvrWriter",
     "Attempt",
     "BufferGoal",
+    "BulkError",
     "ByteRange",
     "ClosedError",
     "CompareReport",
@@ -130,10 +132,12 @@ _LATE = {
 
 
 def __getattr__(name: str) -> _t.Any:
-    if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "bulk":  # a module with names of its own
+        return import_module(f"{__name__}.bulk")
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
     _show_public_paths((name,))
     return globals()[name]

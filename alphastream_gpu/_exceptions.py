@@ -13,7 +13,8 @@ Every error that this package raises, and the table that maps foreign errors to 
     ├── FrameTimeoutError (also TimeoutError) a deadline passed; the work may still complete
     ├── GLUnavailableError (also RuntimeError) no usable OpenGL here; the message says how to fix it
     │   └── WrongContextError                wrong thread, wrong context, or a call within a call
-    └── ClosedError (also RuntimeError)      the object was closed or released before the call
+    ├── ClosedError (also RuntimeError)      the object was closed or released before the call
+    └── BulkError (also RuntimeError)        parts of a bulk job failed, and the others are done
 
 Each class also inherits the builtin that people already catch for that kind of failure. An invalid *argument*
 (an option outside its range, a size of zero) raises a plain ``ValueError`` or ``TypeError``, as in numpy.
@@ -27,10 +28,11 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 __all__ = [
     "AlphaStreamError",
+    "BulkError",
     "ClosedError",
     "DecodeError",
     "ErrorCode",
@@ -159,6 +161,29 @@ class ClosedError(AlphaStreamError, RuntimeError):
     """The stream, writer or renderer was closed before or during the call."""
 
     code = ErrorCode.INVALID
+
+
+class BulkError(AlphaStreamError, RuntimeError):
+    """
+    Parts of a bulk job failed. The others are done.
+
+    Args:
+        message: as of :class:`AlphaStreamError`.
+        frame_index: as of :class:`AlphaStreamError`; None, because several frames may have failed.
+        failures: each part that failed, with the reason.
+        table: the results of the other parts, an ``alphastream_gpu.bulk.Table``.
+    """
+
+    code = ErrorCode.TRANSPORT
+
+    def __init__(
+        self, message: str, *, frame_index: int | None = None, failures: tuple[str, ...] = (), table: Any = None
+    ) -> None:
+        super().__init__(message, frame_index=frame_index)
+        self.failures = failures
+        """Each part that failed, such as ``"frames 256..511 of person.asvp: ..."``."""
+        self.table = table
+        """The results of the other parts, an ``alphastream_gpu.bulk.Table``. A pickled error has none."""
 
 
 _Error = TypeVar("_Error", bound=type[Exception])

@@ -49,6 +49,7 @@ WHAT_TO_DO = {
     "FrameTimeoutError": "Try again, or raise `init_timeout`, `http_deadline` or `get_frame_timebox`.",
     "GLUnavailableError": "Follow the message. [Troubleshooting](troubleshooting.md) lists all fixes.",
     "WrongContextError": "Call the renderer on its thread, with its context current, and not from within its own call.",
+    "BulkError": "The message names what failed. With `resume=`, the same call computes only that again.",
     "ClosedError": "Open the stream again. If another thread closes a stream, waiting calls raise this error.",
 }
 """By error code, and by the name of the class."""

@@ -16,6 +16,7 @@ from alphastream_gpu._exceptions import ERROR_MAP, mapped_errors
 
 CODES = {
     "AlphaStreamError": ErrorCode.INVALID,
+    "BulkError": ErrorCode.TRANSPORT,
     "ClosedError": ErrorCode.INVALID,
     "DecodeError": ErrorCode.DECODE,
     "FrameNotFoundError": ErrorCode.NOT_FOUND,

@@ -34,7 +34,7 @@ from .reopening import Recipe, reopened
 if TYPE_CHECKING:
     import dask.array
 
-__all__ = ["MaskArray"]
+__all__ = ["MaskArray", "reopening_copy", "stream_of"]
 
 _BATCH_FRAMES: Final = 64
 """Frames whose geometry is read at a time: some 40 KB of a file."""
@@ -286,6 +286,25 @@ def _some(part: Part) -> range | npt.NDArray[np.int64]:
 def _close_later(stream: AlphaStream) -> None:
     """Close the stream of an array that was dropped, without waiting: this may be any thread."""
     stream._lifetime.hand_over()
+
+
+def stream_of(masks: MaskArray) -> AbstractContextManager[AlphaStream]:
+    """
+    The stream of an array in this process, for one call. It stays open afterwards.
+
+    Raises:
+        ClosedError: the array is closed.
+        AlphaStreamError: the source cannot be opened again.
+    """
+    return masks._opened()
+
+
+def reopening_copy(masks: MaskArray) -> MaskArray:
+    """
+    A copy that opens the source when it is first used, as a copy in another process does. So a program can hold the
+    arrays of many files, and few of them are open.
+    """
+    return _copy_of(masks._recipe, masks._n_frames, masks._size, masks._dtype.str, masks._chunk_frames)
 
 
 def _copy_of(recipe: Recipe, n_frames: int, size: tuple[int, int], dtype: str, chunk_frames: int) -> MaskArray:

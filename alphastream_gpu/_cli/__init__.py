@@ -15,10 +15,16 @@ from . import (  # noqa: F401 - each adds its command to the group
     doctor,
     download,
     encode,
+    encode_all,
+    export_all,
     info,
+    iou,
+    merge,
     optimize,
     render,
+    statistics,
     verify,
+    verify_all,
 )
 from .running import cli
 

@@ -26,6 +26,7 @@ __all__ = [
     "RateParameter",
     "SizeParameter",
     "StreamOptions",
+    "WithoutSceneId",
     "ascii_text",
     "is_asvr",
     "key_to_read",
@@ -126,6 +127,21 @@ class StreamOptions:
             where = "on standard input" if file.is_standard else "without a name"
             raise click.UsageError(f"an encrypted stream {where} needs --resource-name")
         return key_to_read(self.scene_id, self.stream_version, self.resource_name, head)
+
+
+class WithoutSceneId(LateKey):
+    """
+    Stands for the key where no ``--scene-id`` was given. A stream that is not plain raises the error for users of the
+    command line. In another process, which only gets streams that are plain, a copy of it is None.
+    """
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(lambda head: key_to_read(None, "", None, head))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # type: ignore[override]  # AsvrKey's raises
+        return type(None), ()
 
 
 def key_to_read(scene_id: int | None, stream_version: str, resource_name: str | None, head: bytes) -> AsvrKey:

@@ -14,6 +14,7 @@ the rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from typing import Any, Final, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
@@ -23,13 +24,13 @@ from .._geometry.aligned import aligned_empty, aligned_zeros
 from .._geometry.frame import FrameGeometry, check_geometry
 from .._geometry.segments import Segments, segments_of
 from .._geometry.size import check_size
-from .compiled import Backend, twin
+from .compiled import Backend, CompiledTwin, twin
 from .fill import fill_words
 from .grid import Chosen, Grid, crop_of, grid_of
 from .outline import outline_pixels
 from .resolve import resolve, unpack
 
-__all__ = ["Bool", "Picked", "Uint8", "drawn", "mask_steps", "rasterize", "rasterize_packed"]
+__all__ = ["Bool", "Picked", "Uint8", "drawn", "mask_steps", "packed_by", "rasterize", "rasterize_packed"]
 
 P = ParamSpec("P")
 T_co = TypeVar("T_co", covariant=True)
@@ -287,6 +288,30 @@ def rasterize_packed(
     compiled = twin.draw_packed(geometry, grid)
     rasterize_packed.backend = "numpy" if compiled is None else "numba"
     return _numpy_packed(geometry, grid) if compiled is None else compiled
+
+
+def packed_by(maker: str, native_size: tuple[int, int]) -> Callable[[FrameGeometry], Mask]:
+    """
+    What makes packed masks of native size by one of the twins, whatever :func:`rasterize_packed` would use.
+
+    Args:
+        maker: ``"numpy"``, or ``"compiled"``, which compiles in this call if it has to.
+        native_size: as for :func:`rasterize_packed`.
+
+    Raises:
+        ImportError: numba is not installed, or does not work here.
+    """
+    grid = grid_of(native_size, native_size)
+    if maker == "numpy":
+        return partial(_numpy_packed, grid=grid)
+    compiled = CompiledTwin()
+    compiled.load()
+
+    def packed(geometry: FrameGeometry) -> Mask:
+        mask = compiled.draw_packed(geometry, grid)
+        return _numpy_packed(geometry, grid) if mask is None else mask  # a frame that is too large for it
+
+    return packed
 
 
 def _numpy_packed(geometry: FrameGeometry, grid: Grid) -> Mask:

@@ -81,6 +81,8 @@ ONLY_PYTHON_TEXTS = (
     "verify: expected True",
     "out: expected an array of uint8",  # the caller's array
     "mask: expected bool or uint8",  # of encode_mask
+    "found an asynchronous one",  # a client of dask
+    "expected the address of a scheduler",
 )
 ENCODER = ("_comparing/", "_encoding/", "_inputs/", "_writing/encod", "_writing/spool", "_writing/trial")
 """Modules whose messages reach no C host. The command line replaces their options by a rule."""
