@@ -17,7 +17,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from asyncio import CancelledError
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import count
 from typing import Any, Final
 
 from .._exceptions import NotReadyError, TransportError
@@ -26,11 +28,13 @@ from .._format.names import shown_path
 from .._runtime.workers import usable_processors
 from .running import Failure, Outcome, Runner, Task
 
-__all__ = ["cluster_runner", "worker_environment"]
+__all__ = ["cluster_runner", "local_cluster", "worker_environment"]
 
 _LEAST_AHEAD: Final = 32
 _AHEAD_OF_A_THREAD: Final = 4
 """Tasks under way for each thread of the workers, so that none waits for this process."""
+_ASK_EVERY: Final = 64
+"""Tasks after which the scheduler is asked for its workers."""
 _TRIM_THRESHOLD: Final = "MALLOC_TRIM_THRESHOLD_"
 
 
@@ -65,7 +69,7 @@ def cluster_runner(scheduler: Any) -> Iterator[Runner]:
         )
     with contextlib.ExitStack() as stack:
         if scheduler == "local":
-            cluster = stack.enter_context(_local_cluster())
+            cluster = stack.enter_context(local_cluster(usable_processors()))
             client = stack.enter_context(distributed.Client(cluster, set_as_default=False))
         else:
             try:
@@ -87,20 +91,24 @@ def worker_environment(environment: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _local_cluster() -> Iterator[Any]:
+def local_cluster(n_processes: int) -> Iterator[Any]:
     """
-    A process for each processor of this machine. Nobody else can use the cluster: its connections are encrypted with a
-    key that only it has. Otherwise, each user of the machine could run code in it.
+    A cluster of processes on this machine. Nobody else can use it: its connections are encrypted with a key that only
+    it has. Otherwise, each user of the machine could run code in it.
+
+    Raises:
+        NotReadyError: the processes do not start.
     """
     import dask
     import distributed
 
     name = "distributed.nanny.pre-spawn-environ"
-    environment = worker_environment(dask.config.get(name))
-    with dask.config.set({name: environment}):
+    # No profiler: it looks at the threads of a worker a hundred times a second, and nobody looks at what it finds.
+    settings = {name: worker_environment(dask.config.get(name)), "distributed.worker.profile.enabled": False}
+    with dask.config.set(settings):
         try:
             cluster = distributed.LocalCluster(
-                n_workers=usable_processors(),
+                n_workers=n_processes,
                 threads_per_worker=1,
                 host="127.0.0.1",
                 security=True,
@@ -109,25 +117,24 @@ def _local_cluster() -> Iterator[Any]:
             )
         except (RuntimeError, OSError) as exc:
             raise NotReadyError(
-                f"a cluster on this machine does not start: {exc}. A script must begin the job in its main guard,"
+                f"a cluster on this machine does not start ({exc}). A script must begin the job in its main guard,"
                 " because each process imports the script"
             ) from exc
         with cluster:
             yield cluster
 
 
-def _results(client: Any, tasks: Iterable[Task]) -> Iterator[tuple[Task, Outcome]]:
+def _results(client: Any, tasks: Iterable[Task]) -> Generator[tuple[Task, Outcome], None, None]:
     """Each task with its result, as they complete."""
-    n_ahead = max(_LEAST_AHEAD, _AHEAD_OF_A_THREAD * sum(client.nthreads().values()))
     job = _Job(client)
     suspects: list[Task] = []
     try:
-        for task, outcome in job.run(tasks, n_ahead):
+        for task, outcome in job.run(tasks):
             if outcome is None:
                 suspects.append(task)
             else:
                 yield task, outcome
-        for task, outcome in job.run(suspects, 1):
+        for task, outcome in job.run(suspects, n_ahead=1):
             yield task, outcome or Failure(str(task.part), "it ended each worker that it was given to")
     finally:
         job.cancel()
@@ -143,18 +150,29 @@ class _Job:
         self._tasks: dict[Any, Task] = {}
         """By their futures."""
 
-    def run(self, tasks: Iterable[Task], n_ahead: int) -> Iterator[tuple[Task, Outcome | None]]:
-        """Each task with its result; None for a task that was given up because its workers ended."""
+    def run(self, tasks: Iterable[Task], n_ahead: int | None = None) -> Iterator[tuple[Task, Outcome | None]]:
+        """
+        Each task with its result; None for a task that was given up because its workers ended.
+
+        Args:
+            tasks: are taken one by one.
+            n_ahead: how many are under way; as fits the workers if omitted.
+        """
         import distributed
 
         waiting = iter(tasks)
         completed = distributed.as_completed([], loop=self._client.loop)
-        while True:
+        for n_done in count():
+            if n_ahead is None or (n_ahead > 1 and n_done % _ASK_EVERY == 0):  # workers may have come
+                with _reaching_the_scheduler():
+                    n_threads = sum(self._client.nthreads().values())
+                n_ahead = max(_LEAST_AHEAD, _AHEAD_OF_A_THREAD * n_threads)
             while len(self._tasks) < n_ahead and (task := next(waiting, None)) is not None:
                 completed.add(self._submit(task))
             if not self._tasks:
                 return
-            future = next(completed)
+            with _reaching_the_scheduler():
+                future = next(completed)
             task = self._tasks.pop(future)
             yield task, self._outcome(task, future)
             future.release()
@@ -169,7 +187,8 @@ class _Job:
         self._n_submitted += 1
         key = f"{self._name}-{self._n_submitted}"
         function: Callable[..., Any] = task.function
-        future = self._client.submit(function, *task.arguments, **task.options, key=key, pure=False)
+        with _reaching_the_scheduler():
+            future = self._client.submit(function, *task.arguments, **task.options, key=key, pure=False)
         self._tasks[future] = task
         return future
 
@@ -187,4 +206,17 @@ class _Job:
             if isinstance(error, distributed.KilledWorker):
                 return None
             return Failure.of(task.part, error)
-        raise TransportError("the scheduler is gone, or has cancelled the job; what was kept is found by the next run")
+        raise _gone()
+
+
+@contextlib.contextmanager
+def _reaching_the_scheduler() -> Iterator[None]:
+    """The errors of a client whose scheduler is gone."""
+    try:
+        yield
+    except (OSError, TimeoutError, CancelledError) as exc:
+        raise _gone() from exc
+
+
+def _gone() -> TransportError:
+    return TransportError("the scheduler is gone, or has cancelled the job; what was kept is found by the next run")

@@ -4,8 +4,8 @@ Running: carries tasks out, in this process or on a cluster, and collects their 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any, Final, TypeAlias
@@ -61,11 +61,11 @@ class Failure:
 
 
 Outcome: TypeAlias = "Columns | Failure"
-Runner: TypeAlias = Callable[[Iterable[Task]], Iterator[tuple[Task, Outcome]]]
-"""Gives each task with its result, in any order."""
+Runner: TypeAlias = Callable[[Iterable[Task]], Generator[tuple[Task, Outcome], None, None]]
+"""Gives each task with its result, in any order. Closing it withdraws the tasks that are under way."""
 
 
-def run_here(tasks: Iterable[Task]) -> Iterator[tuple[Task, Outcome]]:
+def run_here(tasks: Iterable[Task]) -> Generator[tuple[Task, Outcome], None, None]:
     """Run tasks one after the other in this process."""
     for task in tasks:
         try:
@@ -133,16 +133,17 @@ def run(
                 order[id(task)] = place
                 yield task
 
-    for task, outcome in runner(not_kept()):
-        place = order.pop(id(task))
-        if isinstance(outcome, Failure):
-            failures.append((place, outcome))
-        else:
-            part = replace(task.part, columns=outcome)
-            if parts is not None and part.fingerprints:
-                parts.save(part)
-            found.append((place, part))
-        tell(task.part)
+    with closing(runner(not_kept())) as outcomes:
+        for task, outcome in outcomes:
+            place = order.pop(id(task))
+            if isinstance(outcome, Failure):
+                failures.append((place, outcome))
+            else:
+                part = replace(task.part, columns=outcome)
+                if parts is not None and part.fingerprints:
+                    parts.save(part)
+                found.append((place, part))
+            tell(task.part)
     found.sort(key=lambda one: one[0])
     failures.sort(key=lambda one: one[0])
     return [part for _, part in found], [failure for _, failure in failures]
