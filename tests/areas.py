@@ -25,6 +25,7 @@ AREAS = {
     "streaming": "_builder _open _runtime _stream",
     "raster": "_raster",
     "arrays": "_arrays",
+    "bulk": "_bulk",
 }
 """The folders and modules of the package that need the minimum. The other ones use drivers, hosts or a terminal, or
 contain only tables."""

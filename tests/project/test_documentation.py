@@ -9,13 +9,15 @@ import contextlib
 import io
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import moderngl
@@ -173,8 +175,26 @@ def deovr(work: Workshop) -> None:
         mattes.write_video(work.folder / f"{name}_FISHEYE190_alpha.mp4", pictures)
 
 
+def ray(work: Workshop) -> None:
+    """Ray where it is installed; otherwise a stand-in for what the page uses, because Ray takes 600 MB."""
+    if find_spec("ray") is None:
+        cloudpickle = pytest.importorskip("cloudpickle")
+        stand_in = ModuleType("ray")
+        stand_in.data = SimpleNamespace(  # type: ignore[attr-defined]
+            from_items=lambda items: SimpleNamespace(
+                flat_map=lambda function: SimpleNamespace(
+                    take_all=lambda: [
+                        row for item in items for row in pickle.loads(cloudpickle.dumps((function, item)))[0](item)
+                    ]
+                )
+            )
+        )
+        work.request.getfixturevalue("monkeypatch").setitem(sys.modules, "ray", stand_in)
+
+
 SETTINGS: dict[str, Callable[[Workshop], None]] = {
-    setting.__name__: setting for setting in (gl, vulkan, show, passphrase, asvr, compilers, matte, sam2, coco, deovr)
+    setting.__name__: setting
+    for setting in (gl, vulkan, show, passphrase, asvr, compilers, matte, sam2, coco, deovr, ray)
 }
 
 
