@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ._bulk import (
     SPAN_FRAMES,
+    Part,
     Table,
     encode,
     export,
@@ -25,6 +26,7 @@ from ._bulk import (
 
 __all__ = [
     "SPAN_FRAMES",
+    "Part",
     "Table",
     "encode",
     "export",

@@ -91,7 +91,7 @@ def _target(found: griffe.Object | griffe.Alias) -> griffe.Object:
 
 
 def _public() -> Iterator[Public]:
-    for name in alphastream_gpu.__all__:
+    for name in (*alphastream_gpu.__all__, *(f"bulk.{name}" for name in alphastream_gpu.bulk.__all__)):
         if name == "__version__":
             continue
         thing = _target(PACKAGE[name])

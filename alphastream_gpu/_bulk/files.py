@@ -41,18 +41,19 @@ def encode(
     **options: Any,
 ) -> Table:
     """
-    Encode masks to streams: each source by a call of :func:`encode`, as a task of its own.
+    Encode masks to streams: each source by a call of :func:`alphastream_gpu.encode`, as a task of its own.
 
     Args:
-        sources: a list of videos, folders of pictures and whatever :func:`encode` reads by a path.
+        sources: a list of videos, folders of pictures and whatever :func:`alphastream_gpu.encode` reads by a
+            path.
         folder: where the streams are written. Each has the name of its source with ``.asvp``, or with ``.asvr`` if
             there is a `key`. On a cluster, all workers must see this folder and the sources by the same paths.
-        key: the key of the new ASVR. Workers of a cluster need a :class:`KeyFromEnvironment`.
+        key: the key of the new ASVR. Workers of a cluster need a :class:`alphastream_gpu.KeyFromEnvironment`.
         scheduler: as for :func:`statistics`. None computes in this process.
         resume: a folder that remembers which files are done. The same call leaves them out if neither the source nor
             the stream has changed. A file that was interrupted goes on from its spool, with `resume` and without.
         progress: called on this thread with the number of files that are done, and with that of all files.
-        options: the other arguments of :func:`encode`. On a cluster, `jobs` is 1 if omitted.
+        options: the other arguments of :func:`alphastream_gpu.encode`. On a cluster, `jobs` is 1 if omitted.
 
     Returns:
         The table with a row for each file.
@@ -93,7 +94,7 @@ def export(
         sources: a list of paths and URLs of streams.
         folder: where the files are written, as for :func:`encode`.
         suffix: what the name of each stream gets in place of its ending, such as ``.mkv``, ``.npz`` or ``/%06d.png``.
-        key: the key of encrypted ASVR. Workers of a cluster need a :class:`KeyFromEnvironment`.
+        key: the key of encrypted ASVR. Workers of a cluster need a :class:`alphastream_gpu.KeyFromEnvironment`.
         config: the options of the streams.
         scheduler: as for :func:`encode`.
         resume: as for :func:`encode`.

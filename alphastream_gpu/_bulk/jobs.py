@@ -19,7 +19,7 @@ from .parts import Parts
 from .running import Failure, Progress, Task, run, runner_for, table_or_error
 from .spans import SPAN_FRAMES, checked_frames, spans_of
 from .tables import Part, Table
-from .tasks import AGAINST, FIELDS, METHODS, Columns, iou_of, statistics_of, verification_of
+from .tasks import AGAINST, FIELDS, METHODS, Columns, chosen_fields, iou_of, statistics_of, verification_of
 
 __all__ = ["iou", "statistics", "verify"]
 
@@ -41,13 +41,13 @@ def statistics(
     Compute figures of each frame of streams: area, bounding box, centroid, channels, points, bytes.
 
     Args:
-        sources: a source as for :func:`open`, or a list of sources.
+        sources: a source as for :func:`alphastream_gpu.open`, or a list of sources.
         fields: which figures, of ``"area"``, ``"box"``, ``"centroid"``, ``"channels"``, ``"points"`` and ``"bytes"``.
             Only bytes need no frame to be read; only area, box and centroid need a mask.
         frames: the frames of each stream: ``(start, stop)``, or a text such as ``"0:1000"``; all if omitted. The range
             may go beyond the end of a stream, as a slice may.
         size: ``(width, height)`` of the masks in pixels, 1..16384 each; the native size if omitted.
-        key: the key of encrypted ASVR. Workers of a cluster need a :class:`KeyFromEnvironment`.
+        key: the key of encrypted ASVR. Workers of a cluster need a :class:`alphastream_gpu.KeyFromEnvironment`.
         config: the options of the streams.
         scheduler: None computes in this process, or with much work, from 16,384 frames on, on a ``LocalCluster`` of as
             many processes as there are processors, if distributed is installed. ``"process"`` and ``"local"`` decide
@@ -69,7 +69,7 @@ def statistics(
         TypeError: a source has an unsupported type, or cannot be sent to workers.
         ImportError: distributed is missing; the message has the command that installs it.
     """
-    chosen = _chosen_fields(fields)
+    chosen = chosen_fields(fields)
     return _job(
         "statistics",
         [(source,) for source in sources_of(sources)],
@@ -102,8 +102,8 @@ def iou(
     Compare each frame of pairs of streams: intersection over union, differing pixels, areas.
 
     Args:
-        pairs: a list of pairs ``(a, b)`` of sources as for :func:`open`. The streams of a pair must have as many
-            frames, or `frames` must name frames that both have.
+        pairs: a list of pairs ``(a, b)`` of sources as for :func:`alphastream_gpu.open`. The streams of a pair must
+            have as many frames, or `frames` must name frames that both have.
         frames: as for :func:`statistics`.
         size: as for :func:`statistics`, in pixels.
         key: as for :func:`statistics`.
@@ -259,16 +259,6 @@ def _job(
     with runner_for(scheduler, n_frames, is_sendable=sendable) as runner:
         found_parts, failed = run(tasks(), runner, parts=parts, tell=tell)
     return table_or_error(kind, options, found_parts, [*failures, *failed])
-
-
-def _chosen_fields(fields: Sequence[str]) -> tuple[str, ...]:
-    wanted = [fields] if isinstance(fields, str) else list(fields)
-    unknown = [field for field in wanted if field not in FIELDS]
-    if unknown or not wanted:
-        raise ValueError(
-            f"fields: expected some of {', '.join(FIELDS)}, found {', '.join(map(repr, unknown)) or 'none'}"
-        )
-    return tuple(field for field in FIELDS if field in wanted)
 
 
 def _different_lengths(streams: Streams, stop: int | None) -> Failure | None:

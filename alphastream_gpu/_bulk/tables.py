@@ -92,6 +92,7 @@ class Part:
     stop: int
     """One past the last frame."""
     columns: Columns = field(default_factory=dict, repr=False)
+    """The values, by the names of columns. An array is of int64 (frames,), float64 (frames,) or object (frames,)."""
 
     def __str__(self) -> str:
         if not self.fingerprints:
@@ -99,7 +100,13 @@ class Part:
         return f"{shown_span(self.start, self.stop)} of {' and '.join(self.sources)}"
 
     def rows(self, first: int, last: int) -> Part:
-        """The part of its frames ``first..last - 1``."""
+        """
+        The part of its frames ``first..last - 1``.
+
+        Args:
+            first: the first frame, from `start`, in frames of the stream.
+            last: one past the last frame.
+        """
         chosen = slice(first - self.start, last - self.start)
         return replace(
             self, start=first, stop=last, columns={name: values[chosen] for name, values in self.columns.items()}
@@ -108,10 +115,15 @@ class Part:
 
 class Table:
     """
-    The results of a job: a row for each frame, or for each file. Made by the functions of this module.
+    The results of a job, with a row for each frame, or for each file. Made by the functions of this module.
 
-    ``table["area"]`` is the column of that name, and ``len(table)`` the number of rows. ``dict(table.columns)`` is what
+    ``table["area"]`` is the column of that name, and ``len(table)`` the number of rows. ``table.columns`` is what
     ``pandas.DataFrame`` takes.
+
+    Args:
+        kind: the name of the job.
+        options: how it was computed, as JSON has it.
+        parts: the results.
     """
 
     def __init__(self, kind: str, options: Mapping[str, Any], parts: Iterable[Part]) -> None:
@@ -121,7 +133,7 @@ class Table:
 
     @property
     def kind(self) -> str:
-        """What was computed: ``"statistics"``, ``"iou"``, ``"verify"``, ``"encode"`` or ``"export"``."""
+        """The name of the job, which is ``"statistics"``, ``"iou"``, ``"verify"``, ``"encode"`` or ``"export"``."""
         return self._kind
 
     @property
@@ -137,8 +149,8 @@ class Table:
     @property
     def columns(self) -> dict[str, npt.NDArray[Any]]:
         """
-        All columns by name, each of one dimension: the names of sources, frame numbers from 0, and the values. The
-        dtypes are object for texts, int64 for numbers of pixels, points, channels and bytes, and float64.
+        All columns by name, which are the names of sources, the frames from 0, and the values. Each is an array of
+        object (rows,) for texts, int64 (rows,) for pixels, points, channels and bytes, or float64 (rows,).
         """
         kind = KINDS[self._kind]
         lengths = [part.stop - part.start for part in self._parts]

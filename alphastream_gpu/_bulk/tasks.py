@@ -29,7 +29,7 @@ __all__ = [
     "METHODS",
     "Columns",
     "Words",
-    "columns_of_statistics",
+    "chosen_fields",
     "iou_of",
     "moments_of",
     "statistics_of",
@@ -61,9 +61,19 @@ _WITH_BIT: Final = tuple(np.uint64(sum(1 << bit for bit in range(64) if bit >> p
 """The bits of a word whose place has the bit `place`: the sum of the places is made of six counts."""
 
 
-def columns_of_statistics(fields: Sequence[str]) -> tuple[str, ...]:
-    """The names of the columns of fields, in the order of :data:`FIELDS`."""
-    return tuple(column for field in FIELDS if field in fields for column in _OF_FIELD[field])
+def chosen_fields(fields: str | Sequence[str]) -> tuple[str, ...]:
+    """
+    The fields that a caller chose, in the order of :data:`FIELDS`.
+
+    Raises:
+        ValueError: one is unknown, or there is none.
+    """
+    wanted = [fields] if isinstance(fields, str) else list(fields)
+    unknown = [field for field in wanted if field not in FIELDS]
+    if unknown or not wanted:
+        found = ", ".join(map(repr, unknown)) or "none"
+        raise ValueError(f"fields: expected some of {', '.join(FIELDS)}, found {found}")
+    return tuple(field for field in FIELDS if field in wanted)
 
 
 def statistics_of(array: MaskArray, start: int, stop: int, *, fields: Sequence[str] = FIELDS) -> Columns:
@@ -83,9 +93,16 @@ def statistics_of(array: MaskArray, start: int, stop: int, *, fields: Sequence[s
         frame. ``bytes`` int64: of the frame as stored.
 
     Raises:
-        AlphaStreamError: a frame cannot be read or decoded.
+        FrameNotFoundError: the range is outside the stream.
+        DecodeError: a frame is malformed.
+        TransportError: the source cannot be read, or has changed.
+        FrameTimeoutError: the source took longer than its deadline.
+        NotReadyError: the source cannot be opened.
+        ClosedError: the array is closed.
+        ValueError: an argument is outside its range.
     """
-    n_frames, size, columns = max(0, stop - start), array.shape[:0:-1], columns_of_statistics(fields)
+    n_frames, size = max(0, stop - start), array.shape[:0:-1]
+    columns = [column for field in chosen_fields(fields) for column in _OF_FIELD[field]]
     found: Columns = {name: np.zeros(n_frames, np.float64 if name in ("x", "y") else np.int64) for name in columns}
     has_moments, has_area = "left" in found or "x" in found, "area" in found
     if n_frames and "bytes" in found:
@@ -123,7 +140,13 @@ def iou_of(array: MaskArray, other: MaskArray, start: int, stop: int) -> Columns
         ``differing_pixels`` int64: pixels that are set in one mask only. ``area``, ``other_area`` int64: set pixels.
 
     Raises:
-        AlphaStreamError: a frame cannot be read or decoded.
+        FrameNotFoundError: the range is outside the stream.
+        DecodeError: a frame is malformed.
+        TransportError: the source cannot be read, or has changed.
+        FrameTimeoutError: the source took longer than its deadline.
+        NotReadyError: the source cannot be opened.
+        ClosedError: the array is closed.
+        ValueError: an argument is outside its range.
     """
     n_frames = max(0, stop - start)
     found: Columns = {name: np.zeros(n_frames, np.int64) for name in ("differing_pixels", "area", "other_area")}
@@ -149,15 +172,23 @@ def verification_of(
         array: the stream. Its size does not count.
         start: the first frame, from 0.
         stop: one past the last frame.
-        method: ``"compiled"`` or ``"numpy"``, the twins of the CPU, or a method of a :class:`MaskRenderer`:
-            ``"compute"`` or ``"triangles"``. A renderer gets a context of its own, for the task.
+        method: ``"compiled"`` or ``"numpy"``, the twins of the CPU; or ``"compute"`` or ``"triangles"``, methods of a
+            :class:`alphastream_gpu.MaskRenderer`, which gets a context of its own for the task.
         against: ``"numpy"`` or ``"compiled"``.
 
     Returns:
         ``differing_pixels`` int64 (frames,): pixels that differ.
 
     Raises:
-        AlphaStreamError: a frame cannot be read or decoded, or there is no OpenGL.
+        FrameNotFoundError: the range is outside the stream.
+        DecodeError: a frame is malformed.
+        TransportError: the source cannot be read, or has changed.
+        FrameTimeoutError: the source took longer than its deadline.
+        NotReadyError: the source cannot be opened.
+        ClosedError: the array is closed.
+        ValueError: an argument is outside its range.
+        GLUnavailableError: there is no OpenGL, or no method that is exact, for a method of the renderer.
+        WrongContextError: another context is current on this thread.
         ImportError: numba is missing, for ``"compiled"``.
     """
     found = np.zeros(max(0, stop - start), np.int64)
