@@ -41,7 +41,6 @@ from ._stream.stream import AlphaStream
 from ._writing.writer import AsvpWriter, AsvrWriter
 
 if _t.TYPE_CHECKING:
-    from . import bulk as bulk
     from ._arrays import MaskArray, open_array
     from ._comparing import ComparedFrame, CompareReport, compare
     from ._context.headless import create_headless_context

@@ -21,6 +21,7 @@ from support import NATIVE, Rasterizer, channels_of, frames, geometry_of, golden
 
 from alphastream_gpu import FrameGeometry, rasterize, rasterize_packed
 from alphastream_gpu._geometry.aligned import ALIGNMENT, aligned_empty
+from alphastream_gpu._raster.coverage import packed_by
 
 SPOT = [(3, 3), (28, 5), (20, 27)]
 WIDTHS = (1, 2, 3, 31, 33, 63, 64, 65, 127)
@@ -346,6 +347,19 @@ def test_packed_bits_are_the_mask(channels: Any, width: int, height: int) -> Non
     unpacked = np.unpackbits(bits, axis=1, bitorder="little")
     assert (unpacked[:, :width] * np.uint8(255) == rasterize(geometry, native_size=(width, height))).all()
     assert not unpacked[:, width:].any()
+
+
+def test_packed_bits_by_a_chosen_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever makes the other masks of the process."""
+    geometry = geometry_of([[(1, 1), (5, 1), (3, 6)]])
+    expected = rasterize_packed(geometry, native_size=(9, 7))
+    monkeypatch.setattr("alphastream_gpu._raster.coverage.twin", None)
+    assert (packed_by("numpy", (9, 7))(geometry) == expected).all()
+    pytest.importorskip("numba")
+    assert (packed_by("compiled", (9, 7))(geometry) == expected).all()
+    made = packed_by("compiled", (9, 7))
+    monkeypatch.setattr("alphastream_gpu._raster.compiled.MAX_RUNS", 2)  # as for a frame that is too large
+    assert (made(geometry) == expected).all()
 
 
 def test_the_caller_may_write_to_the_result() -> None:

@@ -52,6 +52,7 @@ from alphastream_gpu import (
     Source,
     Stats,
     StreamEvent,
+    bulk,
 )
 
 Mask = npt.NDArray[np.uint8]
@@ -253,6 +254,20 @@ def comparing(key: AsvrKey, stream: AlphaStream, masks: Iterator[Mask]) -> None:
     assert_type((report.is_equal, report.min_iou, report.frame_counts), tuple[bool, float, tuple[int, int]])
     for frame in report.frames:
         assert_type((frame.iou, frame.max_distance, frame.area), tuple[float, float, tuple[int, int]])
+
+
+def bulk_jobs(key: KeyFromEnvironment, array: MaskArray) -> None:
+    table = bulk.statistics(["a.asvp", Path("b.asvp")], fields=("area",), frames=(0, 9), key=key, resume="parts")
+    assert_type(table, bulk.Table)
+    assert_type((table.kind, len(table), table.missing), tuple[str, int, tuple[str, ...]])
+    bulk.iou([("a.asvp", "b.asvp")], size=(64, 48), scheduler="local", progress=lambda done, total: None)
+    bulk.verify("a.asvp", method="numpy", against="compiled", span_frames=64)
+    bulk.encode(["a.mp4"], "out", key=key, effort=1)
+    bulk.export(["a.asvp"], Path("out"), ".mkv", config=Config(native_size=(64, 48)))
+    bulk.merge([bulk.read_table("a.json"), table]).write("all.parquet")
+    for start, stop in bulk.spans_of(0, len(array)):
+        bulk.statistics_of(array, start, stop)["area"].sum()
+    bulk.statistics("a.asvp", field="area")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def clock() -> None:
