@@ -99,7 +99,7 @@ def export(
         scheduler: as for :func:`encode`.
         resume: as for :func:`encode`.
         progress: as for :func:`encode`, with numbers of files.
-        options: the other arguments of ``alphastream_gpu.export``.
+        options: the other arguments of ``alphastream_gpu.export``. On a cluster, `jobs` is 1 if omitted.
 
     Returns:
         The table with a row for each file.
@@ -112,6 +112,8 @@ def export(
         TypeError: likewise.
         ImportError: likewise.
     """
+    if scheduler not in (None, "process"):
+        options = {"jobs": 1, **options}
     jobs, failures = [], []
     for source in _paths_of(sources):
         found = open_streams((source,), size=None, key=key, config=config)
@@ -189,6 +191,9 @@ def _exported(source: str, target: str, **options: Any) -> Columns:
     """The task of a file to export."""
     import alphastream_gpu
 
+    parent = Path(target).parent
+    with mapped_errors(f"creating the folder {str(parent)!r}"):
+        parent.mkdir(parents=True, exist_ok=True)
     # By its name in the package, where it is loaded late.
     alphastream_gpu.export(source, target, **options)
     return {"target": np.array([target], np.object_), "bytes": np.array([_size_of(Path(target))])}

@@ -43,11 +43,12 @@ def iou_of_files(
     """
     if len(files) % 2:
         raise click.UsageError(f"expected pairs of files, found {len(files)} files")
+    sources = job.sources(files)
     code, table = run_job(
         "iou",
         result,
         lambda progress: iou(
-            list(zip(files[::2], files[1::2], strict=True)),
+            list(zip(sources[::2], sources[1::2], strict=True)),
             frames=frames,
             size=size,
             key=job.key(*files),

@@ -5,7 +5,7 @@ Jobs: the options and the output that the commands over many files share.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from typing import Any, TypeVar
@@ -18,7 +18,9 @@ from .._bulk.tables import file_form
 from .._config import Config
 from .._exceptions import BulkError
 from .._format.cipher import AsvrKey, KeyFromEnvironment
+from .._sources import MemorySource, SourceLike
 from .options import SizeParameter, WithoutSceneId, ascii_text, is_asvr
+from .pipes import input_of
 from .running import EXIT_BAD_INPUT, one_line, progress_bar
 
 __all__ = [
@@ -61,6 +63,14 @@ class JobOptions:
         if any(map(is_asvr, files)):
             raise click.UsageError("an encrypted stream needs --scene-id")
         return WithoutSceneId()
+
+    def sources(self, files: Sequence[str]) -> list[SourceLike]:
+        """The sources for arguments: paths and URLs as they are, and the content of pipes."""
+        sources = [input_of(file, self.config.http_whole_file_cap).source for file in files]
+        is_elsewhere = self.scheduler not in (None, "process")
+        if is_elsewhere and any(isinstance(source, MemorySource) for source in sources):
+            raise click.UsageError("--scheduler: a pipe cannot be sent to other processes; save it to a file")
+        return sources
 
 
 @dataclass(frozen=True, slots=True)

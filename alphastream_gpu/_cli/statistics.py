@@ -11,7 +11,6 @@ from .._bulk import Table, statistics
 from .._bulk.tasks import FIELDS
 from .jobs import JobOptions, ResultOptions, frames_option, job_options, result_options, run_job
 from .options import SizeParameter
-from .pipes import input_of
 from .running import blocking_command, cli
 
 __all__ = ["statistics_of_files"]
@@ -47,7 +46,7 @@ def statistics_of_files(
         "statistics",
         result,
         lambda progress: statistics(
-            [input_of(file, job.config.http_whole_file_cap).source for file in files],
+            job.sources(files),
             fields=chosen or FIELDS,
             frames=frames,
             size=size,

@@ -9,7 +9,6 @@ import click
 from .._bulk import Table, verify
 from .._bulk.tasks import AGAINST, METHODS
 from .jobs import JobOptions, ResultOptions, frames_option, job_options, result_options, run_job
-from .pipes import input_of
 from .running import EXIT_CHECK_FAILED, blocking_command, cli
 
 __all__ = ["verify_all"]
@@ -42,7 +41,7 @@ def verify_all(
         "verify",
         result,
         lambda progress: verify(
-            [input_of(file, job.config.http_whole_file_cap).source for file in files],
+            job.sources(files),
             method=method,
             against=against,
             frames=frames,

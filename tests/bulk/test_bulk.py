@@ -584,7 +584,6 @@ def test_exporting_several_streams(path: Path, tmp_path: Path, monkeypatch: pyte
 
     def stand_in(source: str, target: str, **options: Any) -> None:
         calls.append((Path(source).name, options))
-        Path(target).parent.mkdir(exist_ok=True)
         Path(target.replace("%d", "0")).write_bytes(b"x" * 5)
 
     monkeypatch.setattr(alphastream_gpu, "export", stand_in, raising=False)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -163,13 +164,21 @@ def test_encode_all_and_export_all(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert told == f"{folder / 'out' / 'a.mkv'}: 3 bytes\n"
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_content_of_a_pipe(folder: Path) -> None:
     pipe = folder / "pipe"
     os.mkfifo(pipe)
-    import threading
-
-    writer = threading.Thread(target=pipe.write_bytes, args=(DATA,))
-    writer.start()
-    found = json.loads(done("statistics", pipe, *NATIVE, "--json").stdout)
-    writer.join()
-    assert found["parts"][0]["columns"]["area"] == bulk.statistics(DATA, config=CONFIG)["area"].tolist()
+    for arguments, code in (
+        (("statistics", pipe), 0),
+        (("iou", pipe, "a.asvp"), 0),
+        (("statistics", pipe, "--scheduler", "local"), 2),
+    ):
+        writer = threading.Thread(target=pipe.write_bytes, args=(DATA,))
+        writer.start()
+        result = run(*arguments, *NATIVE, "--json")
+        writer.join()
+        assert result.exit_code == code
+        if code == 0:
+            areas = json.loads(result.stdout)["parts"][0]["columns"]["area"]
+            assert areas == bulk.statistics(DATA, config=CONFIG)["area"].tolist()
+    assert "a pipe cannot be sent to other processes; save it to a file" in " ".join(result.stderr.split())
