@@ -14,10 +14,11 @@ end, when no other task is under way. If it is given up again, it is the one.
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import contextlib
 import logging
 import uuid
-from asyncio import CancelledError
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import count
 from typing import Any, Final
@@ -35,6 +36,8 @@ _AHEAD_OF_A_THREAD: Final = 4
 """Tasks under way for each thread of the workers, so that none waits for this process."""
 _ASK_EVERY: Final = 64
 """Tasks after which the scheduler is asked for its workers."""
+_CANCELLED: Final = (asyncio.CancelledError, concurrent.futures.CancelledError)
+"""Versions of distributed raise one or the other."""
 _TRIM_THRESHOLD: Final = "MALLOC_TRIM_THRESHOLD_"
 
 
@@ -134,7 +137,7 @@ def _results(client: Any, tasks: Iterable[Task]) -> Generator[tuple[Task, Outcom
                 suspects.append(task)
             else:
                 yield task, outcome
-        for task, outcome in job.run(suspects, n_ahead=1):
+        for task, outcome in job.run(suspects, one_by_one=True):
             yield task, outcome or Failure(str(task.part), "it ended each worker that it was given to")
     finally:
         job.cancel()
@@ -150,20 +153,21 @@ class _Job:
         self._tasks: dict[Any, Task] = {}
         """By their futures."""
 
-    def run(self, tasks: Iterable[Task], n_ahead: int | None = None) -> Iterator[tuple[Task, Outcome | None]]:
+    def run(self, tasks: Iterable[Task], *, one_by_one: bool = False) -> Iterator[tuple[Task, Outcome | None]]:
         """
         Each task with its result; None for a task that was given up because its workers ended.
 
         Args:
             tasks: are taken one by one.
-            n_ahead: how many are under way; as fits the workers if omitted.
+            one_by_one: have one under way. Otherwise, as many as fit the workers.
         """
         import distributed
 
         waiting = iter(tasks)
         completed = distributed.as_completed([], loop=self._client.loop)
+        n_ahead = 1
         for n_done in count():
-            if n_ahead is None or (n_ahead > 1 and n_done % _ASK_EVERY == 0):  # workers may have come
+            if not one_by_one and n_done % _ASK_EVERY == 0:  # workers may have come
                 with _reaching_the_scheduler():
                     n_threads = sum(self._client.nthreads().values())
                 n_ahead = max(_LEAST_AHEAD, _AHEAD_OF_A_THREAD * n_threads)
@@ -197,9 +201,13 @@ class _Job:
 
         if future.status == "finished":
             try:
-                outcome: Outcome = future.result()
+                outcome: Outcome = future.result()  # computed again if its worker has just ended
                 return outcome
-            except Exception as exc:  # its worker has just ended, or the scheduler
+            except distributed.KilledWorker:
+                return None
+            except _CANCELLED as exc:
+                raise _gone() from exc
+            except Exception as exc:
                 return Failure.of(task.part, exc)
         if future.status == "error":
             error = future.exception()
@@ -214,7 +222,7 @@ def _reaching_the_scheduler() -> Iterator[None]:
     """The errors of a client whose scheduler is gone."""
     try:
         yield
-    except (OSError, TimeoutError, CancelledError) as exc:
+    except (OSError, TimeoutError, *_CANCELLED) as exc:
         raise _gone() from exc
 
 
