@@ -8,7 +8,6 @@ files. :func:`statistics_of`, :func:`iou_of` and :func:`verification_of` are the
 from __future__ import annotations
 
 from ._bulk import (
-    SPAN_FRAMES,
     Part,
     Table,
     encode,
@@ -25,7 +24,6 @@ from ._bulk import (
 )
 
 __all__ = [
-    "SPAN_FRAMES",
     "Part",
     "Table",
     "encode",

@@ -4,12 +4,11 @@ Bulk: computations over all frames of many streams, in this process or on a clus
 
 from .files import encode, export
 from .jobs import iou, statistics, verify
-from .spans import SPAN_FRAMES, spans_of
+from .spans import spans_of
 from .tables import Part, Table, merge, read_table
 from .tasks import iou_of, statistics_of, verification_of
 
 __all__ = [
-    "SPAN_FRAMES",
     "Part",
     "Table",
     "encode",
