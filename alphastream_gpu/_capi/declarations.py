@@ -8,11 +8,25 @@ import textwrap
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from importlib.resources import files
 
 from .._exceptions import ErrorCode
+from . import states
 
-__all__ = ["PREFIX", "Function", "cdef", "error_codes", "exports", "functions", "header", "shim_functions"]
+__all__ = [
+    "PREFIX",
+    "Enumeration",
+    "Function",
+    "cdef",
+    "enumerations",
+    "error_codes",
+    "exports",
+    "functions",
+    "header",
+    "shim_functions",
+    "structs",
+]
 
 PREFIX = "alphastream_on_"
 """Prefix of the names of the Python functions that the shim calls."""
@@ -44,6 +58,18 @@ class Function:
         return ", ".join(argument.split()[-1].lstrip("*") for argument in self.arguments)
 
 
+@dataclass(frozen=True, slots=True)
+class Enumeration:
+    """Numbers that functions return for states."""
+
+    prefix: str
+    """Of the C names; the rest is the name of the state."""
+    doc: str
+    states: type[IntEnum]
+    meanings: Mapping[str, str]
+    """By the name of the state."""
+
+
 def _data() -> dict[str, list[dict[str, object]]]:
     return tomllib.loads((files(__package__) / "functions.toml").read_text("utf-8"))
 
@@ -61,6 +87,27 @@ def error_codes() -> dict[str, ErrorCode]:
     return {str(entry["name"]): ErrorCode[str(entry["error"])] for entry in _data()["code"]}
 
 
+def enumerations() -> tuple[Enumeration, ...]:
+    """Return the enumerations of states in the file's order."""
+    return tuple(
+        Enumeration(str(entry["prefix"]), str(entry["doc"]), getattr(states, str(entry["states"])), entry["meanings"])  # type: ignore[arg-type]
+        for entry in _data()["enum"]
+    )
+
+
+def structs() -> list[tuple[str, str]]:
+    """Return the description and the declaration of each structure."""
+    return [
+        (
+            str(entry["doc"]).strip(),
+            f"typedef struct {entry['name']} {{\n"
+            + "".join(f"    {one};\n" for one in entry["fields"])  # type: ignore[attr-defined]
+            + f"}} {entry['name']};",
+        )
+        for entry in _data()["struct"]
+    ]
+
+
 def header() -> str:
     """Return the text of ``alphastream.h``."""
     declarations = "\n\n".join(
@@ -68,6 +115,8 @@ def header() -> str:
         for function in functions()
     )
     codes = ",\n".join(f"    {name} = {code.value}" for name, code in error_codes().items())
+    enums = "\n\n".join(map(_numbers, enumerations()))
+    types = "\n\n".join(f"{_comment(doc)}\n{declaration}" for doc, declaration in structs())
     return f"""\
 /* alphastream.h: exact alpha masks from ASVP and ASVR streams. Generated from functions.toml; do not edit.
  *
@@ -91,6 +140,10 @@ enum {{
 {codes}
 }};
 
+{enums}
+
+{types}
+
 {declarations}
 
 #ifdef __cplusplus
@@ -103,8 +156,10 @@ enum {{
 
 def cdef() -> str:
     """Return the declarations for cffi: the Python functions that the shim calls, with their own names."""
+    types = [declaration for _, declaration in structs()]
     lines = [f"{one.result} {PREFIX}{one.name}({one.parameters});" for one in functions() if not one.constant]
-    return "\n".join([f"void {PREFIX}start(bool owns_interpreter);", f"void {PREFIX}exit(void);", *lines]) + "\n"
+    own = [f"void {PREFIX}start(bool owns_interpreter);", f"void {PREFIX}exit(void);"]
+    return "\n".join([*types, *own, *lines]) + "\n"
 
 
 def shim_functions(constants: dict[str, str]) -> str:
@@ -140,6 +195,13 @@ def exports() -> str:
     """Return the linker's version script, which exports the functions and nothing else."""
     names = " ".join(f"{one.name};" for one in functions())
     return f"{{ global: {names} local: *; }};\n"
+
+
+def _numbers(one: Enumeration) -> str:
+    numbers = ",\n".join(
+        f"    /* {one.meanings[state.name]} */\n    {one.prefix}{state.name} = {int(state)}" for state in one.states
+    )
+    return f"{_comment(one.doc)}\nenum {{\n{numbers}\n}};"
 
 
 def _comment(doc: str) -> str:

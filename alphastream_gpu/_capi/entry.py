@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import threading
+from contextlib import suppress
 from typing import Any, Final
 
 from .._exceptions import ErrorCode
@@ -17,6 +18,7 @@ from .._raster.compiled import twin
 from .declarations import PREFIX, functions
 from .handles import Handles
 from .player import Player
+from .states import FrameState, StreamState
 
 __all__ = ["Entry", "bind"]
 
@@ -45,6 +47,9 @@ class Entry:
         self.answers_to_a_fault = {
             "get_last_error_code": int(ErrorCode.INVALID),
             "get_last_error_text": ffi.new("char[]", b"internal error, please report it"),
+            "get_state": int(StreamState.FAILED),
+            "get_frame_state": int(FrameState.FAILED),
+            "get_prefetch_state": int(FrameState.FAILED),
         }
         """The value that each function returns if it raises in spite of its checks. The others return zero."""
         self._no_handle = ffi.new("char[]", b"invalid handle: not created by libalphastream, or destroyed")
@@ -171,6 +176,56 @@ class Entry:
         out_count[0] = strip.size
         return True
 
+    def get_state(self, handle: Any) -> int:
+        player = self._player(handle)
+        return int(StreamState.FAILED if player is None else player.state)
+
+    def seek(self, handle: Any, frame_index: int, direction: int) -> bool:
+        player = self._player(handle)
+        return player is not None and player.seek(frame_index, reverse=direction < 0)
+
+    def poll_frame(self, handle: Any, frame_index: int) -> Any:
+        player = self._player(handle)
+        mask = None if player is None else player.poll(frame_index)
+        return self._null if mask is None else self._ffi.cast("void*", mask.__array_interface__["data"][0])
+
+    def cancel_frame(self, handle: Any, frame_index: int) -> bool:
+        player = self._player(handle)
+        return player is not None and player.cancel(frame_index)
+
+    def get_frame_state(self, handle: Any, frame_index: int) -> int:
+        player = self._player(handle)
+        return int(FrameState.FAILED if player is None else player.frame_state(frame_index))
+
+    def get_buffered_ranges(self, handle: Any, out_ranges: Any, capacity: int) -> int:
+        player = self._player(handle)
+        if player is None:
+            return 0
+        if capacity and not out_ranges:
+            player.refuse("out_ranges: expected an address, found null with a capacity above 0")
+            return 0
+        ranges = player.buffered()
+        # One by one: an array of the capacity that the host says could not even be declared.
+        for place, (start, stop) in enumerate(ranges[:capacity]):
+            out_ranges[place].start, out_ranges[place].stop = start, stop
+        return len(ranges)
+
+    def get_buffered_seconds(self, handle: Any) -> float:
+        player = self._player(handle)
+        return 0.0 if player is None else player.buffered_seconds
+
+    def prefetch(self, handle: Any, start: int, stop: int) -> int:
+        player = self._player(handle)
+        return 0 if player is None else player.prefetch(start, stop)
+
+    def get_prefetch_state(self, handle: Any, prefetch_id: int) -> int:
+        player = self._player(handle)
+        return int(FrameState.FAILED if player is None else player.range_state(prefetch_id))
+
+    def cancel_prefetch(self, handle: Any, prefetch_id: int) -> bool:
+        player = self._player(handle)
+        return player is not None and player.cancel_range(prefetch_id)
+
     def _number(self, handle: Any) -> int:
         return int(self._ffi.cast("uintptr_t", handle))
 
@@ -182,14 +237,20 @@ class Entry:
 
 
 def bind(ffi: Any) -> Entry:
-    """Connect the C shim to its Python functions."""
+    """
+    Connect the C shim to its Python functions.
+
+    After an upgrade of the package, the library may be older, and have fewer functions.
+    """
     entry = Entry(ffi)
     names = {function.name: function.name.removeprefix("CV_") for function in functions() if not function.constant}
     # An unexpected exception must not look like success.
     errors = entry.answers_to_a_fault
     for c_name, method in {"start": "start", "exit": "exit", **names}.items():
         options = {"error": errors[method]} if method in errors else {}
-        ffi.def_extern(name=PREFIX + c_name, onerror=_say_nothing, **options)(getattr(entry, method))
+        connect = ffi.def_extern(name=PREFIX + c_name, onerror=_say_nothing, **options)
+        with suppress(ffi.error):  # the library does not have the function
+            connect(getattr(entry, method))
     return entry
 
 

@@ -31,6 +31,8 @@ from .._stream.stats import LastError
 from .._stream.stream import AlphaStream
 from .._wording import said_in_c
 from .options import Options
+from .requests import Requests
+from .states import FrameState, StreamState
 
 __all__ = ["ENCRYPTED_SUFFIX", "Handout", "Player"]
 
@@ -59,6 +61,15 @@ _NEEDS_PASSPHRASE: Final = (
     f'its owner\'s passphrase (64 hex digits, in {PASSPHRASE_VARIABLE} or CV_set_option "passphrase")'
 )
 _NEEDS_VERSION: Final = "the version that it was made for (CV_init's version is null)"
+_STATES: Final = {
+    "opening": StreamState.OPENING,
+    "buffering": StreamState.BUFFERING,
+    "playing": StreamState.PLAYING,
+    "stalled": StreamState.STALLED,
+    "ended": StreamState.ENDED,
+    "failed": StreamState.FAILED,
+    "closed": StreamState.FAILED,
+}
 _INTERNAL: Final = "internal error, please report it: "
 
 
@@ -86,8 +97,10 @@ class Player:
     """
 
     def __init__(self) -> None:
-        self._stream: AlphaStream | None = None
-        self._size = (0, 0)
+        self._requests: Requests | None = None
+        """The stream, and what the host asked of it."""
+        self._has_failed = False
+        """Whether the last :meth:`init` failed."""
         self._error: LastError | None = None
         self._own = threading.local()
         self._opening = threading.Lock()
@@ -99,7 +112,10 @@ class Player:
         self._is_destroyed = False
         self._options = Options()
         self._masks: Handout[npt.NDArray[np.uint8]] = Handout()
+        self._polled: Handout[npt.NDArray[np.uint8]] = Handout()
         self._strips: Handout[npt.NDArray[np.float32]] = Handout()
+        self._last_range = 0
+        """The number of the last range that was to be fetched in advance, of all streams."""
         self.texts: Handout[Any] = Handout()
         """C strings of error texts."""
 
@@ -120,13 +136,14 @@ class Player:
     @property
     def n_frames(self) -> int:
         """Number of frames of the stream; 0 without a stream."""
-        stream = self._stream
-        return 0 if stream is None else stream.metadata.frame_count
+        requests = self._requests
+        return 0 if requests is None else requests.stream.metadata.frame_count
 
     @property
     def frame_size(self) -> int:
         """Bytes of a mask; 0 without a stream."""
-        return 0 if self._stream is None else self._size[0] * self._size[1]
+        requests = self._requests
+        return 0 if requests is None else requests.size[0] * requests.size[1]
 
     def set_option(self, name: str, value: str) -> bool:
         """Set an option for the next :meth:`init`. If False, :attr:`error` has the reason."""
@@ -178,12 +195,12 @@ class Player:
                 self._prefetch(stream, range(start_frame, min(start_frame + init_frames, n_frames)), deadline, size)
                 with self._lock:
                     self._refuse_destroyed()
-                    self._size = size
-                    self._stream = stream
+                    self._requests = Requests(stream, size)
             except BaseException:
                 stream.close()
                 raise
         except Exception as exc:
+            self._has_failed = True
             return self._fail(exc)
         finally:
             self._coming = None
@@ -210,7 +227,8 @@ class Player:
     def frame(self, index: int) -> npt.NDArray[np.uint8] | None:
         """Return a mask, which stays alive until this thread's next call. If None, :attr:`error` has the reason."""
         try:
-            mask = self._playing()._mask(index, self._size)
+            requests = self._playing()
+            mask = requests.stream._mask(index, requests.size, requests.ready(index))
         except Exception as exc:
             self._fail(exc, index)
             return None
@@ -220,12 +238,126 @@ class Player:
     def strip(self, index: int) -> npt.NDArray[np.float32] | None:
         """Return a cover strip, which stays alive like a mask."""
         try:
-            strip = self._playing().get_triangle_strip_vertices(index)
+            strip = self._playing().stream.get_triangle_strip_vertices(index)
         except Exception as exc:
             self._fail(exc, index)
             return None
         self._note(None)
         return self._strips.give(strip)
+
+    def poll(self, index: int) -> npt.NDArray[np.uint8] | None:
+        """Return a mask that is ready, which stays alive until this thread's next call. Never waits. If None,
+        :attr:`error` has the reason, and the mask may be coming."""
+        try:
+            mask = self._playing().poll(index)
+        except Exception as exc:
+            self._fail(exc, index)
+            return None
+        self._note(None)
+        return self._polled.give(mask)
+
+    def frame_state(self, index: int) -> FrameState:
+        """Return how far a mask is. If FAILED, :attr:`error` has the reason."""
+        try:
+            state, error = self._playing().state(index)
+        except Exception as exc:
+            state, error = FrameState.FAILED, exc
+        self._conclude(error, index)
+        return state
+
+    def cancel(self, index: int) -> bool:
+        """Give up a frame that was polled. If False, :attr:`error` has the reason."""
+        try:
+            self._playing().cancel(index)
+        except Exception as exc:
+            return self._fail(exc, index)
+        self._note(None)
+        return True
+
+    @property
+    def state(self) -> StreamState:
+        """What the handle is doing."""
+        requests = self._requests
+        if requests is None:
+            if self._opening.locked():
+                return StreamState.OPENING
+            return StreamState.FAILED if self._has_failed else StreamState.NONE
+        return _STATES[requests.stream.state]
+
+    @property
+    def buffered_seconds(self) -> float:
+        """Seconds of play that are here, from the play head on."""
+        requests = self._requests
+        return 0.0 if requests is None else requests.stream.buffered_seconds
+
+    def buffered(self) -> tuple[tuple[int, int], ...]:
+        """Return the ranges of frames that are here. Empty after an error, which is in :attr:`error`."""
+        try:
+            ranges = self._playing().stream.buffered()
+        except Exception as exc:
+            self._fail(exc)
+            return ()
+        self._note(None)
+        return ranges
+
+    def seek(self, index: int, *, reverse: bool) -> bool:
+        """Move the play head. If False, :attr:`error` has the reason."""
+        try:
+            self._playing().stream.seek(index, reverse=reverse)
+        except Exception as exc:
+            return self._fail(exc, index)
+        self._note(None)
+        return True
+
+    def prefetch(self, start: int, stop: int) -> int:
+        """Fetch a range in advance, and return its number. If 0, :attr:`error` has the reason."""
+        try:
+            requests = self._playing()
+            if start > stop:
+                raise ValueError(f"start, stop: expected start <= stop, found {start} and {stop}")
+            with self._lock:
+                number = self._last_range + 1
+                requests.prefetch(start, stop, number)
+                self._last_range = number
+        except Exception as exc:
+            self._fail(exc)
+            return 0
+        self._note(None)
+        return number
+
+    def range_state(self, number: int) -> FrameState:
+        """Return how far a range is. If FAILED, :attr:`error` has the reason."""
+        state, error = FrameState.FAILED, None
+        try:
+            self._check_range(number)
+            requests = self._requests
+            state, error = (FrameState.MISSING, None) if requests is None else requests.range_state(number)
+        except Exception as exc:
+            error = exc
+        self._conclude(error)
+        return state
+
+    def cancel_range(self, number: int) -> bool:
+        """End the fetching of a range. If False, :attr:`error` has the reason."""
+        try:
+            self._check_range(number)
+            requests = self._requests
+            if requests is not None:
+                requests.cancel_range(number)
+        except Exception as exc:
+            return self._fail(exc)
+        self._note(None)
+        return True
+
+    def _check_range(self, number: int) -> None:
+        if not 0 < number <= self._last_range:
+            raise ValueError(f"prefetch_id: expected a number that CV_prefetch returned, found {number}")
+
+    def _conclude(self, error: BaseException | None, index: int | None = None) -> None:
+        if error is None:
+            self._note(None)
+        else:
+            self._fail(error, index)
 
     def refuse(self, reason: str) -> None:
         """Record the error of a call that could not be made."""
@@ -235,6 +367,7 @@ class Player:
         """Refuse a CV_init with invalid arguments; always False. Like every failed CV_init, it ends the last stream."""
         if self._opening.acquire(blocking=False):  # otherwise another CV_init ends it
             self._leave_stream()
+            self._has_failed = True
             self._opening.release()
         self.refuse(reason)
         return False
@@ -247,24 +380,25 @@ class Player:
         if coming is not None:
             coming.close()
         with self._opening:  # a CV_init in progress is about to return
-            stream, self._stream = self._stream, None
-        if stream is not None:
-            stream.close()
+            requests, self._requests = self._requests, None
+        if requests is not None:
+            requests.stream.close()
 
     def _leave_stream(self) -> None:
         """End the last stream without waiting for a frame that it may be rasterizing."""
-        stream, self._stream = self._stream, None
-        if stream is not None:
+        requests, self._requests = self._requests, None
+        if requests is not None:
+            stream = requests.stream
             try:
                 threading.Thread(target=stream.close, name="alphastream-leaving", daemon=True).start()
             except RuntimeError:  # the system has no thread left
                 stream.close()
 
-    def _playing(self) -> AlphaStream:
-        stream = self._stream
-        if stream is None:
+    def _playing(self) -> Requests:
+        requests = self._requests
+        if requests is None:
             raise NotReadyError("nothing is loaded; call CV_init first, and check its error")
-        return stream
+        return requests
 
     @staticmethod
     def _prefetch(stream: AlphaStream, frames: range, deadline: float, size: tuple[int, int]) -> None:
@@ -280,7 +414,7 @@ class Player:
         if frames:
             stream.get_frame(frames.start, *size)  # moves the play head back, and starts masks ahead
 
-    def _fail(self, exc: Exception, index: int | None = None) -> bool:
+    def _fail(self, exc: BaseException, index: int | None = None) -> bool:
         code = ErrorCode(exc.code) if isinstance(exc, AlphaStreamError) else ErrorCode.INVALID
         text = str(exc)
         if not isinstance(exc, (AlphaStreamError, ValueError, TypeError)):

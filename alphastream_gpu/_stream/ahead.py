@@ -128,10 +128,26 @@ class MadeAhead(Generic[Variant, Product]):
         with self._lock:
             return self._made[variant].get(index) if variant in self._made else None
 
+    def is_coming(self, index: int, variant: Variant) -> bool:
+        """Whether a product is made ahead of a play head, now or later."""
+        with self._lock:
+            return any(
+                aim.variant == variant and self._is_active(aim) and index in aim.wanted for aim in self._aims.values()
+            )
+
     def keep(self, index: int, variant: Variant, product: Product) -> None:
         """Keep what was made for a caller, if that variant is still asked for."""
         with self._lock:
             if variant in self._made:
+                self._made[variant][index] = product
+
+    def keep_if_wanted(self, index: int, variant: Variant, product: Product) -> None:
+        """
+        Keep what was made for others than a play head, if it is one of those that are made ahead. Nothing else may be
+        kept: only the next call of :meth:`aim` drops it, and whoever asks for it makes none.
+        """
+        with self._lock:
+            if variant in self._made and index in self._reach_of(variant):
                 self._made[variant][index] = product
 
     def aim(

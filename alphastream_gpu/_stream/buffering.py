@@ -8,8 +8,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from itertools import pairwise
+from typing import Literal, TypeAlias, TypeVar
 
-from .._exceptions import AlphaStreamError
+import numpy as np
+import numpy.typing as npt
+
+from .._exceptions import AlphaStreamError, ClosedError
 from .._geometry.frame import FrameGeometry
 from .._runtime.callbacks import ToldFuture
 from .._runtime.calls import entered, marked
@@ -21,7 +25,14 @@ from .planner import BufferGoal
 from .playing import Playing, plain
 from .session import Session
 
-__all__ = ["Buffering"]
+__all__ = ["Buffering", "Readiness"]
+
+T = TypeVar("T")
+Mask = npt.NDArray[np.uint8]
+
+Readiness: TypeAlias = Literal["missing", "coming", "fetched", "ready", "failed"]
+"""How far a mask is. ``"coming"``: the frame is being fetched, or its mask is being made. ``"fetched"``: the geometry
+is here, and a call makes the mask."""
 
 
 class Buffering(Playing):
@@ -51,13 +62,16 @@ class Buffering(Playing):
             NotReadyError: nothing is loaded, or called within another call of this library on the same thread.
             ClosedError: the stream is closed.
         """
-        index = plain(index)
+        return self._request(plain(index))[1]
+
+    def _request(self, index: int) -> tuple[Session, ToldFuture[FrameGeometry]]:
+        """:meth:`request`, and the session that was asked."""
         future: ToldFuture[FrameGeometry] = ToldFuture(self._lifetime.callbacks)
         with entered("request"):
             session, found = self._asked(Session.ask_offline, index)
         if isinstance(found, FrameGeometry):
             future.set_result(found)
-            return future
+            return session, future
         pending = found
 
         def leave(_: Future[FrameGeometry]) -> None:
@@ -66,7 +80,65 @@ class Buffering(Playing):
 
         future.when_done(leave)
         pending.future.add_done_callback(lambda done: _relay(future, done))
-        return future
+        return session, future
+
+    def _request_mask(self, index: int, size: tuple[int, int]) -> Future[Mask]:
+        """
+        :meth:`request` of a mask. When the geometry is here, the pool makes the mask.
+
+        Args:
+            index: the frame.
+            size: ``(width, height)`` of the mask.
+        """
+        session, geometry = self._request(plain(index))
+        mask: Future[Mask] = Future()
+
+        def make(done: Future[FrameGeometry]) -> None:
+            try:
+                with marked():
+                    work = self._lifetime.products.mask_later(session, index, done.result(), size)
+            except Exception as exc:  # also that of a cancelled future
+                if mask.set_running_or_notify_cancel():
+                    mask.set_exception(exc)
+                return
+            work.add_done_callback(lambda made: _relay(mask, made))
+            mask.add_done_callback(lambda _: work.cancel())  # no effect on work that is done
+
+        geometry.when_done(make)
+        mask.add_done_callback(lambda _: geometry.cancel())
+        return mask
+
+    def _made_mask(self, index: int, size: tuple[int, int]) -> Mask | None:
+        """The mask of a frame if it was made ahead. Does not wait, and the play head does not move."""
+        with marked():
+            session = self._lifetime.open_session()
+            session.reader.check(index)
+            return self._lifetime.products.made_mask(session, index, size)
+
+    def _readiness(self, index: int, size: tuple[int, int]) -> tuple[Readiness, AlphaStreamError | None]:
+        """
+        How far a mask is, and why the last attempt to fetch the frame failed. Does not wait, and changes nothing.
+
+        Args:
+            index: the frame.
+            size: ``(width, height)`` of the mask.
+
+        Raises:
+            FrameNotFoundError: outside the stream.
+            NotReadyError: nothing is loaded.
+            ClosedError: the stream is closed.
+        """
+        with marked():
+            session, products = self._lifetime.open_session(), self._lifetime.products
+            session.reader.check(index)
+            is_here, is_coming, failure = session.status(index)
+            if is_here:
+                if products.made_mask(session, index, size) is not None:
+                    return "ready", None
+                return "coming" if products.is_mask_coming(session, index, size) else "fetched", None
+        if is_coming:
+            return "coming", None
+        return ("missing", None) if failure is None else ("failed", failure)
 
     def prefetch(self, start: int, stop: int) -> Future[int]:
         """
@@ -279,10 +351,10 @@ def _add_iterator(add: Callable[..., None], listener: AsyncListener) -> None:
     add(listener, is_iterator=True)
 
 
-def _relay(future: Future[FrameGeometry], done: Future[FrameGeometry]) -> None:
+def _relay(future: Future[T], done: Future[T]) -> None:
     """Pass a result on, unless the future was cancelled."""
     if future.set_running_or_notify_cancel():
-        error = done.exception()
+        error = ClosedError("the stream was closed during the call") if done.cancelled() else done.exception()
         if error is not None:
             future.set_exception(_own(error))
         else:

@@ -180,13 +180,26 @@ class Playing:
         """Forget the calling thread's last error."""
         self._answers.clear_error()
 
-    def _mask(self, index: int, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    def _mask(
+        self, index: int, size: tuple[int, int], made: npt.NDArray[np.uint8] | None = None
+    ) -> npt.NDArray[np.uint8]:
         """
         :meth:`get_frame`, raising what that returns None for. Not a copy: the C library gives out a const pointer, and
         keeps the array alive.
+
+        Args:
+            index: the frame.
+            size: ``(width, height)`` of the mask.
+            made: the mask if the caller has it already; then only the play head moves.
         """
         index = plain(index)
         with self._answers.of(index) as answer, entered("get_frame"):
+            if made is not None:
+                session, found = self._asked(self._ask, index)
+                if not isinstance(found, FrameGeometry):
+                    session.leave(index, found, keep=True)
+                self._lifetime.products.aim(session, index, size, self._key)
+                return made
             session, geometry = self._get(index, answer.deadline)
             return self._lifetime.products.mask(session, index, geometry, size, answer.deadline, self._key)
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._config import Config
-from .._exceptions import ClosedError, DecodeError, FrameTimeoutError, mapped_errors, shown_as_base
+from .._exceptions import AlphaStreamError, ClosedError, DecodeError, FrameTimeoutError, mapped_errors, shown_as_base
 from .._geometry.frame import FrameGeometry
 from .._raster.coverage import mask_steps, rasterize
 from .._runtime.workers import Workers, usable_processors
@@ -124,6 +124,48 @@ class Products:
         except DecodeError as exc:
             raise DecodeError(f"frame {index}: {exc}", frame_index=index) from exc
 
+    def made_mask(self, session: Session, index: int, size: tuple[int, int]) -> Mask | None:
+        """The mask of a frame if it is made already. Does not wait."""
+        return self._masks.get(index, (session.serial, size))
+
+    def is_mask_coming(self, session: Session, index: int, size: tuple[int, int]) -> bool:
+        """Whether the mask of a frame that is here is being made, or will be made ahead."""
+        key = (index, (session.serial, size))
+        with self._lock:
+            if key in self._slow:
+                return True
+        return self._masks.is_coming(*key)
+
+    def mask_later(self, session: Session, index: int, geometry: FrameGeometry, size: tuple[int, int]) -> Future[Mask]:
+        """
+        Make the mask of a frame in the pool, for a caller that does not wait. It is as urgent as one that is waited
+        for: nothing is begun ahead until it is made.
+
+        Args:
+            session: what the frame is of.
+            index: the frame.
+            geometry: of the frame.
+            size: ``(width, height)`` of the mask.
+
+        Returns:
+            A future of the mask. It can be cancelled until it is begun. Closing the stream cancels it.
+
+        Raises:
+            ClosedError: the stream is closed.
+            NotReadyError: the system has no thread for it.
+        """
+        variant = (session.serial, size)
+        wait = self._waiting.begin()
+        try:
+            work = self._asked_pool.submit(self._mask_kept, geometry, index, variant, wait)
+        except RuntimeError as exc:
+            self._end_wait(wait)
+            if isinstance(exc, AlphaStreamError):
+                raise
+            raise ClosedError("the stream is closed") from exc  # the pool is shut down
+        work.add_done_callback(partial(self._end_wait, wait))
+        return work
+
     def aim(self, session: Session, index: int, size: tuple[int, int] | None, head: object = None) -> None:
         """Have ready what lies ahead of a frame for a play head: strips, and masks of a size if there is one."""
         if not self._config.ready_frames:
@@ -197,6 +239,13 @@ class Products:
         finally:
             self._end_wait(wait)
         return product
+
+    def _mask_kept(self, geometry: FrameGeometry, index: int, variant: tuple[int, tuple[int, int]], wait: Wait) -> Mask:
+        """A mask, which is kept with those that are made ahead if it is one of them. Holds the wait meanwhile."""
+        with mapped_errors(f"frame {index}"):
+            mask = _mask_of(self._config.native_size, geometry, variant)
+        self._masks.keep_if_wanted(index, variant, mask)
+        return mask
 
     def _mask_ahead(self, geometry: FrameGeometry, variant: tuple[int, tuple[int, int]]) -> Mask:
         """A mask that nobody has asked for yet, given up between two steps if somebody waits for another."""

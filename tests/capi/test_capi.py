@@ -36,8 +36,19 @@ from support import (
 )
 
 from alphastream_gpu import AsvrKey, AsvrWriter, ErrorCode, FrameGeometry, __version__, rasterize
-from alphastream_gpu._capi.build import LIBRARY, _pkg_config
-from alphastream_gpu._capi.declarations import PREFIX, cdef, error_codes, exports, functions, header, shim_functions
+from alphastream_gpu._capi import declarations
+from alphastream_gpu._capi.build import LIBRARY, _pkg_config, build
+from alphastream_gpu._capi.declarations import (
+    PREFIX,
+    cdef,
+    enumerations,
+    error_codes,
+    exports,
+    functions,
+    header,
+    shim_functions,
+    structs,
+)
 
 SOURCES = ROOT / "tests" / "capi"
 STRICT = ["-O1", "-Wall", "-Wextra", "-Werror"]
@@ -113,11 +124,54 @@ def loaded(capi: Path) -> Path:
     return compile_c(capi, SOURCES / "loaded.c", *C11)
 
 
+ELEVEN = """
+    void* CV_create(void);
+    void CV_destroy(void* handle);
+    const char* CV_get_name(void* handle);
+    const char* CV_get_version(void* handle);
+    int CV_get_last_error_code(void* handle);
+    const char* CV_get_last_error_text(void* handle);
+    unsigned int CV_get_total_frames(void* handle);
+    unsigned int CV_get_frame_size(void* handle);
+    bool CV_init(void* handle, const char* base_url, unsigned int scene_id, unsigned int width,
+                 unsigned int height, const char* version, unsigned int start_frame,
+                 unsigned int l0_buffer_length, unsigned int l1_buffer_length,
+                 unsigned int l1_buffer_init_length, unsigned int init_timeout_ms,
+                 unsigned int data_timeout_ms);
+    const void* CV_get_frame(void* handle, unsigned long long frame_index);
+    bool CV_get_triangle_strip_vertices(void* handle, unsigned long long frame_index,
+                                        float** out_vertices, size_t* out_count);
+"""
+"""The signatures that players are compiled with, in full."""
+BEYOND = """
+    bool CV_set_option(void* handle, const char* name, const char* value);
+    int CV_get_state(void* handle);
+    bool CV_seek(void* handle, unsigned long long frame_index, int direction);
+    const void* CV_poll_frame(void* handle, unsigned long long frame_index);
+    bool CV_cancel_frame(void* handle, unsigned long long frame_index);
+    int CV_get_frame_state(void* handle, unsigned long long frame_index);
+    size_t CV_get_buffered_ranges(void* handle, alphastream_range* out_ranges, size_t capacity);
+    double CV_get_buffered_seconds(void* handle);
+    unsigned int CV_prefetch(void* handle, unsigned long long start, unsigned long long stop);
+    int CV_get_prefetch_state(void* handle, unsigned int prefetch_id);
+    bool CV_cancel_prefetch(void* handle, unsigned int prefetch_id);
+"""
+"""Those of the functions that the original library does not have."""
+NUMBERS = {
+    "FRAME": {"FAILED": -1, "MISSING": 0, "COMING": 1, "FETCHED": 2, "READY": 3},
+    "STATE": {
+        "FAILED": -1, "NONE": 0, "OPENING": 1, "BUFFERING": 2, "PLAYING": 3, "STALLED": 4, "ENDED": 5,
+    },
+}  # fmt: skip
+"""The numbers of the states, which are compiled into players, too."""
+
+
 def test_header_cdef_shim_and_library_agree(capi: Path) -> None:
     """Compares the data file, the texts that are generated from it, and the linker's exports."""
     need("nm", "apt-get install binutils")
     names = [function.name for function in functions()]
-    assert len(names) == len(set(names)) == 12
+    assert len(names) == len(set(names)) == 22
+    assert sorted(names) == sorted(re.findall(r"CV_\w+", ELEVEN + BEYOND))
     assert re.findall(r"^ALPHASTREAM_API .*?(CV_\w+)\(", header(), re.M) == names
     assert re.findall(r"^ALPHASTREAM_API .*?(CV_\w+)\(", shim_functions({"name": "n", "version": "v"}), re.M) == names
     called = [function.name for function in functions() if not function.constant]
@@ -129,28 +183,15 @@ def test_header_cdef_shim_and_library_agree(capi: Path) -> None:
 
 
 def test_the_signatures_are_unchanged() -> None:
-    """The signatures that players are compiled with, in full."""
-    contract = """
-        void* CV_create(void);
-        void CV_destroy(void* handle);
-        const char* CV_get_name(void* handle);
-        const char* CV_get_version(void* handle);
-        int CV_get_last_error_code(void* handle);
-        const char* CV_get_last_error_text(void* handle);
-        unsigned int CV_get_total_frames(void* handle);
-        unsigned int CV_get_frame_size(void* handle);
-        bool CV_init(void* handle, const char* base_url, unsigned int scene_id, unsigned int width,
-                     unsigned int height, const char* version, unsigned int start_frame,
-                     unsigned int l0_buffer_length, unsigned int l1_buffer_length,
-                     unsigned int l1_buffer_init_length, unsigned int init_timeout_ms,
-                     unsigned int data_timeout_ms);
-        const void* CV_get_frame(void* handle, unsigned long long frame_index);
-        bool CV_get_triangle_strip_vertices(void* handle, unsigned long long frame_index,
-                                            float** out_vertices, size_t* out_count);
-        bool CV_set_option(void* handle, const char* name, const char* value);
-    """
+    """The eleven functions come first, in the order of the original header."""
     declared = "".join(f"{one.result} {one.name}({one.parameters});" for one in functions())
-    assert declared.split() == " ".join(contract.split()).replace("; ", ";").split()
+    assert declared.split() == " ".join((ELEVEN + BEYOND).split()).replace("; ", ";").split()
+    assert [field for _, struct in structs() for field in re.findall(r"    (.*);", struct)] == [
+        "unsigned long long start",
+        "unsigned long long stop",
+    ]
+    numbers = {one.prefix.split("_")[1]: {state.name: int(state) for state in one.states} for one in enumerations()}
+    assert numbers == NUMBERS
     assert {code: int(error) for code, error in error_codes().items()} == {
         f"ALPHASTREAM_{error.name}": int(error) for error in ErrorCode
     }
@@ -256,6 +297,47 @@ def long_stream(hashes: tuple[Path, Path]) -> tuple[bytes, Path]:
 def waiting(capi: Path) -> Path:
     """The program that tests waiting calls."""
     return compile_c(capi, SOURCES / "waiting.c", *C11)
+
+
+@pytest.fixture(scope="session")
+def polling(capi: Path) -> Path:
+    """The program that tests the functions that never wait."""
+    return compile_c(capi, SOURCES / "polling.c", *C11)
+
+
+@pytest.mark.parametrize(
+    "mode", ["play", "garbage", *(pytest.param(one, marks=pytest.mark.slow) for one in ("threads", "race", "leave"))]
+)
+def test_functions_that_never_wait(polling: Path, long_stream: tuple[bytes, Path], mode: str, tmp_path: Path) -> None:
+    """threads: eight threads, one handle, all hashes correct. race: they also destroy and open handles."""
+    path = tmp_path / "long.asvp"
+    path.write_bytes(long_stream[0])
+    assert_ok(run(polling, mode, path, long_stream[1]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["play", "threads", "race", "leave"])
+def test_functions_that_never_wait_over_http(polling: Path, long_stream: tuple[bytes, Path], mode: str) -> None:
+    with Server(long_stream[0], latency=0.005) as server:
+        assert_ok(run(polling, mode, server.url(), long_stream[1]))
+
+
+def test_functions_that_never_wait_for_a_server(polling: Path, long_stream: tuple[bytes, Path]) -> None:
+    with Server(long_stream[0], lambda request: never if after_the_start(request) else None) as server:
+        assert_ok(run(polling, "stuck", server.url(), long_stream[1]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["play", "garbage", "threads"])
+def test_functions_that_never_wait_under_the_address_sanitizer(
+    capi: Path, long_stream: tuple[bytes, Path], mode: str, tmp_path: Path
+) -> None:
+    """Masks that are valid are not freed, and nothing is written behind a caller's buffer."""
+    program = compile_c(capi, SOURCES / "polling.c", *C11, "-fsanitize=address", "-g")
+    path = tmp_path / "long.asvp"
+    path.write_bytes(long_stream[0])
+    options = "detect_leaks=0:detect_stack_use_after_return=1:quarantine_size_mb=16"
+    assert_ok(run(program, mode, path, long_stream[1], ASAN_OPTIONS=options, PYTHONMALLOC="malloc"))
 
 
 @pytest.mark.slow
@@ -498,6 +580,21 @@ def test_build_systems_find_it(placed: Path, tmp_path: Path, tool: str) -> None:
         subprocess.run([tool, "--build", tmp_path], check=True, capture_output=True)
     done = run(tmp_path / "player", SAMPLE, "0", tmp_path / "mask.pgm")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_a_library_that_is_older_than_the_package(
+    capi: Path, loaded: Path, hashes: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was built before the newest functions existed, and works on."""
+    older = functions()[:11]
+    monkeypatch.setattr(declarations, "functions", lambda: older)
+    build(tmp_path, version=__version__)
+    done = subprocess.run(
+        ["nm", "-D", "--defined-only", tmp_path / LIBRARY], capture_output=True, text=True, check=True
+    )
+    assert len(done.stdout.splitlines()) == 11
+    assert_ok(run(loaded, "play", tmp_path / LIBRARY, SAMPLE, hashes[1]))
 
 
 @pytest.fixture

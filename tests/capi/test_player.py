@@ -196,7 +196,7 @@ def test_every_option_of_config_by_its_name(player: Player) -> None:
         default = getattr(Config(), name)
         assert player.set_option(name, values.get(name, f" {default} ")), outcome(player)
     assert init(player, SAMPLE)
-    stream = player._stream
+    stream = player._requests and player._requests.stream
     assert stream is not None
     config = replace(stream.config, init_timeout=10)  # it was the time left
     assert config == Config(native_size=(4096, 2048), fps="60000/1001", http2=True, processing="both")  # type: ignore[arg-type]
@@ -206,7 +206,7 @@ def test_options_apply_to_later_cv_inits(player: Player) -> None:
     assert init(player, SAMPLE, cache_frames=40, ready_frames=3)
     assert player.set_option("cache_frames", "20")
     for expected in (40, 20, 20):
-        stream = player._stream
+        stream = player._requests and player._requests.stream
         assert stream is not None
         assert stream.config.cache_frames == expected
         assert stream.config.ready_frames == 3

@@ -156,6 +156,40 @@ def test_a_product_of_the_callers_own_is_kept_if_it_is_of_the_variant() -> None:
     assert maker.ahead.n_made == 0
 
 
+def test_what_was_made_for_others_is_kept_if_it_lies_ahead() -> None:
+    """Where no product is made ahead in that variant, and out of reach, it is not."""
+    maker = _Maker()
+    maker.ahead.keep_if_wanted(1, "a", "1a")
+    assert maker.kept() == []
+    maker.aim(range(1, 4), 0)
+    for index in range(8):
+        maker.ahead.keep_if_wanted(index, "a", f"{index}a")
+    maker.ahead.keep_if_wanted(1, "b", "1b")
+    assert (maker.kept(), maker.kept("b")) == ([0, 1, 2, 3], [])
+    maker.pool.run()
+    assert maker.made == []
+
+
+def test_which_products_are_coming() -> None:
+    """Those that a play head wants in the variant that it asked for last, also while they are made."""
+    maker = _Maker()
+    assert not maker.ahead.is_coming(1, "a")
+    maker.aim(range(1, 7), 0)
+
+    def coming(variant: str = "a") -> list[int]:
+        return [index for index in range(8) if maker.ahead.is_coming(index, variant)]
+
+    during: list[list[int]] = []
+    maker.during = lambda: during.append(coming())
+    assert (coming(), coming("b")) == ([1, 2, 3], [])
+    maker.pool.run()
+    assert during == [[1, 2, 3]] * 3
+    maker.aim(range(4, 7), 3, "b")
+    assert (coming(), coming("b")) == ([], [4, 5, 6])
+    maker.aim(range(2, 7), 1, "a", head="another")
+    assert (coming(), coming("b")) == ([2, 3, 4], [4, 5, 6])
+
+
 def test_no_more_workers_than_allowed_or_useful() -> None:
     maker = _Maker(n_ahead=3, n_workers=2)
     for expected in (1, 2, 2):
