@@ -4,6 +4,7 @@ libalphastream as players use it: from C, from C++, through dlopen, from .NET; w
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -536,6 +537,70 @@ def test_the_guides_c_program(capi: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("player: ")
+
+
+def check_seek_bar(printed: str, target: int, preview: int, n_frames: int) -> None:
+    """What the guide's seek bars print: the frames in order with the preview between, and bars that fit."""
+    covered = [frame["covered"] for frame in golden_frames()] * (n_frames // 120)
+    lines = printed.splitlines()
+    stop = min(target + 30, n_frames)
+    played = [line for line in lines if line.startswith("frame ")]
+    assert played == [f"frame {index}: {covered[index]} pixels" for index in range(target, stop)]
+    assert lines.count(f"preview of frame {preview}: {covered[preview]} pixels") == 1
+    bars = [line for line in lines if line.startswith("[")]
+    form = re.compile(r"\[([#.|-]{60})\] (buffering|stalled|playing|ended), \d+\.\d s ahead")
+    assert all(form.fullmatch(bar) for bar in bars), bars
+    cells = [bar[1:61] for bar in bars]
+    assert len(cells) >= 4
+    for bar, head in ((cells[0], target), (cells[-1], stop - 1)):
+        assert bar.index("|") == next(cell for cell in range(60) if head < (cell + 1) * n_frames // 60)
+        assert bar.count("|") == 1
+    first_frames = cells[-1][: 60 * 60 // n_frames]
+    assert set(first_frames) <= {"#", "|"}, "the chapter that was fetched in advance"
+
+
+def seek_bar_url(kind: str, long_stream: tuple[bytes, Path], stack: contextlib.ExitStack) -> tuple[str, int, int, int]:
+    """A stream, a target, a preview and the number of frames."""
+    if kind == "file":
+        return str(SAMPLE), 95, 5, 120  # to the end of the stream
+    server = stack.enter_context(Server(long_stream[0], latency=0.01))
+    return server.url(), 1000, 700, 1920
+
+
+@pytest.mark.parametrize("kind", [pytest.param("file", marks=pytest.mark.slow), "http"])
+def test_the_guides_seek_bar(capi: Path, long_stream: tuple[bytes, Path], kind: str) -> None:
+    """In C: what it plays, its preview and its bars."""
+    program = compile_c(capi, ROOT / "examples" / "native" / "seekbar.c", *C11)
+    with contextlib.ExitStack() as stack:
+        url, target, preview, n_frames = seek_bar_url(kind, long_stream, stack)
+        done = run(program, url, str(target), str(preview))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"alphastream_gpu {__version__}: {n_frames} frames\n")
+        check_seek_bar(done.stdout, target, preview, n_frames)
+        done = run(program, url, str(n_frames), "0")
+    message = f"frame {n_frames}: expected 0..{n_frames - 1}, the stream has {n_frames} frames (3)"
+    assert (done.returncode, done.stderr) == (1, f"seekbar: seek: {message}\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["file", "http"])
+def test_the_guides_seek_bar_on_dotnet(capi: Path, long_stream: tuple[bytes, Path], kind: str, tmp_path: Path) -> None:
+    """In C#, on Mono: the same, and the range that it gives up."""
+    mcs = need("mcs", "apt-get install mono-mcs")
+    mono = need("mono", "apt-get install mono-runtime")
+    program = tmp_path / "SeekBar.exe"
+    source = ROOT / "examples" / "native" / "SeekBar.cs"
+    subprocess.run([mcs, "-warnaserror", f"-out:{program}", source], check=True, capture_output=True)
+    variables = {"LD_LIBRARY_PATH": str(capi), "PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    with contextlib.ExitStack() as stack:
+        url, target, preview, n_frames = seek_bar_url(kind, long_stream, stack)
+        done = run(mono, program, url, str(target), str(preview), **variables)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"{n_frames} frames\nafter the drag, frame {target} is coming or here\n")
+        check_seek_bar(done.stdout, target, preview, n_frames)
+        done = run(mono, program, url, str(target), str(n_frames), **variables)
+    message = f"frame {n_frames}: expected 0..{n_frames - 1}, the stream has {n_frames} frames (3)"
+    assert (done.returncode, done.stderr) == (1, f"SeekBar: {message}\n")
 
 
 def _shell_words(text: bytes) -> list[bytes]:
