@@ -16,6 +16,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,9 +25,10 @@ import numpy as np
 from support import SQUARE, asvp_of, block_of
 
 from alphastream_gpu import ErrorCode, FrameGeometry, rasterize
-from alphastream_gpu._capi.declarations import error_codes
+from alphastream_gpu._capi.declarations import cdef, error_codes
 from alphastream_gpu._capi.entry import Entry
 from alphastream_gpu._capi.options import OPTION_NAMES
+from alphastream_gpu._capi.states import FrameState, StreamState
 from alphastream_gpu._format.cipher import PASSPHRASE_VARIABLE
 from fuzz import Feed, within_memory
 from fuzz.container import built
@@ -34,7 +36,8 @@ from fuzz.container import built
 __all__ = ["check"]
 
 _MEMORY = 24 << 20
-"""Bytes: three handles, their threads and caches, and masks of 64 KiB made ahead, 256 a handle at the most."""
+"""Bytes: three handles, their threads and caches, and masks of 64 KiB made ahead, 256 a handle at the most, and 16 that
+were polled."""
 _MOST_CALLS = 40
 _MOST_PIXELS = 1 << 16
 _CODES: Final = {int(code) for code in error_codes().values()}
@@ -69,6 +72,7 @@ class _Host:
     """What options may change is not known: the stream's size, its limits, whether its masks are ready in time."""
     mask: _Handed | None = None
     strip: _Handed | None = None
+    polled: _Handed | None = None
 
 
 @dataclass
@@ -83,11 +87,14 @@ class _Session:
 
     def run(self) -> None:
         calls = (self.create, self.destroy, self.init, self.option, self.frame, self.frame, self.strip, self.ask)
+        later = (self.poll, self.poll, self.advance)
         try:
             for _ in range(_MOST_CALLS):
                 if not self.feed:
                     break
-                calls[self.feed.number() % len(calls)]()
+                number = self.feed.number()
+                # The others keep the numbers that they have in the kept inputs.
+                (calls if number < 0xD0 else later)[number % len(calls if number < 0xD0 else later)]()
             for host in self.hosts:
                 self.check_handed(host)
         finally:
@@ -213,6 +220,68 @@ class _Session:
             host.strip = _Handed(vertices[0], data)
         self.check_state(host)
 
+    def poll(self) -> None:
+        """A mask as soon as it is ready, how far it is, and sometimes the end of waiting for it."""
+        host = self.pick()
+        if host is None:
+            return
+        index, number = self.index(), self.feed.number()
+        self.check_handed(host)
+        host.polled = None
+        pointer = self.entry.poll_frame(host.handle, index)
+        assert (pointer == self.ffi.NULL) == (self.code(host) != 0)
+        if pointer != self.ffi.NULL:
+            assert host.size is not None
+            assert int(self.ffi.cast("uintptr_t", pointer)) % 64 == 0
+            width, height = host.size
+            data = bytes(self.ffi.buffer(pointer, width * height))
+            host.polled = _Handed(pointer, data)
+            if host.is_good:
+                assert data == rasterize(FrameGeometry.from_payload(_GOOD_FRAMES[index]), host.size).tobytes()
+        self.check_state(host)
+        state = self.entry.get_frame_state(host.handle, index)
+        assert state in FrameState._value2member_map_
+        assert (state < 0) == (self.code(host) != 0)
+        assert host.polled is None or state == FrameState.READY or host.has_options
+        self.check_state(host)
+        if number % 4 == 1:
+            done = self.entry.cancel_frame(host.handle, index)
+            assert done == (self.code(host) == 0)
+            assert done or host.size is None or index >= self.entry.get_total_frames(host.handle)
+            self.check_handed(host)
+        if number % 4 == 2:
+            done = self.entry.seek(host.handle, index, number - 128)
+            assert isinstance(done, bool)
+            assert done == (self.code(host) == 0)
+
+    def advance(self) -> None:
+        """Ranges of any kind, and the ranges that are here, in memory that is too small, large enough, or missing."""
+        host = self.pick()
+        if host is None:
+            return
+        entry, ffi, handle = self.entry, self.ffi, host.handle
+        start, stop, number = self.index(), self.index(), self.feed.number()
+        identity = entry.prefetch(handle, start, stop)
+        assert (identity != 0) == (self.code(host) == 0)
+        for other in (identity, self.feed.number(4)):
+            state = entry.get_prefetch_state(handle, other)
+            assert state in FrameState._value2member_map_
+            assert (state < 0) == (self.code(host) != 0)
+            if number % 2:
+                assert entry.cancel_prefetch(handle, other) == (self.code(host) == 0)
+        capacity = (0, 1, 2, 3, 1 << 31, (1 << 64) - 1)[number % 6]
+        array = ffi.new("alphastream_range[]", 4)  # there are four frames
+        ffi.buffer(array)[:] = b"\xa5" * ffi.sizeof(array)
+        is_null = number >= 0xE0
+        count = entry.get_buffered_ranges(handle, ffi.NULL if is_null else array, capacity)
+        assert (self.code(host) == 0) == (host.size is not None and not (is_null and capacity))
+        n_written = 0 if is_null or self.code(host) != 0 else min(count, capacity)
+        assert bytes(ffi.buffer(array)[16 * n_written :]) == b"\xa5" * (64 - 16 * n_written)
+        ranges = [(one.start, one.stop) for one in array[0:n_written]]
+        assert all(one[0] < one[1] <= entry.get_total_frames(handle) for one in ranges)
+        assert all(before[1] < after[0] for before, after in pairwise(ranges))
+        self.check_state(host)
+
     def ask(self) -> None:
         """A handle that is none, and a little time for threads to be late."""
         made_up = self.feed.number(8)
@@ -275,10 +344,15 @@ class _Session:
         n_frames = self.entry.get_total_frames(host.handle)
         assert n_frames == 4 if host.is_good else n_frames >= 0
         assert host.size is not None or n_frames == 0
+        code, state = self.code(host), self.entry.get_state(host.handle)
+        assert state in StreamState._value2member_map_
+        assert (state > StreamState.OPENING) == (host.size is not None)
+        assert (self.entry.get_buffered_seconds(host.handle) > 0) <= (host.size is not None)
+        assert self.code(host) == code
 
     def check_handed(self, host: _Host) -> None:
         """What was handed out is still there, unchanged."""
-        for handed in (host.mask, host.strip):
+        for handed in (host.mask, host.strip, host.polled):
             if handed is not None and handed.data:
                 assert bytes(self.ffi.buffer(handed.pointer, len(handed.data))) == handed.data, "changed after the call"
 
@@ -292,6 +366,14 @@ class _Session:
         assert entry.get_frame(handle, 0) == null
         assert not entry.get_triangle_strip_vertices(handle, 0, self.ffi.new("float**"), self.ffi.new("size_t*"))
         assert not entry.init(handle, self.text(b"x"), 0, 8, 8, null, 0, 0, 0, 0, 1, 1)
+        assert entry.get_state(handle) == entry.get_frame_state(handle, 0) == entry.get_prefetch_state(handle, 1) == -1
+        assert entry.poll_frame(handle, 0) == null
+        assert not entry.cancel_frame(handle, 0)
+        assert not entry.seek(handle, 0, 1)
+        assert not entry.prefetch(handle, 0, 1)
+        assert not entry.cancel_prefetch(handle, 1)
+        assert entry.get_buffered_ranges(handle, null, 7) == 0
+        assert entry.get_buffered_seconds(handle) == 0.0
         entry.destroy(handle)
 
 
@@ -313,7 +395,9 @@ def _is_utf8(data: bytes) -> bool:
 
 @cache
 def _ffi() -> Any:
-    return cffi.FFI()
+    ffi = cffi.FFI()
+    ffi.cdef(cdef())  # for its structures
+    return ffi
 
 
 @cache
