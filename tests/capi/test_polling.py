@@ -220,7 +220,7 @@ def test_a_polled_mask_needs_no_geometry(player: Player, gate: Gate) -> None:
         assert player.frame(LAST) is mask
         session = requests_of(player).stream._lifetime.session
         assert session is not None
-        pending = session._pending[LAST]
+        pending = session._table.pending[LAST]
         assert (pending.waiting, pending.is_kept) == (0, True)
         player.close()
 
@@ -252,7 +252,7 @@ def test_masks_are_made_ahead_again_after_a_polled_one(player: Player, monkeypat
         assert player.seek(20, reverse=False)
         session = requests_of(player).stream._lifetime.session
         assert session is not None
-        wait_until(lambda: {20, 21} <= set(session.cached()) and not session._pending)
+        wait_until(lambda: {20, 21} <= set(session.cached()) and not session._table.pending)
         assert player.frame_state(20) is FrameState.COMING
     finally:
         opened.set()
