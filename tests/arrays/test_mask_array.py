@@ -106,6 +106,7 @@ def test_indexing_is_numpys(both: Any, data: st.DataObject) -> None:
     assert (found == wanted).all()
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=100)
 @given(data=st.data())
 def test_outer_indexing_takes_each_axis_by_itself(both: Any, data: st.DataObject) -> None:

@@ -174,6 +174,7 @@ def test_verify_by_one_method(ctx: moderngl.Context) -> None:
     ctx.__enter__()
 
 
+@pytest.mark.slow
 def test_verify_without_compute_shaders(ctx: moderngl.Context, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compute, "missing", lambda gl: "compute shaders need OpenGL 4.3, found 3.3")
     done = run("verify", SAMPLE)
@@ -332,6 +333,7 @@ def test_invalid_usage(arguments: list[object], code: int, message: str) -> None
     assert "Traceback" not in done.output
 
 
+@pytest.mark.slow
 def test_the_module_and_its_version() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "alphastream_gpu", "--version"], capture_output=True, text=True, check=True
@@ -369,6 +371,7 @@ def test_a_full_standard_output(command: list[object]) -> None:
     assert (done.returncode, done.stderr) == (3, "alphastream: cannot write: No space left on device\n")
 
 
+@pytest.mark.slow
 @needs_full
 def test_a_full_standard_error() -> None:
     with open(FULL, "w") as full:
@@ -479,6 +482,7 @@ def test_an_encrypted_stream_through_pipes(passphrase: bytes) -> None:
     assert blocks_of(done.stdout) == blocks_of(SAMPLE.read_bytes())
 
 
+@pytest.mark.slow
 def test_a_failed_conversion_writes_nothing_to_a_pipe() -> None:
     done = piped("convert", "-", "-", content=asvp_of([block_of(SQUARE), b"junk"]))
     assert (done.returncode, done.stdout) == (3, b"")
@@ -534,6 +538,7 @@ def test_a_command_whose_reader_is_gone(command: list[object]) -> None:
     assert "standard output" not in done.stderr
 
 
+@pytest.mark.slow
 @needs_full
 @pytest.mark.parametrize("command", [["convert", SAMPLE, "-"], ["render", SAMPLE, "--frame", 3, "-o", "-"]])
 def test_binary_output_to_a_full_standard_output(command: list[object]) -> None:

@@ -88,6 +88,7 @@ def test_a_file_that_changes_during_the_download(tmp_path: Path) -> None:
     assert not (tmp_path / "a.asvp").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [len(LONG) - 1, 1])
 def test_a_damaged_partial_download(tmp_path: Path, end: int) -> None:
     with Server(LONG, failing_after(3)) as server:
@@ -171,6 +172,7 @@ def test_a_server_without_a_validator(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a.asvp"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_process(tmp_path: Path, how: signal.Signals) -> None:

@@ -185,6 +185,7 @@ def test_options_of_a_video(tmp_path: Path, out: Path) -> None:
     assert (masks_in(out) == MASKS[:3]).all()
 
 
+@pytest.mark.slow
 def test_options_of_the_encoder(tmp_path: Path, out: Path) -> None:
     rng = np.random.default_rng(4)
     noisy = MASKS ^ (rng.random(MASKS.shape) < 0.01)
@@ -207,6 +208,7 @@ def test_options_of_the_encoder(tmp_path: Path, out: Path) -> None:
     assert re.search(r"[\d,]+ pixels differ: IoU 0\.\d{4} at least, 0\.\d{4} on average, at most \d", done.stdout)
 
 
+@pytest.mark.slow
 def test_an_asvr(npy: Path, tmp_path: Path, passphrase: bytes) -> None:
     env = {"ALPHASTREAM_PASSPHRASE": passphrase.hex()}
     report = report_of("encode", npy, "-o", tmp_path / "a.asvr", "--scene-id", 7, env=env)

@@ -62,6 +62,7 @@ def test_a_named_pipe_has_a_limit(fifo: Path) -> None:
         input_of(str(fifo), 5)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/fd").exists(), reason="the system has no /dev/fd")
 @pytest.mark.parametrize(
     "script",
@@ -90,6 +91,7 @@ def test_a_picture_to_standard_output_by_its_path() -> None:
     assert done.stderr.startswith(b"standard output: frame 3")
 
 
+@pytest.mark.slow
 def test_an_open_file_without_a_name_needs_one(tmp_path: Path, passphrase: bytes) -> None:
     variables = {"ALPHASTREAM_PASSPHRASE": passphrase.hex()}
     assert run("convert", SAMPLE, tmp_path / "a.asvr", "--scene-id", 7, env=variables).exit_code == 0

@@ -336,6 +336,7 @@ def test_doctor_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_doctor_without_gl() -> None:
     """The command in a process without EGL vendor files."""
     env = {**os.environ, "__EGL_VENDOR_LIBRARY_FILENAMES": os.devnull}

@@ -134,6 +134,7 @@ def test_the_index_in_the_environment_applies_without_an_argument() -> None:
 # --- OpenGL that is missing or broken -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_with_libegl_hidden(ctx: moderngl.Context, tmp_path: Path) -> None:
     """A file that is not a library is found before the real one."""
     (tmp_path / "libEGL.so.1").write_text("no library")
@@ -155,6 +156,7 @@ def test_with_libegl_hidden(ctx: moderngl.Context, tmp_path: Path) -> None:
     assert "        fix: as above" in said.words
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ctx")
 @pytest.mark.parametrize(
     ("name", "why"),
@@ -171,6 +173,7 @@ def test_with_another_library_for_egl(name: str, why: str) -> None:
     assert said.exit_code == 1
 
 
+@pytest.mark.slow
 def test_with_libgl_hidden(ctx: moderngl.Context, only_software: None, tmp_path: Path) -> None:
     (tmp_path / "libGL.so.1").write_text("no library")
     said = account(LD_LIBRARY_PATH=tmp_path)
@@ -225,6 +228,7 @@ def test_without_vendor_files(tmp_path: Path) -> None:
     assert f"MISSING EGL vendors: {where}" in said.words
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("only_software")
 def test_an_invalid_vendor_file_beside_a_valid_one_is_a_note(tmp_path: Path) -> None:
     right = [vendor.path for vendor in find_vendors({}).vendors if not vendor.problem]
@@ -295,6 +299,7 @@ glfw.terminate()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("only_software")
 def test_while_a_glx_context_is_current(tmp_path: Path) -> None:
     """glcontext does not notice that its context did not become current, and moderngl would wrap the window's."""
@@ -308,6 +313,7 @@ def test_while_a_glx_context_is_current(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == [NOTHING, f"EGL device 0 (software): {why}; {fix}"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("only_software")
 def test_an_x_server_replaces_egl(tmp_path: Path) -> None:
     (tmp_path / "libEGL.so.1").write_text("no library")
@@ -494,6 +500,7 @@ def test_any_driver_name_becomes_one_line_of_text(name: bytes, is_endless: bool)
     assert device.matches(device.renderer)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=50), st.sampled_from(["__EGL_VENDOR_LIBRARY_FILENAMES", "__EGL_VENDOR_LIBRARY_DIRS"]))
 def test_any_value_of_the_variables_is_read(places: str, variable: str) -> None:
     for vendor in find_vendors({variable: places}).vendors:

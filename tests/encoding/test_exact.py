@@ -191,6 +191,7 @@ def test_long_lines_are_cut_into_steps_of_the_format(width: int, height: int) ->
             assert steps.max() <= 127
 
 
+@pytest.mark.slow
 def test_what_is_left_out_in_long_runs_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Edges that meet in corners, and that bend; the second longest of each mask is no closing run."""
     y, x = np.mgrid[:160, :330]

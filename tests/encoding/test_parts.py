@@ -135,6 +135,7 @@ def test_compiled_and_plain_tolerant_paths_agree() -> None:
         assert same(*results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tolerance", [0.5, 1.0, 2.5])
 def test_every_pixel_of_a_chain_is_within_the_tolerance_of_its_segment(tolerance: float) -> None:
     for mask in random_masks(60, seed=4):

@@ -794,6 +794,7 @@ def test_in_a_window(screen: Screen, geometries: list[FrameGeometry]) -> None:
     assert np.array_equal(load(picture), drawn_frame(geometries[60], 60, (640, 320)))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ctx")
 def test_no_picture_of_a_stream_that_is_empty_or_bad(screen: Screen, tmp_path: Path) -> None:
     (tmp_path / "empty.asvp").write_bytes(asvp_of([]))

@@ -88,6 +88,7 @@ def test_every_single_bit_flip_in_a_block() -> None:
         assert payload == original  # such as zlib's unused compression-level bits
 
 
+@pytest.mark.slow
 def test_every_single_bit_flip_in_header_and_table() -> None:
     expected = _frames(FILE)
     end = len(FILE) - sum(map(len, BLOCKS))

@@ -111,6 +111,7 @@ def test_cover_strips_of_every_sample_frame(drawer: Drawer, geometries: list[Fra
         _check_cover(geometry, drawer, NATIVE)
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=150)
 @given(channels=frames(low=0, high=63))
 @example(channels=[[(0, 0), (1, 61), (0, 61), (44, 21), (1, 22), (22, 41)]])  # a hole that touches the outline

@@ -123,6 +123,7 @@ def _count_instead(monkeypatch: pytest.MonkeyPatch, count: Callable[[str], int])
     return tried
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", SHADER_METHODS)
 def test_a_method_is_checked_once_per_context(
     ctx: moderngl.Context, unchecked: Any, monkeypatch: pytest.MonkeyPatch, method: Any
@@ -248,6 +249,7 @@ def test_without_preserving_the_hosts_state(ctx_new: moderngl.Context) -> None:
             array.release()
 
 
+@pytest.mark.slow
 def test_release_leaves_no_objects(ctx: moderngl.Context, method: Any) -> None:
     MaskRenderer(ctx, native_size=NATIVE, method=method).release()  # checks the method
     host, array = ctx.texture((20, 10), 1), ctx.texture_array((20, 10, 3), 1)
@@ -329,6 +331,7 @@ def test_a_renderer_for_a_stream(ctx: moderngl.Context, method: Any) -> None:
         assert hasattr(geometry, "_planes"), "computed where it was decoded"
 
 
+@pytest.mark.slow
 def test_a_renderer_for_a_stream_without_a_source(ctx: moderngl.Context) -> None:
     before = live_names()
     with AlphaStream() as stream, pytest.raises(NotReadyError):
@@ -336,6 +339,7 @@ def test_a_renderer_for_a_stream_without_a_source(ctx: moderngl.Context) -> None
     assert live_names() == before
 
 
+@pytest.mark.slow
 def test_a_renderer_for_a_closed_stream(ctx: moderngl.Context) -> None:
     before = live_names()
     stream = alphastream_gpu.open(SAMPLE)

@@ -106,6 +106,7 @@ def test_a_frame_too_far_outside_is_made_by_the_cpu_and_counted(
         assert stats.compute_frames + stats.triangle_frames + stats.upload_frames == stats.frames
 
 
+@pytest.mark.slow
 def test_a_frame_of_very_many_points(ctx: moderngl.Context, method: Any) -> None:
     """The frame exceeds the bound of the triangles, but not that of the compute shaders. A small frame follows in the
     same memory."""

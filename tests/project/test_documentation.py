@@ -445,6 +445,7 @@ def test_troubleshooting_knows_what_the_doctor_looks_at() -> None:
         assert f"`{name}" in text, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["circles", "mask", "show", "guide_video", "guide_sam2", "guide_coco", "guide_deovr"])
 def test_figures_are_as_the_code_draws_them(name: str) -> None:
     """Those made of masks alone: text and slanted lines are drawn otherwise by other versions of Pillow."""

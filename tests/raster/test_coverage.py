@@ -218,6 +218,7 @@ def _long_ways(size: tuple[int, int]) -> list[tuple[list[tuple[int, int]], np.nd
     return [(points, oracle.mask([points], size)) for points in (channel, channel[::-1])]
 
 
+@pytest.mark.slow
 def test_thousands_of_channels(rasterizer: Rasterizer) -> None:
     channels = [[(k % 60, k // 60), (k % 60 + 3, k // 60), (k % 60, k // 60 + 4)] for k in range(2500)]
     expected = oracle.mask(channels, (64, 48))

@@ -51,6 +51,7 @@ def crops(draw: st.DrawFn) -> Any:
     return size, draw(picked(size[1])), draw(picked(size[0]))
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=300)
 @given(channels=frames(low=-6, high=30, max_channels=4), crop=crops())
 def test_crops_equal_the_cropped_oracle(backend: str, channels: Any, crop: Any) -> None:
@@ -63,6 +64,7 @@ def test_crops_equal_the_cropped_oracle(backend: str, channels: Any, crop: Any) 
     assert actual.flags.c_contiguous
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=300)
 @given(
     channels=st.lists(
@@ -80,6 +82,7 @@ def test_crops_of_hostile_frames(backend: str, channels: Any, crop: Any) -> None
     assert (crop.view(np.uint8) == whole[rows][:, columns].view(np.uint8)).all()
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=60)
 @given(channels=frames(low=-6, high=30), crop=crops())
 def test_plain_kernels_draw_crops(channels: Any, crop: Any) -> None:
@@ -121,6 +124,7 @@ def test_random_crops_of_the_sample(backend: str, geometries: list[FrameGeometry
             assert (out == whole[rows, columns]).all()
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=100)
 @given(channels=frames(low=-6, high=30), size=st.tuples(st.integers(1, 60), st.integers(1, 60)))
 def test_packed_masks_of_any_size(backend: str, channels: Any, size: tuple[int, int]) -> None:

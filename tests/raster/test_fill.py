@@ -44,11 +44,13 @@ def _filled(channels: Any, native: tuple[int, int]) -> np.ndarray:
     return bits[:, : native[0]]
 
 
+@pytest.mark.slow
 @given(channels=frames(low=-80, high=200), width=st.sampled_from([1, 31, 64, 65, 130]), height=st.integers(1, 40))
 def test_spans_equal_the_oracle(channels: Any, width: int, height: int) -> None:
     assert (_filled(channels, (width, height)) == _spans(channels, (width, height))).all()
 
 
+@pytest.mark.slow
 @given(channels=frames(low=-80, high=200))
 def test_bands_and_the_exact_path_change_nothing(channels: Any) -> None:
     expected = _filled(channels, (130, 40))
@@ -144,6 +146,7 @@ def test_a_band_that_begins_at_the_second_row(monkeypatch: pytest.MonkeyPatch) -
     assert (_filled(channels, (64, 8)) == expected).all()
 
 
+@pytest.mark.slow
 def test_halves_go_to_the_even_pixel(rasterizer: Rasterizer) -> None:
     """The half-way rule: steep edges whose crossings lie exactly between two pixels, on both sides and for both
     parities."""

@@ -74,6 +74,7 @@ def test_ties_go_to_the_start(rasterizer: Rasterizer) -> None:
                     assert (rasterizer(geometry_of([channel]), native_size=(33, 33)) == expected).all(), channel
 
 
+@pytest.mark.slow
 @given(a=points_between(-300, 300), b=points_between(-300, 300))
 def test_one_line_and_its_reverse(rasterizer: Rasterizer, a: tuple[int, int], b: tuple[int, int]) -> None:
     """Ties go to the start, so a line and its reverse may differ. Both must be correct."""

@@ -71,6 +71,7 @@ def test_plain_kernels_over_all_int32(channels: Any, size: tuple[int, int]) -> N
     assert (packed == rasterize_packed(geometry, size, native_size=(24, 24))).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("height", [1, 2, 3, 5, 8, 13, 16, 31])
 @pytest.mark.parametrize("flip", [False, True])
 def test_every_line_of_a_small_grid(height: int, flip: bool) -> None:

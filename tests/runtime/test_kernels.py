@@ -244,6 +244,7 @@ print("parent and children")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_fork_while_a_thread_compiles(make: Make, tmp_path: Path) -> None:
     [path] = tmp_path.glob("*.py")
@@ -281,6 +282,7 @@ print(threading.enumerate()[-1].name)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", ["0.1", "0.9"])
 def test_the_end_of_python_waits_for_what_compiles(tmp_path: Path, seconds: str) -> None:
     done = subprocess.run(

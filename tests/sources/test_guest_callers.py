@@ -247,6 +247,7 @@ def test_code_that_hangs_does_not_hang_close(where: str, monkeypatch: pytest.Mon
             code.end.set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["signer", "transport", "client's aclose"])
 def test_code_that_hangs_does_not_hang_exit(where: str) -> None:
     """Exit waits for all streams for 2 s."""

@@ -243,6 +243,7 @@ def test_an_address_that_expires_during_another_request_is_not_used_again() -> N
     asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_the_test_server_closes_all_connections_when_it_ends() -> None:
     """An open connection would make a later test fail."""
     for _ in range(20):
@@ -374,6 +375,7 @@ def test_making_a_client_does_not_block_the_event_loop(monkeypatch: pytest.Monke
     assert made_by[0] is not threading.current_thread()
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_on_the_event_loop() -> None:
     """The imports for the first read over HTTP of a process take 150 ms."""
     script = """

@@ -73,6 +73,7 @@ def lines_of(script: str) -> list[str]:
 AT_END = "ClosedError: the interpreter is ending, and streams are closed: open and read them before the program ends"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["url", "path", "lambda: url", "HttpSource(url)", "FileSource(path)"])
 @pytest.mark.parametrize("when", ["atexit", "thread"])
 def test_opening_while_the_interpreter_ends(source: str, when: str) -> None:
@@ -92,6 +93,7 @@ else:
     assert lines == [AT_END, AT_END]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["url", "lambda: url"])
 def test_reading_while_the_interpreter_ends(source: str) -> None:
     assert lines_of(f"atexit.register(said, read, HttpSource({source}))") == [AT_END]
@@ -108,6 +110,7 @@ atexit.register(lambda: said(lambda: len(loop.run_until_complete(source.read(Byt
     assert lines[0] in ("11", AT_END)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
 @pytest.mark.parametrize("kind", ["HttpSource(url)", "FileSource(path)"])
 def test_a_source_that_no_one_read_before_a_fork_works_in_the_child(kind: str) -> None:
@@ -120,6 +123,7 @@ said(opened, source)
     assert lines == ["True", "9", "True"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
 def test_an_http_source_that_was_read_before_a_fork() -> None:
     refusal = "ClosedError: 'x.asvp': the source was opened before a fork; open it again in the child"

@@ -145,6 +145,7 @@ CLIENTS: dict[str, Callable[[str, str], Callable[[], httpx.AsyncClient]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ERRORS)
 @pytest.mark.parametrize("where", CLIENTS)
 def test_the_text_of_a_client_is_not_shown(where: str, kind: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -160,6 +161,7 @@ def test_the_text_of_a_client_is_not_shown(where: str, kind: str, caplog: pytest
     assert SECRET not in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ERRORS)
 @pytest.mark.parametrize("is_async", [False, True])
 def test_the_text_of_a_url_callable_is_not_shown(kind: str, is_async: bool) -> None:

@@ -134,6 +134,7 @@ def test_a_second_reply_does_not_reach_another_source(etag: str | None) -> None:
         asyncio.run(read(server))
 
 
+@pytest.mark.slow
 def test_a_source_that_is_dropped_keeps_no_client() -> None:
     script = f"""
 import asyncio, gc, sys, warnings
@@ -153,6 +154,7 @@ with Server({DATA[:100]!r}) as server:
     assert done.stdout == "0\n", done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_child_has_clients_of_its_own() -> None:
     script = f"""

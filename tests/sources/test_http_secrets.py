@@ -126,6 +126,7 @@ LOCATIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("location", LOCATIONS)
 @pytest.mark.parametrize("name", ["404", "reset", "broken location"])
 def test_a_redirect_that_fails(location: str, name: str, quiet: Callable[..., None]) -> None:
@@ -285,6 +286,7 @@ NO_FILES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", NO_FILES, ids=range(len(NO_FILES)))
 @pytest.mark.parametrize("kind", [str, Path])
 def test_sources_that_cannot_be_opened(text: str, kind: type, quiet: Callable[..., None]) -> None:

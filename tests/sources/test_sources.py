@@ -412,6 +412,7 @@ def test_two_streams_on_one_source_when_one_closes() -> None:
     wait_until(lambda: not any(thread.name.startswith("alphastream-source") for thread in threading.enumerate()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["blocks", "swallows"])
 def test_a_source_that_hangs_is_given_up(how: str) -> None:
     """When it is opened, when another is loaded in its place, and when it is closed."""

@@ -591,6 +591,7 @@ def test_the_last_error_is_the_calling_threads() -> None:
         assert stream.last_error() is None
 
 
+@pytest.mark.slow
 def test_last_errors_of_threads_that_ended_are_freed() -> None:
     def n_errors() -> int:
         gc.collect()

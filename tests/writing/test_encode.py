@@ -105,6 +105,7 @@ def test_an_asvr(tmp_path: Path, passphrase: bytes) -> None:
     assert [(mask != 0).tolist() for mask in masks_of(tmp_path / "out.asvr", key)] == MASKS[:20].tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tolerance", [0.0, 1.0])
 @pytest.mark.parametrize("stop_at", [16, 70, 149])
 def test_an_interrupted_job_goes_on(tolerance: float, stop_at: int, tmp_path: Path) -> None:
