@@ -45,6 +45,8 @@ if _t.TYPE_CHECKING:
     from ._comparing import ComparedFrame, CompareReport, compare
     from ._context.headless import create_headless_context
     from ._encoding import MaskEncoder, encode_mask
+    from ._exporting.export import export
+    from ._exporting.report import ExportProgress, ExportReport
     from ._gl import MaskRenderer, RenderStats
     from ._inputs import InputOptions
     from ._writing.encode import encode
@@ -72,6 +74,8 @@ __all__ = [
     "EncodeProgress",
     "EncodeReport",
     "ErrorCode",
+    "ExportProgress",
+    "ExportReport",
     "FileSource",
     "FrameGeometry",
     "FrameNotFoundError",
@@ -103,6 +107,7 @@ __all__ = [
     "create_headless_context",
     "encode",
     "encode_mask",
+    "export",
     "open",
     "open_array",
     "open_async",
@@ -116,6 +121,8 @@ _LATE = {
     "ComparedFrame": "_comparing",
     "EncodeProgress": "_writing.report",
     "EncodeReport": "_writing.report",
+    "ExportProgress": "_exporting.report",
+    "ExportReport": "_exporting.report",
     "InputOptions": "_inputs",
     "MaskArray": "_arrays",
     "MaskEncoder": "_encoding",
@@ -125,6 +132,7 @@ _LATE = {
     "create_headless_context": "_context.headless",
     "encode": "_writing.encode",
     "encode_mask": "_encoding",
+    "export": "_exporting.export",
     "open_array": "_arrays",
     "optimize": "_writing.optimize",
 }

@@ -139,8 +139,8 @@ def said_in_c(message: str) -> str:
 
 
 _ENCODER_OPTIONS: Final = (
-    "channel|effort|eye|fit|fps|frames|gaps|invert|jobs|layout|min_area|min_iou|native_size|objects|range|resume|start"
-    "|threshold|tolerance|verify"
+    "channel|effort|eye|fit|fps|frames|gaps|invert|jobs|layout|min_area|min_iou|native_size|objects|packed|range|resume"
+    "|start|threshold|tolerance|verify"
 )
 _AS_ARGUMENT: Final = re.compile(rf"(?<!\w)({_ENCODER_OPTIONS})=('?)([\w-]*)\2")
 _AS_SUBJECT: Final = re.compile(rf"(?:^|(?<=: ))({_ENCODER_OPTIONS})(?=: )|\b(min_area|min_iou|native_size)\b")

@@ -42,7 +42,7 @@ def input_options(function: Callable[..., T]) -> Callable[..., T]:
 
     @wraps(function)
     def run(**given: Any) -> T:
-        names = ("threshold", "invert", "native_size", "fps", "start", "frames", *_CHOICES)
+        names = ("threshold", "invert", "packed", "native_size", "fps", "start", "frames", *_CHOICES)
         taken = {name: given.pop(name) for name in names}
         objects = tuple(int(one) if one.isdecimal() else one for one in given.pop("objects"))
         try:
@@ -60,6 +60,7 @@ def input_options(function: Callable[..., T]) -> Callable[..., T]:
     others = [
         click.option("--threshold", type=float, help="A pixel above it is set; half of the real range if omitted."),
         click.option("--invert", is_flag=True, help="Exchange set and unset."),
+        click.option("--packed", is_flag=True, help="An npy file has 8 pixels in a byte; see --native-size."),
         click.option("--native-size", type=SizeParameter(), help="Size of the masks; the input's if omitted."),
         click.option("--fps", type=RateParameter(), help="Frame rate; a video is converted to it."),
         click.option("--objects", multiple=True, metavar="ID|CATEGORY", help="Objects to use; may be repeated."),

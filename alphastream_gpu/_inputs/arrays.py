@@ -15,7 +15,7 @@ from .frames import Matte, Reader
 from .options import InputOptions
 from .values import IntegerMasks
 
-__all__ = ["IterableReader", "Meaning", "StackReader", "as_array", "frame_shape", "is_array"]
+__all__ = ["IterableReader", "Meaning", "PackedReader", "StackReader", "as_array", "frame_shape", "is_array"]
 
 
 def is_array(thing: object) -> bool:
@@ -189,6 +189,68 @@ class StackReader(Reader):
                 yield stack[number]
 
         return cls(name, shape, dtype, frames, options)
+
+
+class PackedReader(Reader):
+    """
+    Masks of one bit a pixel, eight pixels in a byte, the lowest bit first.
+
+    Args:
+        name: the input's name in messages.
+        shape: (N, H, bytes of a row) or (H, bytes of a row).
+        dtype: of the array; must be uint8.
+        frames: called with the first frame's index, yields frames (H, bytes of a row) from there on.
+        width: pixels of a row.
+
+    Raises:
+        ValueError: the shape or the dtype is another one, or does not fit the width.
+    """
+
+    threshold = None
+
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        frames: Callable[[int], Iterator[Any]],
+        width: int,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        if dtype != np.uint8 or len(shape) not in (2, 3) or shape[-1] != (width + 7) // 8:
+            raise ValueError(
+                f"{name}: expected packed masks, uint8 (frames, height, {(width + 7) // 8}), for a width of {width}"
+                f" pixels, found {dtype} {shape}; check native_size"
+            )
+        self.count = shape[0] if len(shape) == 3 else 1
+        self.size = (width, shape[-2])
+        check_size("size of the frames", self.size)
+        self._frames = frames
+        self.found = f"{name}, {self.count} frames of packed bits"
+
+    def read(self, first: int) -> Iterator[Matte]:
+        for frame in self._frames(first):
+            bits = np.ascontiguousarray(as_array(frame))
+            yield np.unpackbits(bits, axis=1, count=self.size[0], bitorder="little").view(np.bool_)
+
+    @classmethod
+    def of(cls, name: str, stack: Any, options: InputOptions) -> PackedReader:
+        """A reader of an array. Its width is that of the option `native_size`, or eight pixels for each byte."""
+        shape = tuple(int(edge) for edge in stack.shape)
+        for option in ("threshold", "objects"):
+            if getattr(options, option) is not None:
+                raise ValueError(f"{option}: {name} is packed, so its values are masks; leave it out")
+
+        def frames(first: int) -> Iterator[Any]:
+            if len(shape) == 2:
+                yield stack
+                return
+            for number in range(first, shape[0]):
+                yield stack[number]
+
+        width = options.native_size[0] if options.native_size else 8 * shape[-1]
+        return cls(name, shape, _dtype_of(stack), frames, width)
 
 
 def _dtype_of(stack: Any) -> np.dtype[Any]:

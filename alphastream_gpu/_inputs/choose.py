@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from .._exceptions import DecodeError, TransportError
-from .arrays import StackReader, as_array, is_array
+from .._geometry.size import MAX_NATIVE_EDGE
+from .arrays import PackedReader, StackReader, as_array, is_array
 from .faults import reading
 from .frames import Frames, Matte, Opened, Reader
 from .names import natural_key
-from .npy import Member, npz_members, open_npy
+from .npy import PACKED_MEMBER, WIDTH_MEMBER, Member, npz_members, open_npy
 from .options import InputOptions
 from .picture import PICTURE_ENDINGS
 from .pictures import PictureReader, in_order
@@ -62,9 +63,9 @@ def _reader(source: Any, options: InputOptions, name: str | None) -> Reader:
 
         reader = reader_of_mapping(name or "the dict", source, options)
     elif is_array(source):
-        reader = StackReader.of(name or "the array", source, options)
+        reader = _stack(name or "the array", source, options)
     elif hasattr(source, "__dlpack__"):
-        reader = StackReader.of(name or "the array", as_array(source), options)
+        reader = _stack(name or "the array", as_array(source), options)
     elif isinstance(source, Sequence) and source and isinstance(source[0], str | bytes | os.PathLike):
         reader = _reader_of_paths([Path(os.fsdecode(one)) for one in source], options)
     elif isinstance(source, Iterable):
@@ -105,9 +106,11 @@ def _reader_of_path(text: str, options: InputOptions) -> Reader:
 
 def _reader_of_file(path: Path, options: InputOptions) -> Reader:
     ending = path.suffix.lower()
+    if options.packed and ending not in (".npy", ".npz"):
+        raise ValueError(f"packed: is for npy files and arrays; {path.name} is neither")
     if ending in (".npy", ".npz"):
         try:
-            return StackReader.of(path.name, open_npy(path), options) if ending == ".npy" else _npz(path, options)
+            return _stack(path.name, open_npy(path), options) if ending == ".npy" else _npz(path, options)
         except TypeError as exc:  # of an array it is the caller's mistake, of a file it is the file's content
             raise DecodeError(str(exc)) from None
     if ending == ".json":
@@ -164,8 +167,14 @@ class _Joined(Reader):
             reader.close()
 
 
+def _stack(name: str, stack: Any, options: InputOptions) -> Reader:
+    return (PackedReader if options.packed else StackReader).of(name, stack, options)
+
+
 def _npz(path: Path, options: InputOptions) -> Reader:
-    """One array of frames, or an array for each frame, in the natural order of their names."""
+    """One array of frames, or an array for each frame, in the natural order of their names; or packed masks."""
+    if set(npz_members(path)) == {PACKED_MEMBER, WIDTH_MEMBER}:
+        return _packed_npz(path)
     members = [Member(path, name) for name in sorted(npz_members(path), key=natural_key)]
     first = members[0]
     if len(members) == 1:
@@ -182,6 +191,20 @@ def _npz(path: Path, options: InputOptions) -> Reader:
             yield next(member.frames(0))
 
     return StackReader(path.name, (len(members), *first.shape[-2:]), first.dtype, frames, options)
+
+
+def _packed_npz(path: Path) -> Reader:
+    """Packed masks, and the width that they are unpacked to."""
+    packed, width = Member(path, PACKED_MEMBER), Member(path, WIDTH_MEMBER)
+    if width.shape != () or width.dtype.kind not in "iu":
+        raise DecodeError(f"{path.name}: expected one number as {WIDTH_MEMBER}, found {width.dtype} {width.shape}")
+    number = int(width.scalar())
+    if not 1 <= number <= MAX_NATIVE_EDGE:
+        raise DecodeError(f"{path.name}: expected a width of 1..{MAX_NATIVE_EDGE} pixels, found {number}")
+    try:
+        return PackedReader(path.name, packed.shape, packed.dtype, packed.frames, number)
+    except ValueError as exc:
+        raise DecodeError(str(exc)) from None
 
 
 def _pictures_in(folder: Path) -> list[Path]:

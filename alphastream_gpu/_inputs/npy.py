@@ -16,7 +16,12 @@ import numpy.typing as npt
 from .._exceptions import DecodeError
 from .faults import reading
 
-__all__ = ["Member", "npz_members", "open_npy"]
+__all__ = ["PACKED_MEMBER", "WIDTH_MEMBER", "Member", "npz_members", "open_npy"]
+
+PACKED_MEMBER: Final = "packed_masks.npy"
+WIDTH_MEMBER: Final = "width.npy"
+"""The arrays of an npz file with packed masks: uint8 (frames, height, ceil(width / 8)), the lowest bit first, and the
+pixels of a row."""
 
 _MAX_HEADER: Final = 10_000
 """numpy's own default: the text of a header is parsed as Python, and a long one could exhaust the parser."""
@@ -74,6 +79,12 @@ class Member:
         if self._is_fortran:
             raise DecodeError(f"{self._path.name}, {self._name}: Fortran order is not supported; save a C array")
         yield from self._read(first, total, size, shape)
+
+    def scalar(self) -> Any:
+        """The value of an array without dimensions, such as a number."""
+        with self._reading(), zipfile.ZipFile(self._path) as file, file.open(self._name) as member:
+            member.seek(self._start)
+            return np.frombuffer(member.read(self.dtype.itemsize), self.dtype)[0]
 
     def _read(self, first: int, total: int, size: int, shape: tuple[int, ...]) -> Iterator[npt.NDArray[Any]]:
         with self._reading():

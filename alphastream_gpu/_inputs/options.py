@@ -73,6 +73,10 @@ class InputOptions:
     empty mask, or nothing (close)."""
     objects: tuple[str | int, ...] | None = None
     """Which objects are used. A number is an object's id, a text is a category. None stands for all of them, united."""
+    packed: bool = False
+    """Whether an npy file or an array holds eight pixels in a byte, as of :func:`rasterize_packed`: uint8 (frames,
+    height, ceil(width / 8)), the lowest bit first. Then `native_size` gives the width. An npz file says by itself that
+    it is packed."""
     start: int = 0
     """The first frame, from 0."""
     frames: int | None = None
@@ -86,6 +90,8 @@ class InputOptions:
             self._set("threshold", _finite("threshold", self.threshold))
         if not isinstance(self.invert, bool):
             raise TypeError(f"invert: expected True or False, found {self.invert!r}")
+        if not isinstance(self.packed, bool):
+            raise TypeError(f"packed: expected True or False, found {self.packed!r}")
         if self.native_size is not None:
             self._set("native_size", check_size("native_size", self.native_size))
         if self.fps is not None:

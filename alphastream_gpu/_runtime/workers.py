@@ -5,6 +5,7 @@ Workers: thread pools for long computations, and threads for calls that may bloc
 from __future__ import annotations
 
 import asyncio
+import operator
 import os
 import sys
 import threading
@@ -33,6 +34,7 @@ __all__ = [
     "join",
     "no_thread",
     "place_of",
+    "threads_of",
     "usable_processors",
 ]
 
@@ -40,6 +42,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
 
+_MAX_JOBS: Final = 256
 _END_SECONDS: Final = 1.0
 """Seconds to wait for the system to end a thread that has ended in Python. It takes microseconds on an idle machine."""
 
@@ -51,15 +54,17 @@ class Workers(ThreadPoolExecutor):
     Args:
         n_workers: most threads.
         name: the prefix of their names; that of ``ThreadPoolExecutor`` if empty.
+        may_call: the threads may make calls that wait for the library, such as ``read_batch``, as the caller's threads
+            may. No thread of the library may then wait for them.
     """
 
     _is_shut = False
 
-    def __init__(self, n_workers: int, name: str = "") -> None:
+    def __init__(self, n_workers: int, name: str = "", *, may_call: bool = False) -> None:
         self._started: list[Thread] = []
         # Not a bound method: worker threads hold a reference to their initializer, so it would keep a dropped pool
         # alive.
-        super().__init__(n_workers, name, initializer=partial(_note, self._started))
+        super().__init__(n_workers, name, initializer=partial(_note, self._started, may_call))
 
     def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """
@@ -294,8 +299,9 @@ def place_of(error: BaseException) -> str:
     return f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
 
 
-def _note(started: list[Thread]) -> None:
-    stay_inside()
+def _note(started: list[Thread], may_call: bool) -> None:
+    if not may_call:
+        stay_inside()
     started.append(threading.current_thread())
 
 
@@ -351,3 +357,11 @@ def usable_processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def threads_of(jobs: int | None) -> int:
+    """The number of threads of a job: what the caller asks for, or one for each processor."""
+    n_jobs = usable_processors() if jobs is None else operator.index(jobs)
+    if not 1 <= n_jobs <= _MAX_JOBS:
+        raise ValueError(f"jobs: expected 1..{_MAX_JOBS} threads, found {n_jobs}")
+    return n_jobs

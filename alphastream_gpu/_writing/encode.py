@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import operator
 import os
 import time
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from .._format.cipher import AsvrKey
 from .._geometry.frame import FrameGeometry
 from .._inputs import Frames, InputOptions, open_frames
 from .._raster.coverage import rasterize_packed
-from .._runtime.workers import in_order, usable_processors
+from .._runtime.workers import in_order, threads_of
 from .._stream.stream import AlphaStream
 from .encoding import FrameCoder, digest_of, encode_runs, in_runs
 from .report import EncodeProgress, EncodeReport, Tally
@@ -32,14 +31,13 @@ from .spool import EncodedFrame, Spool, spool_path
 from .whole_file import sync_folder
 from .writer import AsvpWriter, AsvrWriter
 
-__all__ = ["Progress", "Verify", "encode", "publish", "step_of", "threads_of"]
+__all__ = ["Progress", "Verify", "encode", "publish", "step_of"]
 
 Progress = Callable[[EncodeProgress], None]
 Verify = bool | Literal["exact", "sample", "none"]
 
 _SAMPLE_STEP: Final = 16
 """Of so many frames, one is read back for ``verify="sample"``."""
-_MAX_JOBS: Final = 256
 _TELL_EVERY: Final = 64
 """Frames between two reports of progress, where a frame takes less than a millisecond."""
 _VERIFIED_FRAMES: Final = 64
@@ -182,14 +180,6 @@ def step_of(verify: Verify) -> int:
     if not isinstance(verify, (bool, str)) or verify not in steps:
         raise ValueError(f"verify: expected True, 'exact', 'sample', 'none' or False, found {verify!r}")
     return steps[verify]
-
-
-def threads_of(jobs: int | None) -> int:
-    """How many threads encode."""
-    n_jobs = usable_processors() if jobs is None else operator.index(jobs)
-    if not 1 <= n_jobs <= _MAX_JOBS:
-        raise ValueError(f"jobs: expected 1..{_MAX_JOBS} threads, found {n_jobs}")
-    return n_jobs
 
 
 def _verify(

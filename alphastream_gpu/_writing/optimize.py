@@ -19,9 +19,10 @@ from .._encoding import encode_block, optimize_geometry, prepare_encoder
 from .._format.cipher import AsvrKey
 from .._geometry.frame import FrameGeometry
 from .._raster.coverage import rasterize_packed
+from .._runtime.workers import threads_of
 from .._sources import SourceLike
 from .convert import stored_frames
-from .encode import Progress, Verify, publish, step_of, threads_of
+from .encode import Progress, Verify, publish, step_of
 from .encoding import digest_of, encode_runs
 from .report import EncodeProgress, EncodeReport, Tally
 from .spool import EncodedFrame, Spool, spool_path

@@ -9,7 +9,6 @@ and their frames are encoded again.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import struct
 import zlib
@@ -17,10 +16,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Final, Self
+from typing import Any, Final, Self
 
 from .._exceptions import DecodeError, TransportError, mapped_errors
 from .._format.polystream import MAX_PAYLOAD_BYTES
+from .jobs import MAX_JOB_BYTES, job_difference, job_line, lock_job
 
 __all__ = ["EncodedFrame", "Spool", "spool_path"]
 
@@ -28,7 +28,6 @@ _FORMAT: Final = 1
 _RECORD: Final = struct.Struct("<II16sIIIf")
 """Bytes of the block, CRC-32 of all after these two fields, and the fields of :class:`EncodedFrame`."""
 _CHECKED: Final = 8
-_MAX_HEADER_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +82,8 @@ class Spool:
             self._file = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115 - closed by __exit__
         try:
             with mapped_errors(f"opening the spool {str(path)!r}"):
-                _lock(self._file, path)
-                head = json.dumps({"format": _FORMAT, **job}, sort_keys=True).encode() + b"\n"
+                lock_job(self._file, path)
+                head = job_line({"format": _FORMAT, **job})
                 if not (resume and self._found(head)):
                     self._begin(head)
         except BaseException:
@@ -157,12 +156,12 @@ class Spool:
     def _found(self, head: bytes) -> bool:
         """Whether the file has frames of this job. Reads where they begin."""
         self._file.seek(0)
-        line = self._file.readline(_MAX_HEADER_BYTES)
+        line = self._file.readline(MAX_JOB_BYTES)
         if not line:
             return False
         if line != head:
             raise DecodeError(
-                f"spool {str(self._path)!r}: it is of {_difference(line, head)}; finish that job, or pass"
+                f"spool {str(self._path)!r}: it is of {job_difference(line, head)}; finish that job, or pass"
                 " resume=False to begin anew"
             )
         end = self._file.tell()
@@ -185,25 +184,3 @@ class Spool:
         if len(block) < n_bytes or zlib.crc32(block, zlib.crc32(fixed[_CHECKED:])) != checksum:
             return None
         return EncodedFrame(block, *fields)
-
-
-def _difference(line: bytes, head: bytes) -> str:
-    """In words, how the job of a file differs from this one."""
-    try:
-        theirs, ours = json.loads(line), json.loads(head)
-        names = sorted(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
-    except (ValueError, AttributeError):
-        return "no job of this package"
-    return "another job, with other " + ", ".join(names)
-
-
-def _lock(file: IO[bytes], path: Path) -> None:
-    """Let no other process write the file, where the system has such locks. The end of the process unlocks it."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as exc:
-        raise TransportError(f"spool {str(path)!r}: another process is encoding to the same target") from exc

@@ -259,7 +259,7 @@ def test_two_jobs_for_one_target(tmp_path: Path) -> None:
     job = {"kind": "test"}
     with (
         Spool(spool_path(target), job, resume=True),
-        pytest.raises(TransportError, match="another process is encoding to the same target"),
+        pytest.raises(TransportError, match="another process is writing to the same target"),
     ):
         Spool(spool_path(target), job, resume=True)
 

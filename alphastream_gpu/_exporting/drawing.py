@@ -1,0 +1,122 @@
+"""
+Drawing: makes the masks of a stream, in any thread, or ahead of a consumer in threads of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from itertools import islice
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from .._exceptions import ClosedError
+from .._geometry.frame import FrameGeometry
+from .._raster.coverage import rasterize
+from .._runtime.workers import Workers
+from .._stream.stream import AlphaStream
+
+__all__ = ["Drawing", "Mask"]
+
+Mask = npt.NDArray[np.uint8]
+
+_BATCH_FRAMES: Final = 32
+"""Frames whose geometry is read at a time. A frame of a hostile file can hold 64 MB."""
+_AHEAD_FRAMES: Final = 4
+"""Frames that a thread draws at a time for a consumer: 8 MB at 2048 x 1024."""
+
+
+class Drawing:
+    """
+    The masks of a stream in one size.
+
+    Args:
+        stream: an open stream; its options have the native size.
+        size: width and height of the masks.
+    """
+
+    def __init__(self, stream: AlphaStream, size: tuple[int, int]) -> None:
+        self.size = size
+        self._stream = stream
+        self._native_size = stream.config.native_size
+        self._is_stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End all iterations, on all threads, with ClosedError."""
+        self._is_stopped.set()
+
+    def into(self, frames: range, place: Callable[[], Mask] | None = None) -> Iterator[Mask]:
+        """
+        Draw frames, one after the other.
+
+        Args:
+            frames: a range of them.
+            place: called for each frame; returns where its mask goes, uint8 (height, width), C-contiguous. One array
+                for all of them if omitted.
+
+        Yields:
+            Each mask, 0 and 255, in its place.
+
+        Raises:
+            ClosedError: :meth:`stop` was called.
+            DecodeError: a frame is malformed.
+            TransportError: the stream cannot be read.
+        """
+        if place is None:
+            mask: Mask = np.empty(self.size[::-1], np.uint8)
+            place = partial(_same, mask)
+        for geometry in self._geometries(frames):
+            yield rasterize(geometry, self.size, native_size=self._native_size, out=place())
+
+    def ahead(self, frames: Iterable[int], jobs: int) -> Iterator[Mask]:
+        """
+        Draw frames in threads, ahead of the consumer. At most four masks for each thread and four more wait.
+
+        Args:
+            frames: in any order, also repeated.
+            jobs: threads.
+
+        Yields:
+            A mask for each frame, in their order; the caller owns the arrays.
+
+        Raises:
+            NotReadyError: the system cannot start a thread. Other errors as of :meth:`into`.
+        """
+        wanted = iter(frames)
+        pool = Workers(jobs, "alphastream-export", may_call=True)
+        waiting: deque[Future[list[Mask]]] = deque()
+
+        def submit() -> None:
+            part = list(islice(wanted, _AHEAD_FRAMES))
+            if part:
+                waiting.append(pool.submit(self._drawn, part))
+
+        try:
+            for _ in range(jobs + 1):
+                submit()
+            while waiting:
+                masks = waiting.popleft().result()
+                submit()
+                yield from masks
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _drawn(self, frames: list[int]) -> list[Mask]:
+        return [rasterize(geometry, self.size, native_size=self._native_size) for geometry in self._geometries(frames)]
+
+    def _geometries(self, frames: Iterable[int]) -> Iterator[FrameGeometry]:
+        wanted = iter(frames)
+        while batch := list(islice(wanted, _BATCH_FRAMES)):
+            for geometry in self._stream.read_batch(batch):
+                if self._is_stopped.is_set():
+                    raise ClosedError("the export was stopped")
+                yield geometry
+
+
+def _same(mask: Mask) -> Mask:
+    return mask

@@ -1,0 +1,220 @@
+"""
+export: writes the masks of a stream for other programs. An interrupted run can be continued.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from operator import index
+from pathlib import Path
+from typing import IO, Any
+
+from .._config import Config
+from .._exceptions import TransportError, mapped_errors
+from .._format.cipher import AsvrKey
+from .._format.names import scheme_of
+from .._geometry.size import check_size
+from .._open import open
+from .._runtime.workers import threads_of
+from .._sources import SourceLike
+from .._stream.stream import AlphaStream
+from .choice import Choice, Codec, choose
+from .drawing import Drawing
+from .flat import npy_target, raw_target
+from .journal import Journal, journal_path
+from .npz import write_npz
+from .pieces import Target, export_pieces
+from .pngs import PngTarget
+from .report import ExportProgress, ExportReport
+
+__all__ = ["Progress", "export"]
+
+Progress = Callable[[ExportProgress], None]
+
+
+def export(
+    source: SourceLike,
+    target: str | os.PathLike[str] | IO[bytes],
+    *,
+    key: AsvrKey | None = None,
+    config: Config | None = None,
+    size: tuple[int, int] | None = None,
+    start: int = 0,
+    frames: int | None = None,
+    codec: Codec = "auto",
+    bits: int = 8,
+    packed: bool = False,
+    jobs: int | None = None,
+    resume: bool = True,
+    progress: Progress | None = None,
+) -> ExportReport:
+    """
+    Write the masks of a stream for other programs: as a video, pictures, an array or annotations.
+
+    The ending of the target says what is written. ``.npy``: an array of uint8 (frames, height, width), 0 and 255.
+    ``.npz``: the same, compressed, under the name `masks`. ``.png`` with the place of a number, such as
+    ``out/%06d.png``: a picture for each frame, whose number is that of the frame in the stream. ``.raw`` and ``.gray``:
+    gray pictures without a header. docs/formats.md has the whole list.
+
+    While it runs, a journal beside the target says what is done. If the process is killed, the same call goes on from
+    there, and writes the same bytes as a call without interruption. The target appears when it is complete; of a folder
+    of pictures, each picture does. An npz file is begun anew.
+
+    Args:
+        source: the stream, as :func:`open` takes it.
+        target: a path, which is replaced if it is there; or a file that is open for writing, which gets gray pictures
+            without a header, such as the standard input of FFmpeg.
+        key: of an ASVR.
+        config: options; native size and frame rate must be those of the stream.
+        size: ``(width, height)`` of the masks in pixels, 1..16384 each; the native size if omitted.
+        start: the first frame, from 0.
+        frames: the most frames, from 1; all if omitted.
+        codec: reserved for videos.
+        bits: of a pixel in a PNG, 1 or 8.
+        packed: for npy and npz, eight pixels in a byte, as of :func:`rasterize_packed`.
+        jobs: threads, 1..256; as many as there are processors if omitted.
+        resume: go on with an export that was interrupted. False begins anew.
+        progress: called on this thread with an :class:`ExportProgress`.
+
+    Raises:
+        ValueError: an option is outside its range or does not fit the target; the message names what is allowed.
+        TypeError: `source` has an unsupported type.
+        DecodeError: the stream is malformed, or an interrupted export to the same target was another one.
+        KeyMismatchError: the key is not that of the stream.
+        TransportError: the stream cannot be read, or the target cannot be written.
+        FrameTimeoutError: the stream is not open within ``config.init_timeout``.
+        ImportError: a package that the target needs is missing; the message has the command that installs it.
+        NotReadyError: the system cannot start a thread.
+        ClosedError: a source of the caller was closed meanwhile.
+    """
+    started = time.monotonic()
+    tell: Progress = progress or _tell_nobody
+    config = config or Config()
+    wanted = config.native_size if size is None else check_size("size", size)
+    n_jobs = threads_of(jobs)
+    path = None if hasattr(target, "write") else _path_of(os.fspath(target))
+    chosen = choose(".raw" if path is None else path.name, codec=codec, bits=bits, is_packed=packed)
+    with open(source, key=key, config=config) as stream:
+        part = _part_of(stream.metadata.frame_count, start, frames)
+        drawing = Drawing(stream, wanted)
+        tell_done = partial(_tell_done, tell, len(part))
+        resumed = 0
+        if path is None:
+            _write_raw(target, part, drawing, n_jobs, tell_done)  # type: ignore[arg-type]
+        elif chosen.kind == "npz":
+            _prepare(path, chosen)
+            write_npz(path, part, drawing, is_packed=packed, jobs=n_jobs, tell=tell_done)
+        else:
+            _prepare(path, chosen)
+            made = _target_of(chosen, path, part, wanted)
+            job = _job_of(stream, chosen, part, wanted, made.piece_frames)
+            with Journal(journal_path(path), job, resume=resume) as journal:
+                resumed = export_pieces(made, part, drawing, journal, jobs=n_jobs, on_frames=tell_done)
+                made.finish(dict(sorted(journal.records.items())), partial(_tell_joined, tell, len(part)))
+                journal.remove()
+    return ExportReport(
+        target="" if path is None else str(path),
+        kind=chosen.kind,
+        codec=chosen.codec,
+        layout=chosen.layout,
+        frames=len(part),
+        bytes=0 if path is None else _bytes_of(path, chosen, part),
+        size=wanted,
+        fps=config.fps,
+        is_lossless=chosen.is_lossless,
+        drift=None,
+        notes=(),
+        resumed_from=resumed,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _target_of(chosen: Choice, path: Path, frames: range, size: tuple[int, int]) -> Target:
+    if chosen.kind == "raw":
+        return raw_target(path, frames, size)
+    if chosen.kind == "npy":
+        return npy_target(path, frames, size, is_packed=chosen.is_packed)
+    return PngTarget(path, frames, chosen.bits)
+
+
+def _job_of(
+    stream: AlphaStream, chosen: Choice, frames: range, size: tuple[int, int], piece_frames: int
+) -> dict[str, Any]:
+    """What is exported and how, for the first line of a journal."""
+    return {
+        "kind": "export",
+        "input": stream.fingerprint,
+        "native_size": list(stream.config.native_size),
+        "fps": str(stream.config.fps),
+        "size": list(size),
+        "start": frames.start,
+        "frames": len(frames),
+        "piece_frames": piece_frames,
+        **{f"target_{name}": value for name, value in asdict(chosen).items()},
+    }
+
+
+def _write_raw(file: IO[bytes], frames: range, drawing: Drawing, jobs: int, tell: Callable[[int], None]) -> None:
+    """Write gray pictures to an open file. Its errors are the caller's: a pipe whose reader is gone, for example."""
+    for done, mask in enumerate(drawing.ahead(frames, jobs)):
+        tell(done)
+        left = mask.data.cast("B")
+        while left:  # a raw file, such as a pipe without a buffer, may take only a part
+            left = left[file.write(left) :]
+    tell(len(frames))
+
+
+def _path_of(target: str | bytes) -> Path:
+    text = os.fsdecode(target)
+    scheme = scheme_of(text)
+    if scheme is not None:
+        raise ValueError(f"target: expected a path, found a {scheme}: URL; write to a file, then upload the file")
+    path = Path(text)
+    if not path.name:
+        raise ValueError(f"target: expected the path of a file, found {text!r}")
+    return path
+
+
+def _prepare(path: Path, chosen: Choice) -> None:
+    """Refuse a target that cannot be replaced, and create the folder of pictures."""
+    with mapped_errors(f"creating {str(path)!r}"):
+        if chosen.kind == "png":
+            path.parent.mkdir(exist_ok=True)
+        if path.is_dir() and chosen.kind != "zarr":
+            raise TransportError(f"creating {str(path)!r}: it is a directory")
+
+
+def _part_of(n_frames: int, start: int, frames: int | None) -> range:
+    """The frames that are exported."""
+    first, most = index(start), n_frames if frames is None else index(frames)
+    if not 0 <= first < n_frames:
+        raise ValueError(f"start: expected 0..{max(0, n_frames - 1)} in this stream, found {first}")
+    if most < 1:
+        raise ValueError(f"frames: expected 1 or more, found {most}")
+    return range(first, min(first + most, n_frames))
+
+
+def _bytes_of(path: Path, chosen: Choice, frames: range) -> int:
+    """Bytes of the target, of all its files."""
+    with mapped_errors(f"reading {str(path)!r}"):
+        if chosen.kind == "png":
+            return sum(one.stat().st_size for one in PngTarget(path, frames, chosen.bits).paths())
+        if path.is_dir():
+            return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
+        return path.stat().st_size
+
+
+def _tell_done(tell: Progress, total: int, done: int) -> None:
+    tell(ExportProgress("exporting", done, total))
+
+
+def _tell_joined(tell: Progress, total: int, done: int) -> None:
+    tell(ExportProgress("joining", done, total))
+
+
+def _tell_nobody(progress: ExportProgress) -> None:
+    """No progress is asked for."""

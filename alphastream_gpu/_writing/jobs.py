@@ -1,0 +1,56 @@
+"""
+Jobs: the first line of a file that keeps the finished part of a job, and the lock of that file.
+
+The line is JSON and says what the job is. A job that was interrupted is continued only by a job with the same line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, Final
+
+from .._exceptions import TransportError
+
+__all__ = ["MAX_JOB_BYTES", "job_difference", "job_line", "lock_job"]
+
+MAX_JOB_BYTES: Final = 1 << 16
+"""Of the first line."""
+
+
+def job_line(job: Mapping[str, Any]) -> bytes:
+    """
+    The first line of a file, with its end.
+
+    Args:
+        job: what the job is; strings, numbers, lists and None, as JSON has them.
+    """
+    return json.dumps(job, sort_keys=True).encode() + b"\n"
+
+
+def job_difference(line: bytes, head: bytes) -> str:
+    """In words, how the job of a file differs from this one; two lines."""
+    try:
+        theirs, ours = json.loads(line), json.loads(head)
+        names = sorted(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
+    except (ValueError, AttributeError):
+        return "no job of this package"
+    return "another job, with other " + ", ".join(names)
+
+
+def lock_job(file: IO[bytes], path: Path) -> None:
+    """
+    Let no other process write the file, where the system has such locks. The end of the process unlocks it.
+
+    Raises:
+        TransportError: another process has the lock.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        raise TransportError(f"{str(path)!r}: another process is writing to the same target") from exc
