@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from fractions import Fraction
 from functools import partial
 from operator import index
 from pathlib import Path
@@ -23,13 +24,17 @@ from .._runtime.workers import threads_of
 from .._sources import SourceLike
 from .._stream.stream import AlphaStream
 from .choice import Choice, Codec, choose
+from .coco import CocoTarget
+from .coders import mask_coder
 from .drawing import Drawing
 from .flat import npy_target, raw_target
 from .journal import Journal, journal_path
+from .mask_videos import MaskVideo
 from .npz import write_npz
 from .pieces import Target, export_pieces
 from .pngs import PngTarget
 from .report import ExportProgress, ExportReport
+from .zarrs import ZarrTarget
 
 __all__ = ["Progress", "export"]
 
@@ -57,8 +62,9 @@ def export(
 
     The ending of the target says what is written. ``.npy``: an array of uint8 (frames, height, width), 0 and 255.
     ``.npz``: the same, compressed, under the name `masks`. ``.png`` with the place of a number, such as
-    ``out/%06d.png``: a picture for each frame, whose number is that of the frame in the stream. ``.raw`` and ``.gray``:
-    gray pictures without a header. docs/formats.md has the whole list.
+    ``out/%06d.png``: a picture for each frame, whose number is that of the frame in the stream. ``.zarr``: an array of
+    bool in a Zarr store of format 3. ``.json``: COCO annotations with compressed run lengths. ``.mkv``, ``.mp4`` and
+    ``.mov``: a lossless gray video. ``.raw`` and ``.gray``: gray pictures without a header.
 
     While it runs, a journal beside the target says what is done. If the process is killed, the same call goes on from
     there, and writes the same bytes as a call without interruption. The target appears when it is complete; of a folder
@@ -73,7 +79,7 @@ def export(
         size: ``(width, height)`` of the masks in pixels, 1..16384 each; the native size if omitted.
         start: the first frame, from 0.
         frames: the most frames, from 1; all if omitted.
-        codec: reserved for videos.
+        codec: of a video: ``"ffv1"``, the default of .mkv, or ``"h264"``, that of .mp4 and .mov.
         bits: of a pixel in a PNG, 1 or 8.
         packed: for npy and npz, eight pixels in a byte, as of :func:`rasterize_packed`.
         jobs: threads, 1..256; as many as there are processors if omitted.
@@ -110,7 +116,7 @@ def export(
             write_npz(path, part, drawing, is_packed=packed, jobs=n_jobs, tell=tell_done)
         else:
             _prepare(path, chosen)
-            made = _target_of(chosen, path, part, wanted)
+            made = _target_of(chosen, path, part, wanted, config.fps)
             job = _job_of(stream, chosen, part, wanted, made.piece_frames)
             with Journal(journal_path(path), job, resume=resume) as journal:
                 resumed = export_pieces(made, part, drawing, journal, jobs=n_jobs, on_frames=tell_done)
@@ -133,12 +139,19 @@ def export(
     )
 
 
-def _target_of(chosen: Choice, path: Path, frames: range, size: tuple[int, int]) -> Target:
+def _target_of(chosen: Choice, path: Path, frames: range, size: tuple[int, int], rate: Fraction) -> Target:
     if chosen.kind == "raw":
         return raw_target(path, frames, size)
     if chosen.kind == "npy":
         return npy_target(path, frames, size, is_packed=chosen.is_packed)
-    return PngTarget(path, frames, chosen.bits)
+    if chosen.kind == "png":
+        return PngTarget(path, frames, chosen.bits)
+    if chosen.kind == "coco":
+        return CocoTarget(path, size, rate)
+    if chosen.kind == "zarr":
+        return ZarrTarget(path, frames, size, rate)
+    assert chosen.codec is not None
+    return MaskVideo(path, frames, mask_coder(chosen.codec), size, rate)
 
 
 def _job_of(

@@ -10,7 +10,7 @@ import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,7 @@ class FlatTarget(Target):
         is_packed: eight pixels in a byte, the lowest bit first, as of :func:`rasterize_packed`.
     """
 
-    piece_frames: ClassVar[int] = 16
+    piece_frames = 16
 
     def __init__(self, path: Path, frames: range, header: bytes, frame_bytes: int, *, is_packed: bool) -> None:
         self._path = path

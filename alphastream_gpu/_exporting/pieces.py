@@ -18,19 +18,19 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from typing import Any, ClassVar
+from typing import Any
 
 from .._runtime.workers import Workers
 from .drawing import Drawing
 from .journal import Journal
 
-__all__ = ["Target", "export_pieces"]
+__all__ = ["Target", "export_pieces", "pieces_of"]
 
 
 class Target(ABC):
     """What is written, in pieces."""
 
-    piece_frames: ClassVar[int]
+    piece_frames: int
     """Frames of a piece; the last one may be shorter."""
 
     @abstractmethod

@@ -10,7 +10,7 @@ import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class PngTarget(Target):
         bits: 1 or 8.
     """
 
-    piece_frames: ClassVar[int] = 8
+    piece_frames = 8
 
     def __init__(self, pattern: Path, frames: range, bits: int) -> None:
         self._folder = pattern.parent

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["counts_of_text", "mask_of_counts", "text_of_counts"]
+__all__ = ["counts_of_mask", "counts_of_text", "mask_of_counts", "text_of_counts"]
 
 _MOST: Final = 1 << 31
 """A run is shorter than this: 16384 x 16384 pixels are 2 ** 28."""
@@ -86,6 +86,22 @@ def mask_of_counts(counts: Any, width: int, height: int) -> npt.NDArray[np.bool_
     values = np.zeros(len(runs), np.bool_)
     values[1::2] = True
     return np.repeat(values, runs).reshape(width, height).T
+
+
+def counts_of_mask(mask: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """
+    The run lengths of a mask.
+
+    Args:
+        mask: bool or numbers (height, width); a pixel is set where it is not 0.
+
+    Returns:
+        int64 (n,), the length of each run in pixels, unset first.
+    """
+    pixels = np.not_equal(mask.T, 0).ravel()
+    ends = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
+    counts = np.diff(ends, prepend=0, append=len(pixels))
+    return np.concatenate(([0], counts)) if pixels[0] else counts
 
 
 def text_of_counts(counts: npt.NDArray[np.int64]) -> str:

@@ -4,6 +4,7 @@ Zarrs: a reader of an array in a Zarr store, format 2 or 3.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -45,7 +46,9 @@ def zarr_reader(path: Path, options: InputOptions) -> StackReader:
     with reading(path.name, advice=_ADVICE):
         import zarr
 
-        found: Any = zarr.open(str(path), mode="r")
+        with warnings.catch_warnings():  # about codecs that are not in the core of the specification
+            warnings.filterwarnings("ignore", message="Numcodecs codecs are not in")
+            found: Any = zarr.open(str(path), mode="r")
         if not isinstance(found, zarr.Array):
             arrays = dict(found.arrays())
             if len(arrays) != 1:
