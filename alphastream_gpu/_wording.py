@@ -11,8 +11,8 @@ in a message: :func:`said_in_c` and :func:`said_on_command_line`.
 An attribute of the exception with the name of the option was rejected. Messages become parts of other messages, such as
 "not read within 30 s; so far: ...", and the attribute of the inner error would be lost.
 
-The options of the encoder are handled in a simpler way, because there are many and C hosts do not have them. Its
-messages name them as Python does, ``fit='pad'``, ``threshold=`` or ``native_size: expected``, and
+The options of the encoder and of exports are handled in a simpler way, because there are many and C hosts do not have
+them. Their messages name them as Python does, ``fit='pad'``, ``threshold=`` or ``native_size: expected``, and
 :func:`said_on_command_line` replaces these by ``--fit pad``, ``--threshold`` and ``--native-size: expected``.
 
 ``tests/cli/test_wording.py`` checks that all other texts of the package contain no words of Python.
@@ -139,8 +139,8 @@ def said_in_c(message: str) -> str:
 
 
 _ENCODER_OPTIONS: Final = (
-    "channel|effort|eye|fit|fps|frames|gaps|invert|jobs|layout|min_area|min_iou|native_size|objects|packed|range|resume"
-    "|start|threshold|tolerance|verify"
+    "bits|channel|codec|effort|eye|fit|fps|frames|gaps|invert|jobs|layout|min_area|min_iou|native_size|objects|packed"
+    "|range|resume|size|start|threshold|tolerance|verify"
 )
 _AS_ARGUMENT: Final = re.compile(rf"(?<!\w)({_ENCODER_OPTIONS})=('?)([\w-]*)\2")
 _AS_SUBJECT: Final = re.compile(rf"(?:^|(?<=: ))({_ENCODER_OPTIONS})(?=: )|\b(min_area|min_iou|native_size)\b")

@@ -16,6 +16,7 @@ from . import (  # noqa: F401 - each adds its command to the group
     download,
     encode,
     encode_all,
+    export,
     export_all,
     info,
     iou,

@@ -13,6 +13,7 @@ import re
 import shutil
 import stat
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
@@ -121,6 +122,28 @@ class Output:
         if self.is_standard and sys.stdout.isatty():
             raise TransportError("standard output: expected a file or a pipe, found a terminal")
 
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[IO[bytes]]:
+        """
+        Open a direct output, for what is written while it is made. Otherwise as :meth:`write`.
+
+        Raises:
+            TransportError: the output cannot be opened, or is a terminal.
+        """
+        assert self.is_direct
+        self.check()
+        if self.is_standard:
+            sys.stdout.flush()
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+            return
+        with contextlib.ExitStack() as stack:
+            with mapped_errors(f"writing {self.path!r}"):
+                file = stack.enter_context(open(self.path, "wb"))  # waits for a reader
+            if file.isatty():
+                raise TransportError(f"{self.path!r}: expected a file or a pipe, found a terminal")
+            yield file
+
     def write(self, content: IO[bytes]) -> None:
         """
         Write a direct output. Opening a pipe waits for its reader, and writing waits until it reads. So this is called
@@ -130,17 +153,12 @@ class Output:
             TransportError: the output cannot be opened or written. Errors of standard output are handled at the
                 command's end, which does not report that a reader is gone.
         """
-        assert self.is_direct
-        self.check()
-        if self.is_standard:
-            sys.stdout.flush()
-            shutil.copyfileobj(content, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
-            return
-        with mapped_errors(f"writing {self.path!r}"), open(self.path, "wb") as file:
-            if file.isatty():
-                raise TransportError(f"{self.path!r}: expected a file or a pipe, found a terminal")
-            shutil.copyfileobj(content, file)
+        with self.opened() as file:
+            if self.is_standard:  # whose errors are handled at the command's end
+                shutil.copyfileobj(content, file)
+                return
+            with mapped_errors(f"writing {self.path!r}"):
+                shutil.copyfileobj(content, file)
 
 
 def output_of(text: str) -> Output:

@@ -1,5 +1,5 @@
 """
-Progress: a bar on standard error for the stages of encoding.
+Progress: a bar on standard error for the stages of encoding and exporting.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Final
 
 from rich.progress import TaskID
 
+from .._exporting.report import ExportProgress
 from .._writing.report import EncodeProgress
 from .running import progress_bar
 
@@ -21,17 +22,19 @@ _NAMES: Final = {
     "encoding": "encode",
     "writing": "write",
     "verifying": "verify",
+    "exporting": "export",
+    "joining": "join",
 }
 
 
 @contextlib.contextmanager
-def shown_progress() -> Iterator[Callable[[EncodeProgress], None]]:
+def shown_progress() -> Iterator[Callable[[EncodeProgress | ExportProgress], None]]:
     """Show a bar for each stage; gives what moves them. Nothing is shown before the first stage begins."""
     with contextlib.ExitStack() as stack:
         bar = progress_bar()
         tasks: dict[str, TaskID] = {}
 
-        def show(progress: EncodeProgress) -> None:
+        def show(progress: EncodeProgress | ExportProgress) -> None:
             if not tasks:  # without tasks, a bar would print an empty line before an error
                 stack.enter_context(bar)
             if progress.stage not in tasks:

@@ -127,7 +127,9 @@ def _check_scope(
             if given:
                 raise ValueError(f"{option}: is for videos (.mkv, .mp4, .mov, .webm); the target is of kind {kind}")
     if layout != "auto" and not has_colours:
-        raise ValueError(f"layout: {layout!r} joins the mask with a colour video; pass video=, or leave it out")
+        raise ValueError(
+            f"layout: {layout!r} joins the mask with a colour video; give that too, or leave the layout out"
+        )
     if bits not in (1, 8):
         raise ValueError(f"bits: expected 1 or 8, found {bits!r}")
     if bits != 8 and kind != "png":

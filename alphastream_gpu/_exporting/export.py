@@ -96,6 +96,8 @@ def export(
         ImportError: a package that the target needs is missing; the message has the command that installs it.
         NotReadyError: the system cannot start a thread.
         ClosedError: a source of the caller was closed meanwhile.
+
+    Exceptions of an open file that is written to, such as BrokenPipeError, pass unchanged.
     """
     started = time.monotonic()
     tell: Progress = progress or _tell_nobody

@@ -220,8 +220,8 @@ class PackedReader(Reader):
         self.name = name
         if dtype != np.uint8 or len(shape) not in (2, 3) or shape[-1] != (width + 7) // 8:
             raise ValueError(
-                f"{name}: expected packed masks, uint8 (frames, height, {(width + 7) // 8}), for a width of {width}"
-                f" pixels, found {dtype} {shape}; check native_size"
+                f"{name}: expected bytes of the shape (frames, height, {(width + 7) // 8}) for packed masks that are"
+                f" {width} pixels wide, found {dtype} {shape}; check native_size"
             )
         self.count = shape[0] if len(shape) == 3 else 1
         self.size = (width, shape[-2])

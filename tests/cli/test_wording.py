@@ -84,7 +84,16 @@ ONLY_PYTHON_TEXTS = (
     "found an asynchronous one",  # a client of dask
     "expected the address of a scheduler",
 )
-ENCODER = ("_comparing/", "_encoding/", "_inputs/", "_writing/encod", "_writing/spool", "_writing/trial")
+ENCODER = (
+    "_comparing/",
+    "_encoding/",
+    "_exporting/",
+    "_inputs/",
+    "_writing/encod",
+    "_writing/jobs",
+    "_writing/spool",
+    "_writing/trial",
+)
 """Modules whose messages reach no C host. The command line replaces their options by a rule."""
 
 
@@ -176,12 +185,13 @@ def test_options_of_the_encoder(message: str, said: str) -> None:
 
 def test_every_option_of_the_encoder_is_known() -> None:
     """Of the command, and of the rule that rewrites messages."""
-    options = {parameter.name for parameter in _cli.cli.commands["encode"].params}
+    encode, export = ({parameter.name for parameter in _cli.cli.commands[name].params} for name in ("encode", "export"))
     known = set(_wording._ENCODER_OPTIONS.split("|"))
-    assert known <= options
-    assert options - known == {"sources", "output", "stable", "dry_run", "as_json", "scene_id", "stream_version"} | {
+    assert known <= encode | export
+    assert encode - known == {"sources", "output", "stable", "dry_run", "as_json", "scene_id", "stream_version"} | {
         "target_name"
     }
+    assert export - known == {"file", "output", "as_json", "scene_id", "stream_version", "resource_name", "headers"}
 
 
 def test_every_phrase_is_used_and_listed() -> None:

@@ -66,7 +66,7 @@ def test_packed_npy(source: Path, tmp_path: Path) -> None:
     assert (back(tmp_path / "out.npy", **options) == MASKS).all()
     with alphastream_gpu._inputs.open_frames(found, InputOptions(**options)) as frames:
         assert (np.array(list(frames)) == MASKS).all()
-    with pytest.raises(ValueError, match=r"expected packed masks, uint8 \(frames, height, 5\).*check native_size"):
+    with pytest.raises(ValueError, match=r"expected bytes of the shape \(frames, height, 5\).*check native_size"):
         back(tmp_path / "out.npy", packed=True, native_size=(40, SIZE[1]))
     with pytest.raises(ValueError, match="threshold: out.npy is packed"):
         back(tmp_path / "out.npy", threshold=0.5, **options)
