@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import IO, Final
 
+from .ebml import element, elements
+
 __all__ = ["Crop", "container_crop"]
 
 Crop = tuple[int, int, int, int]
@@ -57,14 +59,14 @@ def container_crop(file: IO[bytes], width: int, height: int) -> Crop:
 
 def _matroska(file: IO[bytes]) -> Crop:
     for _ in range(_MOST_ELEMENTS):
-        name, size = _element(file)
+        name, size = element(file)
         if name == _CLUSTER:
             break
         if name == _TRACKS:
             tracks = file.read(min(size or 0, _MOST_BYTES))
-            for entry in (data for number, data in _elements(tracks) if number == _ENTRY):
-                for video in (data for number, data in _elements(entry) if number == _VIDEO):
-                    said = {number: int.from_bytes(data, "big") for number, data in _elements(video)}
+            for entry in (data for number, data in elements(tracks) if number == _ENTRY):
+                for video in (data for number, data in elements(entry) if number == _VIDEO):
+                    said = {number: int.from_bytes(data, "big") for number, data in elements(video)}
                     return said.get(_LEFT, 0), said.get(_TOP, 0), said.get(_RIGHT, 0), said.get(_BOTTOM, 0)
             break
         if name != _SEGMENT:  # whose children follow
@@ -72,31 +74,6 @@ def _matroska(file: IO[bytes]) -> Crop:
                 break
             file.seek(size, 1)
     return 0, 0, 0, 0
-
-
-def _element(file: IO[bytes]) -> tuple[int, int | None]:
-    """The number and the size of the next element of EBML; None for an unknown size."""
-    first = file.read(1)[0]
-    length = 9 - first.bit_length()
-    if length > 4:
-        raise ValueError("no element")
-    number = int.from_bytes(bytes([first]) + file.read(length - 1), "big")
-    first = file.read(1)[0]
-    length = 9 - first.bit_length()
-    if length > 8:
-        raise ValueError("no size")
-    size = int.from_bytes(bytes([first]) + file.read(length - 1), "big") - (1 << 7 * length)
-    return number, None if size == (1 << 7 * length) - 1 else size
-
-
-def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The elements within an element."""
-    from io import BytesIO
-
-    file = BytesIO(data)
-    while file.tell() < len(data):
-        number, size = _element(file)
-        yield number, file.read(size)
 
 
 def _mp4(file: IO[bytes], width: int, height: int) -> Crop:

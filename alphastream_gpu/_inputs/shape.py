@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._geometry.size import check_size
-from .fisheye import from_fisheye_a, from_fisheye_b
+from .fisheye import from_fisheye
 from .options import InputOptions, Layout
 
 __all__ = ["Shaper", "taken"]
@@ -129,10 +129,8 @@ def taken(picture: npt.NDArray[Any], layout: Layout) -> npt.NDArray[Any]:
         return picture[height - height // 2 :]
     if layout == "alpha-top":
         return picture[: height // 2]
-    if layout == "fisheye-a":
-        return from_fisheye_a(picture)
-    if layout == "fisheye-b":
-        return from_fisheye_b(picture)
+    if layout == "fisheye-a" or layout == "fisheye-b":  # noqa: PLR1714 - mypy narrows the type only so
+        return from_fisheye(picture, layout)
     return picture
 
 

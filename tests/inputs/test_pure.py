@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphastream_gpu._inputs.fisheye import from_fisheye_a, from_fisheye_b
+from alphastream_gpu._inputs.fisheye import from_fisheye
 from alphastream_gpu._inputs.names import frame_numbers, natural_key, numbered_plan
 from alphastream_gpu._inputs.options import InputOptions
 from alphastream_gpu._inputs.planes import orientation, turned
@@ -201,7 +201,7 @@ def test_fisheye_a() -> None:
                 to_x = x if x < w else 5 * w - 2 * w + x
                 to_y = y if y < h else 5 * h - 2 * h + y
                 picture[to_y, eye * 5 * w + to_x] = matte[y, eye * 2 * w + x]
-    assert (from_fisheye_a(picture) == matte).all()
+    assert (from_fisheye(picture, "fisheye-a") == matte).all()
 
 
 def test_fisheye_b() -> None:
@@ -220,7 +220,7 @@ def test_fisheye_b() -> None:
         draw(0, *center)
     for center in ((0, 0), (10 * w, 0), (0, 5 * h), (10 * w, 5 * h)):
         draw(1, *center)
-    assert (from_fisheye_b(picture) == matte).all()
+    assert (from_fisheye(picture, "fisheye-b") == matte).all()
 
 
 # Shapes.
