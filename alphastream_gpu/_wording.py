@@ -140,7 +140,7 @@ def said_in_c(message: str) -> str:
 
 _ENCODER_OPTIONS: Final = (
     "bits|channel|codec|effort|eye|fit|fps|frames|gaps|invert|jobs|layout|min_area|min_iou|native_size|objects|packed"
-    "|range|resume|size|start|threshold|tolerance|verify"
+    "|quality|range|resume|size|start|threshold|tolerance|verify|video"
 )
 _AS_ARGUMENT: Final = re.compile(rf"(?<!\w)({_ENCODER_OPTIONS})=('?)([\w-]*)\2")
 _AS_SUBJECT: Final = re.compile(rf"(?:^|(?<=: ))({_ENCODER_OPTIONS})(?=: )|\b(min_area|min_iou|native_size)\b")

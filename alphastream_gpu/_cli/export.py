@@ -9,7 +9,7 @@ from typing import Any, Final, get_args
 
 import click
 
-from .._exporting.choice import Codec
+from .._exporting.choice import Codec, Layout
 from .._exporting.export import export as export_masks
 from .._exporting.report import ExportReport
 from .options import SizeParameter, StreamOptions, stream_options
@@ -36,6 +36,15 @@ _KINDS: Final = {
 @click.option("--start", type=click.IntRange(0), default=0, show_default=True, help="First frame.")
 @click.option("--frames", type=click.IntRange(1), help="Most frames; all if omitted.")
 @click.option("--codec", type=click.Choice(get_args(Codec)), default="auto", show_default=True, help="Of a video.")
+@click.option("--video", type=click.Path(), help="Colour video to join with the masks; its audio is copied.")
+@click.option(
+    "--layout",
+    type=click.Choice(get_args(Layout)),
+    default="auto",
+    show_default=True,
+    help="With --video: where the mask goes.",
+)
+@click.option("--quality", type=click.IntRange(0, 63), help="With --video: constant rate factor; less is better.")
 @click.option("--bits", type=click.Choice(["1", "8"]), default="8", show_default=True, help="PNG: bits of a pixel.")
 @click.option("--packed", is_flag=True, help="npy, npz: eight pixels in a byte.")
 @click.option("--jobs", type=click.IntRange(1, 256), help="Threads; one for each processor if omitted.")
@@ -47,8 +56,9 @@ def export(file: Input, output: str, bits: str, as_json: bool, options: StreamOp
     """Write masks for other programs.
 
     OUT is out.mkv, out.mp4 or out.mov (a lossless gray video), out/%06d.png, out.npy, out.npz, out.zarr, out.json
-    (COCO), out.raw, or - for raw gray pictures on standard output. To continue an interrupted run, start the same
-    command again.
+    (COCO), out.raw, or - for raw gray pictures on standard output. With --video, it is out.webm (VP9 with alpha),
+    out.mov (ProRes 4444), or out.mp4 (colours beside masks; clip_FISHEYE190_alpha.mp4 with a fisheye layout). To
+    continue an interrupted run, start the same command again.
     """
     try:
         target = output_of(output)
@@ -78,6 +88,11 @@ def _lines(report: ExportReport, shown: str) -> list[str]:
     n_bytes = f", {report.bytes:,} bytes" if report.bytes else ""
     frames = f"{report.frames:,} frames of {width} x {height} at {float(report.fps):g} a second"
     lines = [f"{shown}: {what}, {frames}{n_bytes}, in {report.seconds:.1f} s"]
+    if report.layout is not None:
+        lines.append(
+            f"layout {report.layout}; masks are at most {report.drift:.4f} s from their frames; "
+            + ("lossless masks" if report.is_lossless else "lossy masks")
+        )
     if report.resumed_from:
         lines.append(f"{report.resumed_from:,} frames were there from an interrupted run")
     return [*lines, *map(one_line, report.notes)]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from itertools import islice
@@ -73,7 +73,7 @@ class Drawing:
         for geometry in self._geometries(frames):
             yield rasterize(geometry, self.size, native_size=self._native_size, out=place())
 
-    def ahead(self, frames: Iterable[int], jobs: int) -> Iterator[Mask]:
+    def ahead(self, frames: Iterable[int], jobs: int) -> Generator[Mask, None, None]:
         """
         Draw frames in threads, ahead of the consumer. At most four masks for each thread and four more wait.
 

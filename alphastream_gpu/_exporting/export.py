@@ -7,9 +7,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from fractions import Fraction
-from functools import partial
 from operator import index
 from pathlib import Path
 from typing import IO, Any
@@ -23,13 +23,17 @@ from .._open import open
 from .._runtime.workers import threads_of
 from .._sources import SourceLike
 from .._stream.stream import AlphaStream
-from .choice import Choice, Codec, choose
+from .choice import Choice, Codec, Layout, choose
 from .coco import CocoTarget
 from .coders import mask_coder
+from .colour_videos import JoinedVideo
+from .colours import ColourVideo
 from .drawing import Drawing
+from .faults import needed
 from .flat import npy_target, raw_target
 from .journal import Journal, journal_path
 from .mask_videos import MaskVideo
+from .matching import matched
 from .npz import write_npz
 from .pieces import Target, export_pieces
 from .pngs import PngTarget
@@ -51,6 +55,9 @@ def export(
     start: int = 0,
     frames: int | None = None,
     codec: Codec = "auto",
+    video: str | os.PathLike[str] | None = None,
+    layout: Layout = "auto",
+    quality: int | None = None,
     bits: int = 8,
     packed: bool = False,
     jobs: int | None = None,
@@ -66,6 +73,10 @@ def export(
     bool in a Zarr store of format 3. ``.json``: COCO annotations with compressed run lengths. ``.mkv``, ``.mp4`` and
     ``.mov``: a lossless gray video. ``.raw`` and ``.gray``: gray pictures without a header.
 
+    With a colour video, the target is a video with its colours, its audio and the masks. Each frame gets the mask whose
+    time is nearest; the first mask belongs to the first frame. ``.webm``: VP9 with an alpha channel. ``.mov``: ProRes
+    4444. ``.mp4``: H.264 with the mask beside the colours. docs/formats.md has all layouts.
+
     While it runs, a journal beside the target says what is done. If the process is killed, the same call goes on from
     there, and writes the same bytes as a call without interruption. The target appears when it is complete; of a folder
     of pictures, each picture does. An npz file is begun anew.
@@ -76,10 +87,18 @@ def export(
             without a header, such as the standard input of FFmpeg.
         key: of an ASVR.
         config: options; native size and frame rate must be those of the stream.
-        size: ``(width, height)`` of the masks in pixels, 1..16384 each; the native size if omitted.
+        size: ``(width, height)`` of the masks in pixels, 1..16384 each; the native size if omitted. With a
+            colour video, they get its size.
         start: the first frame, from 0.
         frames: the most frames, from 1; all if omitted.
-        codec: of a video: ``"ffv1"``, the default of .mkv, or ``"h264"``, that of .mp4 and .mov.
+        codec: of a video. Masks alone: ``"ffv1"``, the default of .mkv, or ``"h264"``, that of .mp4 and .mov. With
+            colours: ``"vp9"``, ``"prores"``, ``"h264"`` or ``"ffv1"``.
+        video: the path of a colour video.
+        layout: where the mask is in a video with colours: ``"alpha"`` is the alpha channel; ``"alpha-right"``,
+            ``"alpha-left"``, ``"alpha-bottom"`` and ``"alpha-top"`` are beside the colours; ``"fisheye-a"`` and
+            ``"fisheye-b"`` are the corners of the picture.
+        quality: the constant rate factor with colours, 0..51 for H.264 (18 if omitted), 0..63 for VP9 (24); less is
+            better.
         bits: of a pixel in a PNG, 1 or 8.
         packed: for npy and npz, eight pixels in a byte, as of :func:`rasterize_packed`.
         jobs: threads, 1..256; as many as there are processors if omitted.
@@ -102,43 +121,135 @@ def export(
     started = time.monotonic()
     tell: Progress = progress or _tell_nobody
     config = config or Config()
-    wanted = config.native_size if size is None else check_size("size", size)
+    wanted = None if size is None else check_size("size", size)
     n_jobs = threads_of(jobs)
-    path = None if hasattr(target, "write") else _path_of(os.fspath(target))
-    chosen = choose(".raw" if path is None else path.name, codec=codec, bits=bits, is_packed=packed)
+    path = None if hasattr(target, "write") else _path_of(os.fspath(target), "target")
+    chosen = choose(
+        ".raw" if path is None else path.name,
+        codec=codec,
+        layout=layout,
+        has_colours=video is not None,
+        quality=quality,
+        bits=bits,
+        is_packed=packed,
+    )
+    if video is not None and size is not None:
+        raise ValueError("size: the masks get the size of the colour video; leave it out")
     with open(source, key=key, config=config) as stream:
         part = _part_of(stream.metadata.frame_count, start, frames)
-        drawing = Drawing(stream, wanted)
-        tell_done = partial(_tell_done, tell, len(part))
-        resumed = 0
         if path is None:
-            _write_raw(target, part, drawing, n_jobs, tell_done)  # type: ignore[arg-type]
-        elif chosen.kind == "npz":
-            _prepare(path, chosen)
-            write_npz(path, part, drawing, is_packed=packed, jobs=n_jobs, tell=tell_done)
+            done = _to_file(target, stream, part, wanted or config.native_size, n_jobs, tell)  # type: ignore[arg-type]
+        elif video is not None:
+            done = _with_colours(_path_of(os.fspath(video), "video"), path, stream, chosen, part, n_jobs, resume, tell)
         else:
-            _prepare(path, chosen)
-            made = _target_of(chosen, path, part, wanted, config.fps)
-            job = _job_of(stream, chosen, part, wanted, made.piece_frames)
-            with Journal(journal_path(path), job, resume=resume) as journal:
-                resumed = export_pieces(made, part, drawing, journal, jobs=n_jobs, on_frames=tell_done)
-                made.finish(dict(sorted(journal.records.items())), partial(_tell_joined, tell, len(part)))
-                journal.remove()
+            done = _masks_alone(path, stream, chosen, part, wanted or config.native_size, n_jobs, resume, tell)
     return ExportReport(
         target="" if path is None else str(path),
         kind=chosen.kind,
         codec=chosen.codec,
         layout=chosen.layout,
-        frames=len(part),
+        frames=done.n_frames,
         bytes=0 if path is None else _bytes_of(path, chosen, part),
-        size=wanted,
+        size=done.size,
         fps=config.fps,
         is_lossless=chosen.is_lossless,
-        drift=None,
-        notes=(),
-        resumed_from=resumed,
+        drift=done.drift,
+        notes=done.notes,
+        resumed_from=done.resumed,
         seconds=time.monotonic() - started,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What differs between exports, for the report."""
+
+    n_frames: int
+    size: tuple[int, int]
+    resumed: int = 0
+    drift: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _to_file(
+    file: IO[bytes], stream: AlphaStream, frames: range, size: tuple[int, int], jobs: int, tell: Progress
+) -> _Done:
+    """Write gray pictures to an open file. Its errors are the caller's: a pipe whose reader is gone, for example."""
+    for done, mask in enumerate(Drawing(stream, size).ahead(frames, jobs)):
+        tell(ExportProgress("exporting", done, len(frames)))
+        left = mask.data.cast("B")
+        while left:  # a raw file, such as a pipe without a buffer, may take only a part
+            left = left[file.write(left) :]
+    tell(ExportProgress("exporting", len(frames), len(frames)))
+    return _Done(len(frames), size)
+
+
+def _masks_alone(
+    path: Path,
+    stream: AlphaStream,
+    chosen: Choice,
+    frames: range,
+    size: tuple[int, int],
+    jobs: int,
+    resume: bool,
+    tell: Progress,
+) -> _Done:
+    drawing = Drawing(stream, size)
+    exporting, joining = _tellers(tell, len(frames))
+    _prepare(path, chosen)
+    if chosen.kind == "npz":
+        write_npz(path, frames, drawing, is_packed=chosen.is_packed, jobs=jobs, tell=exporting)
+        return _Done(len(frames), size)
+    made = _target_of(chosen, path, frames, size, stream.config.fps)
+    job = _job_of(stream, chosen, frames, size, made.piece_frames)
+    with Journal(journal_path(path), job, resume=resume) as journal:
+        resumed = export_pieces(made, frames, drawing, journal, jobs=jobs, on_frames=exporting)
+        made.finish(dict(sorted(journal.records.items())), joining)
+        journal.remove()
+    return _Done(len(frames), size, resumed)
+
+
+def _with_colours(
+    video: Path,
+    path: Path,
+    stream: AlphaStream,
+    chosen: Choice,
+    frames: range,
+    jobs: int,
+    resume: bool,
+    tell: Progress,
+) -> _Done:
+    needed("av", "PyAV")
+    with closing(ColourVideo(video)) as colours:
+        matching = matched(
+            colours.name, colours.times, colours.time_base, stream.config.fps, frames, stream.metadata.frame_count
+        )
+        made = JoinedVideo(path, chosen, colours, matching)
+        exporting, joining = _tellers(tell, made.n_frames)
+        _prepare(path, chosen)
+        job = _job_of(stream, chosen, frames, made.mask_size, made.piece_frames)
+        with mapped_errors(f"reading {colours.name}"):
+            state = video.stat()
+        job["video"] = [colours.name, state.st_size, state.st_mtime_ns, len(colours.times)]
+        with Journal(journal_path(path), job, resume=resume) as journal:
+            drawing = Drawing(stream, made.mask_size)
+            resumed = made.export(drawing, journal, jobs=jobs, on_frames=exporting)
+            made.finish(joining)
+            journal.remove()
+    notes = (*matching.notes, *made.notes)
+    return _Done(made.n_frames, made.size, resumed, float(matching.drift), notes)
+
+
+def _tellers(tell: Progress, total: int) -> tuple[Callable[[int], None], Callable[[int], None]]:
+    """What tells the progress of both stages."""
+
+    def exporting(done: int) -> None:
+        tell(ExportProgress("exporting", done, total))
+
+    def joining(done: int) -> None:
+        tell(ExportProgress("joining", done, total))
+
+    return exporting, joining
 
 
 def _target_of(chosen: Choice, path: Path, frames: range, size: tuple[int, int], rate: Fraction) -> Target:
@@ -173,24 +284,14 @@ def _job_of(
     }
 
 
-def _write_raw(file: IO[bytes], frames: range, drawing: Drawing, jobs: int, tell: Callable[[int], None]) -> None:
-    """Write gray pictures to an open file. Its errors are the caller's: a pipe whose reader is gone, for example."""
-    for done, mask in enumerate(drawing.ahead(frames, jobs)):
-        tell(done)
-        left = mask.data.cast("B")
-        while left:  # a raw file, such as a pipe without a buffer, may take only a part
-            left = left[file.write(left) :]
-    tell(len(frames))
-
-
-def _path_of(target: str | bytes) -> Path:
-    text = os.fsdecode(target)
+def _path_of(given: str | bytes, option: str) -> Path:
+    text = os.fsdecode(given)
     scheme = scheme_of(text)
-    if scheme is not None:
-        raise ValueError(f"target: expected a path, found a {scheme}: URL; write to a file, then upload the file")
+    if scheme is not None:  # not quoted: the query and the user information may be secrets
+        raise ValueError(f"{option}: expected the path of a file, found a {scheme}: URL")
     path = Path(text)
     if not path.name:
-        raise ValueError(f"target: expected the path of a file, found {text!r}")
+        raise ValueError(f"{option}: expected the path of a file, found {text!r}")
     return path
 
 
@@ -221,14 +322,6 @@ def _bytes_of(path: Path, chosen: Choice, frames: range) -> int:
         if path.is_dir():
             return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
         return path.stat().st_size
-
-
-def _tell_done(tell: Progress, total: int, done: int) -> None:
-    tell(ExportProgress("exporting", done, total))
-
-
-def _tell_joined(tell: Progress, total: int, done: int) -> None:
-    tell(ExportProgress("joining", done, total))
 
 
 def _tell_nobody(progress: ExportProgress) -> None:

@@ -27,6 +27,7 @@ from .._exceptions import TransportError, mapped_errors
 from .._writing.whole_file import whole_file
 from .coders import FORMATS
 from .faults import writing
+from .projection import with_projection
 
 __all__ = ["Segments", "checksum_of"]
 
@@ -89,49 +90,81 @@ class Segments:
                 temporary.unlink()
             raise
 
-    def join(
-        self,
-        pieces: list[range],
-        rate: Fraction,
-        tell: Callable[[int], None],
-    ) -> None:
+    def join(self, pieces: list[range], rate: Fraction, tell: Callable[[int], None]) -> None:
         """
-        Copy the packets of all segments to the target.
+        Copy the packets of all segments to the target, a frame each 1 / `rate` seconds.
 
         Args:
             pieces: the frames of each segment, ascending.
             rate: frames a second.
             tell: called with the number of frames that are joined.
         """
+        with self.opened(pieces[0].start, 1 / rate) as (output, stream):
+            for packet, number in self.packets(pieces, tell):
+                packet.stream = stream
+                packet.time_base = 1 / rate
+                packet.pts = packet.dts = number
+                packet.duration = 1
+                output.mux(packet)
+
+    @contextlib.contextmanager
+    def opened(self, first: int, tick: Fraction, projection: bytes = b"") -> Iterator[tuple[Any, Any]]:
+        """
+        Open the target, which gets its name at the end of the ``with`` block.
+
+        Args:
+            first: the first frame of a segment, whose stream the target gets.
+            tick: seconds of a tick, for containers that have no ticks of their own.
+            projection: elements of :func:`projection_of` for the stream.
+
+        Yields:
+            The av.OutputContainer, and its video stream.
+        """
         import av
 
-        name, done = repr(str(self._target)), 0
-        with writing(name), whole_file(self._target) as file:
-            output: Any = av.open(file, "w", format=FORMATS[self._target.suffix.lower()], options=BITEXACT)
-            with output:
-                stream = None
-                for piece in pieces:
-                    begun = done
-                    with av.open(str(self.path_of(piece.start))) as segment:
-                        source = segment.streams.video[0]
-                        if stream is None:
-                            stream = output.add_stream_from_template(source)
-                            stream.time_base = 1 / rate
-                        for packet in segment.demux(source):
-                            if packet.size == 0:
-                                continue
-                            packet.stream = stream
-                            packet.time_base = 1 / rate
-                            packet.pts = packet.dts = done
-                            packet.duration = 1
-                            output.mux(packet)
-                            done += 1
-                    if done != begun + len(piece):
-                        raise TransportError(
-                            f"writing {name}: expected {len(piece)} frames in the segment from frame {piece.start} on,"
-                            f" found {done - begun}"
-                        )
-                    tell(done)
+        with writing(repr(str(self._target))), whole_file(self._target) as file, contextlib.ExitStack() as stack:
+            ending = self._target.suffix.lower()
+            options = BITEXACT | ({"strict": "unofficial"} if projection else {})
+            output: Any = stack.enter_context(av.open(file, "w", format=FORMATS[ending], options=options))
+            path = self.path_of(first)
+            template = stack.enter_context(av.open(with_projection(path, projection) if projection else str(path)))
+            source = template.streams.video[0]
+            stream = output.add_stream_from_template(source)
+            if source.codec_context.name == "prores":  # FFmpeg would write the tag of ProRes 422
+                stream.codec_context.codec_tag = source.codec_context.codec_tag
+            stream.time_base = tick
+            yield output, stream
+
+    def packets(self, pieces: list[range], tell: Callable[[int], None]) -> Iterator[tuple[Any, int]]:
+        """
+        Read the packets of all segments.
+
+        Args:
+            pieces: the frames of each segment, ascending.
+            tell: called with the number of frames that were read.
+
+        Yields:
+            Each packet, and its number from 0.
+
+        Raises:
+            TransportError: a segment has more or fewer packets than frames.
+        """
+        import av
+
+        done = 0
+        for piece in pieces:
+            begun = done
+            with av.open(str(self.path_of(piece.start))) as segment:
+                for packet in segment.demux(segment.streams.video[0]):
+                    if packet.size:
+                        yield packet, done
+                        done += 1
+            if done != begun + len(piece):
+                raise TransportError(
+                    f"writing {str(self._target)!r}: expected {len(piece)} frames in the segment from frame"
+                    f" {piece.start} on, found {done - begun}"
+                )
+            tell(done)
 
     def remove(self) -> None:
         """Delete the segments: they are in the target now."""

@@ -17,6 +17,7 @@ import click.testing
 import numpy as np
 import pytest
 from exported import MASKS, N_FRAMES, SIZE, back, stream_file
+from inputfiles import write_video
 from support import SAMPLE
 
 from alphastream_gpu import _cli
@@ -102,6 +103,24 @@ def test_standard_input(source: Path, tmp_path: Path) -> None:
     assert (back(tmp_path / "out.npy") == MASKS).all()
 
 
+def test_a_colour_video(source: Path, tmp_path: Path) -> None:
+    gray = [np.full((48, 64), 90, np.uint8)] * 40
+    video = write_video(tmp_path / "colours.mp4", gray, codec="libx264", form="yuv420p")
+    target = tmp_path / "out.mov"
+    done = run(source, "-o", target, "--video", video, *NATIVE, "--fps", "25")
+    assert done.exit_code == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert ": prores video, 37 frames of 64 x 48 at 25 a second, " in lines[0]
+    assert lines[1] == "layout alpha; masks are at most 0.0000 s from their frames; lossless masks"
+    assert lines[2] == (
+        "colours.mp4: its last 3 frames are left out: the masks end after 1.480 s, the video after 1.560 s"
+    )
+    target = tmp_path / "x_FISHEYE190_alpha.mp4"
+    layout = ("--layout", "fisheye-b", "--quality", "10")
+    report = report_of(source, "-o", target, "--video", video, *NATIVE, "--fps", "25", *layout)
+    assert (report["layout"], report["is_lossless"], report["drift"]) == ("fisheye-b", False, 0.0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -110,6 +129,8 @@ def test_standard_input(source: Path, tmp_path: Path) -> None:
         (("-o", "out.mkv", "--start", "99"), 2, "--start: expected 0..36 in this stream, found 99"),
         (("-o", "out.npy", "--codec", "ffv1"), 2, "--codec: is for videos"),
         (("-o", "out.mkv", "--bits", "1"), 2, "--bits: is for PNG"),
+        (("-o", "out.mov", "--layout", "alpha"), 2, "--layout: 'alpha' joins the mask with a colour video"),
+        (("-o", "out.mov", "--video", "no.mp4"), 3, "no.mp4: No such file"),
         (("-o", "no/out.mkv"), 3, "No such file or directory"),
     ],
 )

@@ -311,7 +311,7 @@ def test_pieces_cover_all_frames() -> None:
         ("out.npy", {"frames": 0}, "frames: expected 1 or more"),
         ("out.npy", {"jobs": 0}, "jobs: expected"),
         ("out.npy", {"size": (0, 4)}, "size: expected"),
-        ("http://host/out.npy?token=1", {}, "target: expected a path, found a http: URL; write to a file"),
+        ("http://host/out.npy?token=1", {}, "target: expected the path of a file, found a http: URL"),
     ],
 )
 def test_arguments_that_do_not_fit(

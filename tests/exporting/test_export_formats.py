@@ -4,6 +4,7 @@ Exports of masks that other libraries read: videos, COCO annotations, Zarr store
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -45,7 +46,7 @@ def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def short(codec: str) -> coders.Coder:
         coder = whole(codec)
-        return coders.Coder(coder.name, coder.form, coder.options, 8)
+        return dataclasses.replace(coder, segment_frames=8)
 
     monkeypatch.setattr("alphastream_gpu._exporting.export.mask_coder", short)
 
@@ -93,7 +94,8 @@ def test_what_ffmpeg_says_of_a_video(source: Path, tmp_path: Path, name: str, co
         assert {frame.format.name for frame in frames} == {"gray" if codec == "ffv1" else "yuvj420p"}
         for number, (frame, mask) in enumerate(zip(frames, GRAY, strict=True)):
             assert (luma_of(frame) == mask).all()
-            assert abs(frame.pts * stream.time_base - number / RATE) <= stream.time_base / 2
+            rounding = stream.time_base / 2 if name.endswith("mkv") else 0  # to milliseconds
+            assert abs(frame.pts * stream.time_base - number / RATE) <= rounding
         if codec == "ffv1":
             assert all(frame.key_frame for frame in frames)
 
