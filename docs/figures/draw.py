@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import get_args
 
 import mattes
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 import alphastream_gpu
 from alphastream_gpu import FrameGeometry, encode_mask, rasterize
 from alphastream_gpu._comparing import difference_tile
+from alphastream_gpu._inputs.fisheye import FisheyeLayout, matte_size, pieces_of
 from alphastream_gpu._inputs.shape import taken
 
 HERE = Path(__file__).resolve().parent
@@ -214,6 +216,25 @@ def guide_deovr() -> Image.Image:
     return panels([picture[::4, ::4], right, wrong], window=(slice(None), slice(None)), zoom=1)
 
 
+def guide_formats() -> Image.Image:
+    """A picture with its mask as alpha channel, over squares; beside each other; and in both fisheye layouts."""
+    geometry, size = sample_frame(50), (240, 120)
+    mask = rasterize(geometry, size)
+    colours = mattes.colours(mask)
+    y, x = np.mgrid[: size[1], : size[0]]
+    squares = np.where((x // 8 + y // 8) % 2, 255, 215)[..., None].repeat(3, axis=2)
+    pictures = [np.where(mask[..., None] > 0, colours, squares), np.concatenate((colours, gray(mask)), axis=1)]
+    small = rasterize(geometry, matte_size(*size))
+    for layout in get_args(FisheyeLayout):
+        picture = colours.copy()
+        for one in pieces_of(layout, *size):
+            part = small[one.matte_rows.start : one.matte_rows.stop, one.matte_columns.start : one.matte_columns.stop]
+            place = picture[one.picture_rows.start : one.picture_rows.stop]
+            place[:, one.picture_columns.start : one.picture_columns.stop] = np.dstack((part, 0 * part, 0 * part))
+        pictures.append(picture)
+    return side_by_side([Image.fromarray(picture.astype(np.uint8)) for picture in pictures])
+
+
 def gray(mask: np.ndarray) -> np.ndarray:
     """A mask as a picture."""
     return np.repeat(np.where(mask, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
@@ -247,6 +268,7 @@ FIGURES = {
     "guide_sam2": guide_sam2,
     "guide_coco": guide_coco,
     "guide_deovr": guide_deovr,
+    "guide_formats": guide_formats,
 }
 
 

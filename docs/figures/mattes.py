@@ -22,6 +22,7 @@ from alphastream_gpu import rasterize
 __all__ = [
     "FRAMES",
     "SIZE",
+    "colours",
     "hoop",
     "logits",
     "packed",
@@ -171,19 +172,39 @@ def packed(matte: Matte, layout: str) -> Matte:
     return picture
 
 
-def write_video(path: Path, pictures: Iterable[npt.NDArray[np.uint8]], *, codec: str = "libx264") -> None:
+def colours(mask: npt.NDArray[Any]) -> Matte:
     """
-    Write a video of 30 frames a second.
+    A picture of a person in a room, uint8 (height, width, 3), both eyes side by side.
+
+    Args:
+        mask: (height, width), not 0 where the person is.
+    """
+    height, width = mask.shape
+    y, x = np.mgrid[:height, :width]
+    room = np.stack((150 - 60 * y // height, 170 - 60 * y // height, 190 - 60 * y // height), axis=2)
+    room[y > height * 3 // 4] = (150, 120, 90)
+    window = (abs(y - height // 4) < height // 8) & (abs(x % (width // 2) - width // 10) < width // 20)
+    room[window] = (225, 235, 245)
+    person = np.stack((190 - 40 * y // height, 120 + 30 * y // height, 90 + 60 * y // height), axis=2)
+    return np.where(np.asarray(mask != 0)[..., None], person, room).astype(np.uint8)
+
+
+def write_video(
+    path: Path, pictures: Iterable[npt.NDArray[np.uint8]], *, codec: str = "libx264", rate: int = 30
+) -> None:
+    """
+    Write a video.
 
     Args:
         path: the file.
         pictures: uint8 (height, width), gray, or (height, width, 3), RGB, or (height, width, 4) with alpha.
         codec: libx264, limited range; or prores_ks, for alpha.
+        rate: frames a second.
     """
     import av
 
     with av.open(str(path), "w") as file:
-        stream: Any = file.add_stream(codec, rate=30, options={"crf": "12"} if codec == "libx264" else {})
+        stream: Any = file.add_stream(codec, rate=rate, options={"crf": "12"} if codec == "libx264" else {})
         stream.pix_fmt = "yuv420p" if codec == "libx264" else "yuva444p10le"
         for number, picture in enumerate(pictures):
             given = {2: "gray", 3: "rgb24", 4: "rgba"}[picture.shape[2] if picture.ndim == 3 else 2]

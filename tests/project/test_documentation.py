@@ -192,9 +192,17 @@ def ray(work: Workshop) -> None:
         work.request.getfixturevalue("monkeypatch").setitem(sys.modules, "ray", stand_in)
 
 
+def formats(work: Workshop) -> None:
+    """A colour video for the sample, and what opens exports."""
+    mattes = encoder()
+    pytest.importorskip("zarr")
+    pictures = [mattes.colours(rasterize(geometry, (640, 320))) for geometry in sample_geometries()]
+    mattes.write_video(work.folder / "colours.mp4", pictures, rate=60)
+
+
 SETTINGS: dict[str, Callable[[Workshop], None]] = {
     setting.__name__: setting
-    for setting in (gl, vulkan, show, passphrase, asvr, compilers, matte, sam2, coco, deovr, ray)
+    for setting in (gl, vulkan, show, passphrase, asvr, compilers, matte, sam2, coco, deovr, formats, ray)
 }
 
 

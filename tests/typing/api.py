@@ -34,6 +34,8 @@ from alphastream_gpu import (
     EncodeProgress,
     EncodeReport,
     ErrorCode,
+    ExportProgress,
+    ExportReport,
     FileSource,
     FrameGeometry,
     HttpSource,
@@ -241,6 +243,23 @@ def encoding(key: AsvrKey, masks: Iterator[Mask], soft: npt.NDArray[np.float32])
     assert_type(encoder.encode(next(masks)), FrameGeometry)
     assert_type(encoder.native_size, tuple[int, int] | None)
     encoder.reset()
+
+
+def exports(key: AsvrKey) -> None:
+    def tell(progress: ExportProgress) -> None:
+        assert_type((progress.done, progress.total), tuple[int, int])
+
+    report = alphastream_gpu.export("a.asvr", Path("out") / "%06d.png", key=key, bits=1, jobs=2, progress=tell)
+    assert_type(report, ExportReport)
+    assert_type((report.frames, report.fps, report.drift), tuple[int, Fraction, float | None])
+    with open("masks.gray", "wb") as file:
+        alphastream_gpu.export("a.asvp", file, size=(64, 48), start=3, frames=9)
+    alphastream_gpu.export("a.asvp", "b.mp4", video=Path("c.mp4"), layout="alpha-left", codec="h264", quality=12)
+    alphastream_gpu.export("a.asvp", "b.mp4", layout="left")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    alphastream_gpu.export("a.asvp")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def wrong_encoding() -> None:
     InputOptions(eye="upper")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     InputOptions(treshold=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     alphastream_gpu.encode("a.mp4", "a.asvp", verify="all")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
