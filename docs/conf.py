@@ -85,7 +85,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"ClientLike|ContainerName|SourceLike|UrlLike|Validate"),  # said in words where they are arguments
     (r"py:.*", r"tuple\[int"),  # napoleon cuts `tuple[int, int]` of a property in two
     (r"py:.*", r"(concurrent\.futures|dask)\..*"),
-    (r"py:.*", r"Bool|Uint8|Picked|Outcome|Progress|StreamState|Verify"),  # likewise
+    (r"py:.*", r"Bool|Codec|Uint8|Picked|Outcome|Progress|StreamState|Verify"),  # likewise
     (r"py:.*", r"Channel|Eye|Fit|Gaps|Layout|Range"),  # likewise, of InputOptions
     (r"py:.*", r"alphastream_gpu\._arrays\.array\.OuterIndexer"),  # of `oindex`, which says what it does
 ]

@@ -27,8 +27,8 @@ Mask = npt.NDArray[np.uint8]
 
 _BATCH_FRAMES: Final = 32
 """Frames whose geometry is read at a time. A frame of a hostile file can hold 64 MB."""
-_AHEAD_FRAMES: Final = 4
-"""Frames that a thread draws at a time for a consumer: 8 MB at 2048 x 1024."""
+_AHEAD_BYTES: Final = 1 << 23
+"""Bytes of masks that a thread draws at a time for a consumer, if that is more than one mask."""
 
 
 class Drawing:
@@ -75,7 +75,7 @@ class Drawing:
 
     def ahead(self, frames: Iterable[int], jobs: int) -> Generator[Mask, None, None]:
         """
-        Draw frames in threads, ahead of the consumer. At most four masks for each thread and four more wait.
+        Draw frames in threads, ahead of the consumer. Few masks wait: 8 MB or one mask for each thread, and once more.
 
         Args:
             frames: in any order, also repeated.
@@ -88,11 +88,12 @@ class Drawing:
             NotReadyError: the system cannot start a thread. Other errors as of :meth:`into`.
         """
         wanted = iter(frames)
+        n_frames = max(1, _AHEAD_BYTES // (self.size[0] * self.size[1]))
         pool = Workers(jobs, "alphastream-export", may_call=True)
         waiting: deque[Future[list[Mask]]] = deque()
 
         def submit() -> None:
-            part = list(islice(wanted, _AHEAD_FRAMES))
+            part = list(islice(wanted, n_frames))
             if part:
                 waiting.append(pool.submit(self._drawn, part))
 

@@ -220,6 +220,9 @@ def _with_colours(
     tell: Progress,
 ) -> _Done:
     needed("av", "PyAV")
+    with mapped_errors(f"reading {video.name}"):
+        if path.exists() and path.samefile(video):
+            raise ValueError("target: expected another file than the colour video")
     with closing(ColourVideo(video)) as colours:
         matching = matched(
             colours.name, colours.times, colours.time_base, stream.config.fps, frames, stream.metadata.frame_count
@@ -306,6 +309,8 @@ def _prepare(path: Path, chosen: Choice) -> None:
 
 def _part_of(n_frames: int, start: int, frames: int | None) -> range:
     """The frames that are exported."""
+    if not n_frames:
+        raise ValueError("source: expected frames, found none")
     first, most = index(start), n_frames if frames is None else index(frames)
     if not 0 <= first < n_frames:
         raise ValueError(f"start: expected 0..{max(0, n_frames - 1)} in this stream, found {first}")

@@ -118,8 +118,11 @@ class Journal:
             checksum, _, text = line[:-1].partition(b" ")
             if not line.endswith(b"\n") or checksum != b"%08x" % zlib.crc32(text):
                 break
-            first, record = json.loads(text)
-            self.records[first] = record
+            try:
+                first, record = json.loads(text)
+            except ValueError:
+                break
+            self.records[int(first)] = record
             end += len(line)
         self._file.seek(end)
         self._file.truncate()

@@ -31,9 +31,9 @@ class ExportReport:
     target: str
     """The file, folder or pattern."""
     kind: str
-    """What it is: raw, npy, npz, png, zarr, coco or video."""
+    """The kind of target, which is raw, npy, npz, png, zarr, coco or video."""
     codec: str | None
-    """Of a video: ffv1, h264, vp9 or prores."""
+    """The codec of a video, which is ffv1, h264, vp9 or prores; None for other kinds."""
     layout: str | None
     """Where the mask is in a video with colours; None for masks alone."""
     frames: int

@@ -81,11 +81,13 @@ class Segments:
         with writing(repr(str(temporary))):
             file: Any = av.open(str(temporary), "w", format="matroska", options=BITEXACT)
         try:
-            with file:
-                yield file
+            yield file
             with writing(repr(str(temporary))):
+                file.close()
                 os.replace(temporary, path)
         except BaseException:
+            with contextlib.suppress(Exception):  # of a disk that is full, for example; the first error is raised
+                file.close()
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise

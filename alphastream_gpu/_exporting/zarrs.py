@@ -24,6 +24,9 @@ from .segments import checksum_of
 
 __all__ = ["ZarrTarget"]
 
+_CHUNK_FRAMES: Final = 16
+_CHUNK_BYTES: Final = 1 << 26
+"""Bytes of a chunk in memory, of which each thread has one; a chunk has one frame at least."""
 _LEVEL: Final = 3
 """Of Zstandard. Packed bits take half as many bytes as bytes of 0 and 1 do with it."""
 
@@ -39,10 +42,9 @@ class ZarrTarget(Target):
         rate: frames a second.
     """
 
-    piece_frames = 16
-
     def __init__(self, path: Path, frames: range, size: tuple[int, int], rate: Fraction) -> None:
         needed("zarr", "zarr")
+        self.piece_frames = max(1, min(_CHUNK_FRAMES, _CHUNK_BYTES // (size[0] * size[1])))
         self._path = path
         self._part = path.with_name(f".{path.name}.part")
         self._frames = frames

@@ -297,6 +297,14 @@ def test_pieces_cover_all_frames() -> None:
 # Arguments.
 
 
+def test_a_stream_without_frames(tmp_path: Path) -> None:
+    with alphastream_gpu.AsvpWriter(tmp_path / "empty.asvp"):
+        pass
+    with pytest.raises(ValueError, match="source: expected frames, found none"):
+        exported(tmp_path / "empty.asvp", tmp_path / "out.npy")
+    assert not (tmp_path / "out.npy").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [

@@ -551,6 +551,14 @@ def test_a_url_as_colour_video(source: Path, tmp_path: Path) -> None:
     assert "token" not in str(caught.value)
 
 
+def test_the_colour_video_is_not_overwritten(source: Path, tmp_path: Path) -> None:
+    video = write_colours(tmp_path / "colours.mp4")
+    before = video.read_bytes()
+    with pytest.raises(ValueError, match="target: expected another file than the colour video"):
+        exported(source, video, video=video, config=CONFIG)
+    assert video.read_bytes() == before
+
+
 def test_an_odd_size(source: Path, tmp_path: Path) -> None:
     video = write_colours(tmp_path / "odd.mkv", size=(61, 47), codec="ffv1", form="yuv444p", options={"level": "3"})
     with pytest.raises(ValueError, match="video: expected an even width and height, found 61 x 47"):

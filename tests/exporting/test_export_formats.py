@@ -262,6 +262,25 @@ def test_a_killed_zarr_goes_on(source: Path, tmp_path: Path) -> None:
     assert sorted(one.name for one in tmp_path.iterdir()) == ["out.zarr", "whole.zarr"]
 
 
+def test_chunks_of_large_masks(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alphastream_gpu._exporting.zarrs._CHUNK_BYTES", 5 * SIZE[0] * SIZE[1])
+    exported(source, tmp_path / "out.zarr")
+    assert json.loads((tmp_path / "out.zarr" / "zarr.json").read_text())["chunk_grid"]["configuration"] == {
+        "chunk_shape": [5, SIZE[1], SIZE[0]]
+    }
+    assert (back(tmp_path / "out.zarr") == MASKS).all()
+
+
+def test_a_full_disk_while_a_segment_is_written(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("alphastream_gpu._exporting.segments.os.replace", full)
+    with pytest.raises(TransportError, match="No space left on device"):
+        exported(source, tmp_path / "out.mkv")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_is_no_zarr(source: Path, tmp_path: Path) -> None:
     (tmp_path / "out.zarr").mkdir()
     (tmp_path / "out.zarr" / "thesis.txt").write_text("a year of work")
