@@ -51,7 +51,7 @@ _LAYOUTS: Final[Mapping[str, Layout]] = {
 """The default layout of each container."""
 _QUALITIES: Final[Mapping[str, tuple[int, int, int]]] = {"h264": (0, 51, 18), "vp9": (0, 63, 24)}
 """The range and the default of the constant rate factor of lossy codecs; less is better."""
-_FISHEYE_NAME: Final = re.compile(r".+_(FISHEYE|FISHEYE190|FISHEYE200|MKX200|MKX220|RF52|VRCA220)_alpha", re.IGNORECASE)
+_FISHEYE_NAME: Final = re.compile(r".+_(FISHEYE|FISHEYE190|MKX200|MKX220|RF52|VRCA220)_alpha", re.IGNORECASE)
 """The names by which DeoVR and HereSphere know the lens and the packed matte."""
 _NUMBER: Final = re.compile(r"%0?\d*d")
 

@@ -62,9 +62,17 @@ def colour_coder(codec: str, layout: Layout, quality: int | None) -> Coder:
         quality: the constant rate factor of h264 and vp9.
     """
     if codec == "vp9":
-        # Without alternate reference frames, which libvpx refuses beside an alpha channel.
+        # Without alternate reference frames, which libvpx refuses beside an alpha channel. Without these, looking ahead
+        # only takes memory, 650 MB at 4096 x 2048, and the packets are the same.
         form = "yuva420p" if layout == "alpha" else "yuv420p"
-        options = {"crf": str(quality), "b": "0", "auto-alt-ref": "0", "tile-columns": "2", "cpu-used": "4"}
+        options = {
+            "crf": str(quality),
+            "b": "0",
+            "auto-alt-ref": "0",
+            "lag-in-frames": "0",
+            "tile-columns": "2",
+            "cpu-used": "4",
+        }
         return Coder("libvpx-vp9", form, options, 120)
     if codec == "prores":
         options = {"profile": "4444", "alpha_bits": "16", "vendor": "apl0"}
