@@ -8,8 +8,11 @@ import asyncio
 import hashlib
 import itertools
 import json
+import os
+import signal
 import struct
 import time
+import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -52,6 +55,22 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the condition is still false after 30 s"
         time.sleep(0.002)
+
+
+def forked(function: Callable[[], object]) -> bool:
+    """Whether a function returns without an exception in a forked child, within 20 seconds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python says that the process has threads, as it should
+        child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.alarm(20)
+            function()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitpid(child, 0)[1] == 0
 
 
 def code_of(stream: AlphaStream) -> ErrorCode | None:

@@ -9,13 +9,15 @@ any call, also one that waits, and may close the stream.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from .calls import SafeLock
 from .workers import no_thread
@@ -25,6 +27,7 @@ __all__ = ["Callbacks", "ToldFuture"]
 T = TypeVar("T")
 
 _logger = logging.getLogger("alphastream_gpu")
+_ASYNCIO: Final = asyncio.wrap_future.__module__
 
 
 class Callbacks:
@@ -83,15 +86,34 @@ class ToldFuture(Future[T]):
     """
     A future whose callbacks run on the thread of a :class:`Callbacks`.
 
-    A callback that is added when the future is done runs at once, on the thread that adds it, as with every future.
+    A callback that is added when the future is done runs at once, on the thread that adds it, as with every future. A
+    callback of asyncio (``asyncio.wrap_future``) only wakes an event loop, and runs where the future becomes done. On
+    the thread of the callbacks, it would wait for those before it, one of which may wait for the event loop.
 
     Args:
         callbacks: the thread.
+        after_fork: makes the exception for a forked child, where nobody is left to complete the future.
     """
 
-    def __init__(self, callbacks: Callbacks) -> None:
+    def __init__(self, callbacks: Callbacks, after_fork: Callable[[], Exception]) -> None:
         super().__init__()
         self._callbacks_thread = callbacks
+        self._after_fork = after_fork
+        self._process = os.getpid()
+
+    def result(self, timeout: float | None = None) -> T:
+        """As of every future; in a forked child, it does not wait."""
+        self._refuse_after_fork()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """As of every future; in a forked child, it does not wait."""
+        self._refuse_after_fork()
+        return super().exception(timeout)
+
+    def _refuse_after_fork(self) -> None:
+        if self._process != os.getpid() and not self.done():
+            raise self._after_fork()
 
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         """
@@ -100,7 +122,7 @@ class ToldFuture(Future[T]):
         Raises:
             NotReadyError: no thread can be started.
         """
-        if self.done():
+        if self.done() or getattr(fn, "__module__", None) == _ASYNCIO:
             super().add_done_callback(fn)
             return
         self._callbacks_thread.start()

@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import Final, Generic, TypeVar
 
 from .._geometry.frame import FrameGeometry
+from .playhead import HeadKey
 
 __all__ = ["GivenUp", "MadeAhead", "Wait", "Waiting"]
 
@@ -171,6 +172,8 @@ class MadeAhead(Generic[Variant, Product]):
         """
         wanted = list(around[: self._n_ahead])
         with self._lock:
+            if isinstance(head, HeadKey) and head.is_dropped:
+                return
             self._n_aimed += 1
             newest = self._aims.get((head, variant))
             if newest is None or self._newest.get(head) is not newest or variant not in self._made:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from itertools import pairwise
 from typing import Literal, TypeAlias, TypeVar
 
@@ -44,11 +45,12 @@ class Buffering(Playing):
 
         The frame is fetched as urgently as by :meth:`get_frame`; a fetch of it that is under way is joined. The play
         head does not move. Cancelling the future gives the fetch up, unless somebody else wants the frame. It works
-        with ``concurrent.futures.wait`` and ``asyncio.wrap_future``.
+        with ``concurrent.futures.wait`` and ``asyncio.wrap_future``. In a forked child, waiting for it raises
+        ClosedError.
 
         Callbacks (``add_done_callback``) run on a thread of this stream that does nothing else, one after another: they
-        may block and make any call, but delay each other. One that is added when the future is done runs at once, on
-        the thread that adds it.
+        may block and make any call, but delay each other. What ``asyncio.wrap_future`` adds does not wait for them. One
+        that is added when the future is done runs at once, on the thread that adds it.
 
         Args:
             index: the frame.
@@ -66,7 +68,8 @@ class Buffering(Playing):
 
     def _request(self, index: int) -> tuple[Session, ToldFuture[FrameGeometry]]:
         """:meth:`request`, and the session that was asked."""
-        future: ToldFuture[FrameGeometry] = ToldFuture(self._lifetime.callbacks)
+        lifetime = self._lifetime
+        future: ToldFuture[FrameGeometry] = ToldFuture(lifetime.callbacks, lifetime.refusal)
         with entered("request"):
             session, found = self._asked(Session.ask_offline, index)
         if isinstance(found, FrameGeometry):
@@ -75,8 +78,9 @@ class Buffering(Playing):
         pending = found
 
         def leave(_: Future[FrameGeometry]) -> None:
-            with marked():
-                session.leave(index, pending, keep=False)
+            if not lifetime.is_parents:
+                with marked():
+                    session.leave(index, pending, keep=False)
 
         future.when_done(leave)
         pending.future.add_done_callback(lambda done: _relay(future, done))
@@ -164,7 +168,7 @@ class Buffering(Playing):
         """
         start, stop = plain(start), plain(stop)
         lifetime = self._lifetime
-        future: ToldFuture[int] = ToldFuture(lifetime.callbacks)
+        future: ToldFuture[int] = ToldFuture(lifetime.callbacks, lifetime.refusal)
         with entered("prefetch"):
             while True:
                 session = lifetime.open_session()
@@ -176,7 +180,13 @@ class Buffering(Playing):
                     break
                 if session is lifetime.session:
                     raise lifetime.refusal()
-        future.when_done(lambda _: lifetime.loop.call_soon(session.look_after_ranges) if future.cancelled() else None)
+
+        def look(_: Future[int]) -> None:
+            if future.cancelled() and not lifetime.is_closed:
+                with suppress(RuntimeError):  # closed meanwhile, and the loop has ended
+                    lifetime.loop.call_soon(session.look_after_ranges)
+
+        future.when_done(look)
         return future
 
     def buffered(self) -> tuple[tuple[int, int], ...]:
@@ -314,13 +324,12 @@ class Buffering(Playing):
                 raise lifetime.refusal()
             lifetime.callbacks.start()
             listener = CallbackListener(callback, lifetime.callbacks)
-            lifetime.loop.call_soon(_add, lifetime.monitor.add, listener)
+        self._on_loop(_add, lifetime.monitor.add, listener)
 
         def end() -> None:
             listener.end()
-            with marked():
-                if not lifetime.is_closed:
-                    lifetime.loop.call_soon(lifetime.monitor.remove, listener)
+            with suppress(ClosedError):
+                self._on_loop(lifetime.monitor.remove, listener)
 
         return end
 
@@ -339,8 +348,16 @@ class Buffering(Playing):
             if lifetime.is_closed:
                 raise lifetime.refusal()
             listener = AsyncListener(asyncio.get_running_loop())
-            lifetime.loop.call_soon(_add_iterator, lifetime.monitor.add, listener)
+        self._on_loop(_add_iterator, lifetime.monitor.add, listener)
         return listener.iterate()
+
+    def _on_loop(self, function: Callable[..., object], *args: object) -> None:
+        """Call a function on the loop, before closing ends what is there. Raises ClosedError if that has begun."""
+        lifetime = self._lifetime
+        with marked(), lifetime.lock:
+            if lifetime.is_closed:
+                raise lifetime.refusal()
+            lifetime.loop.call_soon(function, *args)
 
 
 def _add(add: Callable[..., None], listener: CallbackListener) -> None:

@@ -131,10 +131,18 @@ class AsyncListener(Listener):
         super().__init__()
         self._loop = loop
         self._has_events = asyncio.Event()
+        self._is_woken = False
+        """Whether a call is on its way. A loop that is blocked must not collect one for each event."""
 
     def wake(self) -> None:
-        with suppress(RuntimeError):  # the program's loop is closed: nobody iterates any more
-            self._loop.call_soon_threadsafe(self._has_events.set)
+        if not self._is_woken:
+            self._is_woken = True
+            with suppress(RuntimeError):  # the program's loop is closed: nobody iterates any more
+                self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        self._is_woken = False  # before the events are taken: for one that comes now, there is another call
+        self._has_events.set()
 
     async def iterate(self) -> AsyncIterator[StreamEvent]:
         """The events."""

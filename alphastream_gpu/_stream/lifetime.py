@@ -76,6 +76,8 @@ class Lifetime:
         """Whether closing has begun, or is about to."""
         self.is_parents = False
         """Whether this process is a fork of the one that has the stream."""
+        self._parents_session: Session | None = None
+        """In such a process: the session."""
         self._is_closing = False
         self._has_renderers = False
         """Whether frames are for a MaskRenderer, so that what it needs of them is computed where they are decoded."""
@@ -161,6 +163,21 @@ class Lifetime:
             self.is_paused = is_paused
             if self.session is not None:
                 self.session.pause(is_paused=is_paused)
+
+    def drop_head(self, key: object) -> None:
+        """A play head was closed: its share is free, and what it alone wanted is given up."""
+        if self.is_closed:  # in a forked child, any lock may be held for ever
+            return
+        session = self.session
+        if session is not None:
+            session.drop_head(key)
+        self.products.drop(key)
+
+    def drop_head_soon(self, key: object) -> None:
+        """:meth:`drop_head` on the loop, for finalizers and signal handlers. Takes no lock."""
+        if not self.is_closed:
+            with suppress(RuntimeError):  # closed meanwhile, and the loop has ended
+                self.loop.call_soon(self.drop_head, key)
 
     def prepare_for_renderers(self) -> None:
         """
@@ -325,6 +342,8 @@ class Lifetime:
             self.end_close(closing)
 
     def disown(self) -> None:
-        """Leave all alone, in a forked child: the threads are the parent's, and so may be who holds the lock."""
+        """Leave all alone, in a forked child: the threads are the parent's, and so may be who holds a lock."""
         self.is_closed = self._is_closing = self.is_parents = True
         self.lock = threading.RLock()
+        # Whoever finds no session takes none of its locks. It is kept, because it has open connections of the parent's.
+        self._parents_session, self.session = self.session, None

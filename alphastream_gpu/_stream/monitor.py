@@ -65,7 +65,8 @@ class Monitor:
     def is_stalled(self, session: Session, key: object) -> bool:
         """Whether the frame of a play head is missing, and its last attempt failed or is late."""
         with session.lock:
-            return self._of_head(session, session.planner.head(key)).state == "stalled"
+            head = session.planner.find(key)
+            return head is not None and self._of_head(session, head).state == "stalled"
 
     # On the loop.
 
@@ -116,8 +117,9 @@ class Monitor:
         session = self._lifetime.session
         if session is not None:
             is_on = bool(self._listeners or self._iterators)
-            session.on_moved = self.look if is_on else None
-            session.is_watched = is_on and self._last != "playing"
+            with session.lock:  # those who call on_moved look first whether it is None
+                session.on_moved = self.look if is_on else None
+                session.is_watched = is_on and self._last != "playing"
 
     def _found(self) -> _Found:
         lifetime = self._lifetime

@@ -27,7 +27,7 @@ import numpy as np
 from .._config import Config
 from .._exceptions import AlphaStreamError
 from .plan import FrameSpan, plan_reads
-from .playhead import Follower
+from .playhead import Follower, HeadKey
 from .reader import StreamReader
 from .slots import Slots
 from .timebase import finite
@@ -229,14 +229,19 @@ class Planner:
         return [head for head in (self.default, *self.others.values()) if head.at is not None]
 
     def head(self, key: object) -> Head:
-        """A play head by its key; None is the stream's own. It is made if there is none."""
-        if key is None:
-            return self.default
-        head = self.others.get(key)
+        """A play head by its key; None is the stream's own. It is made if there is none. After it was closed, it gets
+        no share."""
+        head = self.find(key)
         if head is None:
-            head = self.others[key] = Head(self._window(len(self.others) + 2))
-            self._share_out()
+            head = Head(self._window(len(self.others) + 2))
+            if not (isinstance(key, HeadKey) and key.is_dropped):
+                self.others[key] = head
+                self._share_out()
         return head
+
+    def find(self, key: object) -> Head | None:
+        """A play head by its key; None if it has not asked for a frame of this source."""
+        return self.default if key is None else self.others.get(key)
 
     def drop(self, key: object) -> None:
         """A play head was closed."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["Follower"]
+__all__ = ["Follower", "HeadKey"]
 
 _LARGEST_STEP: Final = 8
 """Frames that a player may skip and still be playing: one that drops to 8 fps of 60, or plays at eight times the
@@ -15,6 +15,19 @@ _TURNS_AFTER: Final = 3
 """Steps backward in a row that mean backward play; one or two are a player that looks back at what it dropped."""
 _FIRST_WINDOW: Final = 16
 """Frames prefetched after a jump, where a read costs next to nothing; the window doubles as play goes on."""
+
+
+class HeadKey:
+    """
+    What a stream knows a play head by. It stays the same when another source is loaded.
+    """
+
+    __slots__ = ("is_dropped",)
+
+    def __init__(self) -> None:
+        self.is_dropped = False
+        """Whether the play head is closed. Set before its share is given back: a call that another thread is just
+        making must not take a share again, which nobody would give back."""
 
 
 class Follower:

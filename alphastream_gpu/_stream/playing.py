@@ -162,7 +162,8 @@ class Playing:
         if session is None:
             return 0.0
         with held(session.lock):
-            n_frames = session.n_buffered(session.planner.head(self._key))
+            head = session.planner.find(self._key)
+            n_frames = 0 if head is None else session.n_buffered(head)
         return float(n_frames / self._lifetime.fps)
 
     def _refuse_if_closed(self) -> None:

@@ -20,6 +20,7 @@ from cachemodel import FakeServer, Peer, cached, content, peer, read_once
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
+from support import forked
 
 from alphastream_gpu import AlphaStreamError, ByteRange
 from alphastream_gpu._sources.cache import CachedSource
@@ -161,18 +162,13 @@ class Cache(RuleBasedStateMachine):
         """A child that tries its parent's source: it gets the right bytes only if nobody had read that source."""
         if opened.source._process is None:
             return
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                asyncio.set_event_loop(None)
-                try:
-                    opened.source.read(wanted).send(None)
-                except AlphaStreamError:
-                    code = 0
-            finally:
-                os._exit(code)
-        assert os.waitpid(child, 0)[1] == 0
+
+        def read() -> None:
+            asyncio.set_event_loop(None)
+            with pytest.raises(AlphaStreamError):
+                opened.source.read(wanted).send(None)
+
+        assert forked(read)
 
     # The disk.
 

@@ -224,6 +224,64 @@ def test_an_iterator_that_is_dropped_or_whose_loop_ended_is_forgotten() -> None:
         get(stream, 5)
 
 
+def test_a_loop_that_is_blocked_collects_no_calls() -> None:
+    async def main() -> None:
+        loop: Any = asyncio.get_running_loop()
+        listener = _events.AsyncListener(loop)
+        n_ready = len(loop._ready)
+        for number in range(1000):  # the loop is blocked by this
+            listener.put(StreamEvent("playing", None, number, 0.0))
+        assert len(loop._ready) == n_ready + 1
+        events = listener.iterate()
+        numbers = []
+        for _ in range(_events._MOST_EVENTS):
+            event = await asyncio.wait_for(anext(events), 20)
+            numbers.append(event.frame_index)
+        assert numbers == list(range(1000 - _events._MOST_EVENTS, 1000))
+        listener.put(StreamEvent("ended", None, 5, 0.0))
+        assert (await asyncio.wait_for(anext(events), 20)).state == "ended"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", ["CallbackListener", "AsyncListener"])
+def test_whoever_begins_to_listen_while_the_stream_closes_is_refused(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with an error of asyncio, and not without one, which would leave the caller waiting."""
+    from alphastream_gpu._stream import buffering
+
+    stream, make = opened(), getattr(_events, kind)
+
+    def closed_meanwhile(*args: Any) -> Any:
+        thread = threading.Thread(target=stream.close)
+        thread.start()
+        thread.join()
+        return make(*args)
+
+    monkeypatch.setattr(buffering, kind, closed_meanwhile)
+    with pytest.raises(ClosedError):
+        if kind == "CallbackListener":
+            stream.on_event(print)
+        else:
+            asyncio.run(_first(stream))
+
+
+def test_on_moved_is_set_where_nobody_looks_at_it() -> None:
+    """It becomes None when the last listener ends. Whoever looked before must not call None."""
+    with opened() as stream:
+        session, monitor = stream._lifetime.session, stream._lifetime.monitor
+        assert session is not None
+        end = stream.on_event(lambda event: None)
+        wait_until(lambda: session.on_moved is not None)
+        with session.lock:
+            end()
+            wait_until(lambda: not monitor._listeners)
+            time.sleep(0.02)
+            assert session.on_moved is not None
+        wait_until(lambda: session.on_moved is None)
+
+
 def test_without_listeners_nothing_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(prefetch_frames=20) as stream:
         monitor = stream._lifetime.monitor

@@ -4,7 +4,10 @@ Play heads: seeks, reverse play, several heads on one stream, and masks of two s
 
 from __future__ import annotations
 
+import gc
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,17 @@ from test_priorities import number_of as gated_number_of
 from test_priorities import opened as gated
 
 import alphastream_gpu
-from alphastream_gpu import AlphaStream, ClosedError, Config, ErrorCode, FrameNotFoundError, NotReadyError, rasterize
+from alphastream_gpu import (
+    AlphaStream,
+    ClosedError,
+    Config,
+    ErrorCode,
+    FrameNotFoundError,
+    NotReadyError,
+    PlayHead,
+    rasterize,
+)
+from alphastream_gpu._stream.fetches import Pending
 
 
 def opened(source: Any = NUMBERED, **options: Any) -> AlphaStream:
@@ -222,6 +235,102 @@ def test_a_closed_head() -> None:
     with pytest.raises(ClosedError):
         stream.play_head()
     left.close()
+
+
+def _close(head: PlayHead) -> None:
+    head.close()
+
+
+def _drop(head: PlayHead) -> None:
+    """As its caller does, who has the last reference."""
+
+
+@pytest.mark.parametrize("end", [_close, _drop])
+def test_a_head_that_is_gone_gives_its_share_back(end: Callable[[PlayHead], None]) -> None:
+    with opened(SAMPLE, cache_frames=100, prefetch_frames=50, get_frame_timebox=1000) as stream:
+        planner, masks = session_of(stream).planner, stream._lifetime.products._masks
+        heads = [stream.play_head()]
+        assert heads[0].get_frame(60, 64, 32) is not None
+        assert planner.window == 25
+        end(heads.pop())
+        gc.collect()
+        wait_until(lambda: planner.window == 50)
+        wait_until(lambda: not masks._aims and not masks._made)
+        assert planner.default.full_window == 50
+
+
+def _run_apart(function: Callable[[], None]) -> None:
+    """Call a function in a thread that does not keep the process if it hangs."""
+    thread = threading.Thread(target=function, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_a_head_that_is_dropped_while_locks_are_held() -> None:
+    """The collector runs at any point, also where the thread holds a lock of the library."""
+    stream = opened(SAMPLE, prefetch_frames=50, get_frame_timebox=1000)  # which cannot be closed after a deadlock
+    planner, products = session_of(stream).planner, stream._lifetime.products
+    heads = [stream.play_head()]
+    assert heads[0].get_frame(60, 64, 32) is not None
+
+    def drop() -> None:
+        with products._masks._lock, products._strips._lock:
+            heads.clear()
+            gc.collect()
+
+    _run_apart(drop)
+    wait_until(lambda: planner.others == {})
+    stream.close()
+
+
+def test_a_head_that_is_closed_within_another_call() -> None:
+    """A signal handler may interrupt a call that holds a lock."""
+    from alphastream_gpu._runtime.calls import entered
+
+    stream = opened(SAMPLE, prefetch_frames=50, get_frame_timebox=1000)  # which cannot be closed after a deadlock
+    planner, products = session_of(stream).planner, stream._lifetime.products
+    head = stream.play_head()
+    assert head.get_frame(60, 64, 32) is not None
+
+    def interrupted() -> None:
+        with entered("get_frame"), products._masks._lock:
+            head.close()
+
+    _run_apart(interrupted)
+    wait_until(lambda: planner.others == {})
+    stream.close()
+
+
+def test_looking_at_a_head_gives_it_no_share() -> None:
+    """Neither one that has not asked for a frame yet nor one that is closed."""
+    with opened(cache_frames=100, prefetch_frames=50) as stream:
+        planner = session_of(stream).planner
+        head = stream.play_head()
+        for _ in range(2):
+            assert not head.is_stalled
+            assert head.buffered_seconds == 0
+            assert planner.others == {}
+            head.close()
+        assert planner.window == 50
+
+
+def test_a_call_that_ends_after_its_head_was_closed() -> None:
+    """Another thread closes the head between two steps of the call."""
+    with opened(SAMPLE, cache_frames=100, prefetch_frames=50, get_frame_timebox=1000) as stream:
+        session, products = session_of(stream), stream._lifetime.products
+        head = stream.play_head()
+        assert head.get_geometry(60) is not None
+        ask, key = head._ask, head._key
+        head.close()
+        geometry = ask(session, 60)
+        assert not isinstance(geometry, Pending)
+        assert geometry is not None
+        products.mask(session, 60, geometry, (64, 32), time.monotonic() + 1, key)
+        session.seek(70, key, reverse=False)
+        assert session.planner.others == {}
+        assert session.planner.window == 50
+        assert not products._masks._aims
 
 
 # Two sizes.

@@ -1,5 +1,5 @@
 """
-A model of a player: requests, seeks, ranges, several heads, goals, pauses, faults and closes, in any order.
+A model of a player: requests, seeks, ranges, several heads, goals, pauses, faults, forks and closes, in any order.
 
 What is told must agree: each future ends once with its frame or a reason, what is buffered is what is here, states
 follow one another without a gap, and after good weather everything settles.
@@ -8,17 +8,20 @@ follow one another without a gap, and after good weather everything settles.
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
+import os
 import random
 import time
 from concurrent.futures import CancelledError, Future
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from scripted import N, Scripted, number_of, slots_of
-from support import wait_until
+from support import forked, wait_until
 
 import alphastream_gpu
 from alphastream_gpu import (
@@ -105,9 +108,41 @@ class PlayerModel(RuleBasedStateMachine):
         self.heads.append(self.stream.play_head())
 
     @precondition(lambda self: self.heads)
-    @rule()
-    def one_head_less(self) -> None:
-        self.heads.pop().close()
+    @rule(closes=st.booleans(), index=INDEX)
+    def one_head_less(self, closes: bool, index: int) -> None:
+        """Closed, and asked all the same, or dropped without being closed."""
+        head = self.heads.pop()
+        if closes:
+            head.close()
+            with pytest.raises(ClosedError):
+                head.get_geometry(index)
+            assert not head.is_stalled
+            assert head.buffered_seconds == 0
+
+    @precondition(lambda self: hasattr(os, "fork"))
+    @rule(index=INDEX)
+    def fork(self, index: int) -> None:
+        """In a child, every call returns, whatever the threads of the parent are doing."""
+
+        def ask() -> None:
+            for player in (self.stream, *self.heads):
+                with pytest.raises(ClosedError, match="before a fork"):
+                    player.get_geometry(index)
+                assert not player.is_stalled
+                assert player.buffered_seconds == 0
+            assert self.stream.state == "closed"
+            assert self.stream.buffered() == ()
+            assert self.stream.last_attempt(index) is None
+            for future in (*(one for _, one in self.frames), *(one for *_, one in self.ranges)):
+                if not future.done():
+                    with pytest.raises(ClosedError, match="before a fork"):
+                        future.result()
+                    future.cancel()
+            for head in self.heads:
+                head.close()
+            self.stream.close()
+
+        assert forked(ask)
 
     @rule(goal=st.sampled_from([BufferGoal(), BufferGoal(frames=5), BufferGoal(seconds=0.5), BufferGoal(bytes=300)]))
     def goal(self, goal: BufferGoal) -> None:
@@ -146,6 +181,10 @@ class PlayerModel(RuleBasedStateMachine):
         assert (slots.patient, slots._busy, session.planner.n_bytes) == (0, 0, 0)
         assert session.planner.ranges == []
         assert all(head.n_slots == 0 for head in session.planner.heads())
+        gc.collect()
+        keys = {head._key for head in self.heads}
+        wait_until(lambda: session.planner.others.keys() <= keys)
+        assert session.planner.default.full_window == session.planner.window
         assert self.stream.state in ("playing", "ended", "buffering", "stalled")
         here = {index for start, stop in self.stream.buffered() for index in range(start, stop)}
         assert here == set(session.cached())

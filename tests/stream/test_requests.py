@@ -5,6 +5,8 @@ Requests: a future of a frame, as urgent as a call in real time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import threading
 import time
 from concurrent.futures import CancelledError, Future, wait
@@ -12,11 +14,12 @@ from typing import Any
 
 import pytest
 from scripted import NUMBERED, N, Scripted, get, number_of
-from support import wait_until
+from support import forked, wait_until
 
 import alphastream_gpu
 from alphastream_gpu import (
     AlphaStream,
+    BufferGoal,
     ClosedError,
     Config,
     DecodeError,
@@ -152,6 +155,94 @@ def test_a_callback_may_call_and_close_the_stream_and_raise(caplog: pytest.LogCa
     wait_until(lambda: "a callback raised an exception" in caplog.text)
     with pytest.raises(ClosedError):
         stream.request(100)
+
+
+def test_asyncio_does_not_wait_for_the_callbacks() -> None:
+    """A callback may wait for an event loop that waits for another request, and one may block for ever."""
+    source = Scripted()
+    source.delay = lambda: 0.02
+    found: list[int | None] = []
+    let_go = threading.Event()
+    with opened(source) as stream:
+
+        async def ask(index: int) -> int:
+            return number_of(await asyncio.wait_for(asyncio.wrap_future(stream.request(index)), 20))
+
+        def follow(_: Future[FrameGeometry]) -> None:
+            found.append(asyncio.run(ask(200)))
+            let_go.wait(20)
+
+        stream.request(100).add_done_callback(follow)
+        wait_until(lambda: found == [200])
+        assert asyncio.run(ask(300)) == 300
+        let_go.set()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_in_a_forked_child_nothing_waits() -> None:
+    """Neither for a frame that only the parent gets nor for a lock that a thread of the parent holds."""
+    source = Scripted()
+    stream = opened(source)
+    heads = [stream.play_head() for _ in range(2)]
+    done = stream.request(0)
+    assert number_of(done.result(20)) == 0
+    source.delay = lambda: 3600.0
+    requested, prefetched = stream.request(1900), stream.prefetch(0, 100)
+    session, products = stream._lifetime.session, stream._lifetime.products
+    assert session is not None
+    locks = (session.lock, stream._lifetime.lock, products._lock, products._masks._lock, products._strips._lock)
+    are_held, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with contextlib.ExitStack() as stack:
+            for lock in locks:
+                stack.enter_context(lock)
+            are_held.set()
+            let_go.wait(60)
+
+    def ask() -> None:
+        for future in (requested, prefetched):
+            for wait_for in (future.result, future.exception):
+                with pytest.raises(ClosedError, match="before a fork"):
+                    wait_for()
+            assert future.cancel()
+        assert number_of(done.result()) == 0
+        for player in (stream, *heads):
+            for call in (player.get_frame, player.get_geometry, player.get_triangle_strip_vertices, player.seek):
+                with pytest.raises(ClosedError, match="before a fork"):
+                    call(5)
+            assert (player.is_stalled, player.buffered_seconds, player.last_error()) == (False, 0, None)
+        for refused in (
+            lambda: stream.request(5),
+            lambda: stream.prefetch(5, 6),
+            lambda: stream.read_frame(5),
+            lambda: stream.read_batch([5]),
+            lambda: list(stream.read_frames(5, 6)),
+            lambda: stream.load_source(NUMBERED),
+            lambda: stream.on_event(print),
+            stream.play_head,
+            stream.stats,
+        ):
+            with pytest.raises(ClosedError, match="before a fork"):
+                refused()
+        assert (stream.state, stream.buffered(), stream.last_attempt(5)) == ("closed", (), None)
+        stream.pause()
+        stream.resume()
+        stream.set_buffer_goal(BufferGoal(frames=5))
+        stream.set_rate(30)
+        heads.pop().close()
+        heads.clear()
+        stream.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert are_held.wait(20)
+    try:
+        assert forked(ask)
+    finally:
+        let_go.set()
+        thread.join()
+        stream.close()
 
 
 def test_a_callback_on_a_done_future_runs_at_once() -> None:
