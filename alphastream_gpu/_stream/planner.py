@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from .._config import Config
-from .._exceptions import AlphaStreamError
+from .._exceptions import AlphaStreamError, NotReadyError
 from .plan import FrameSpan, plan_reads
 from .playhead import Follower, HeadKey
 from .reader import StreamReader
@@ -50,6 +50,8 @@ _FAST_BANDWIDTH: Final = 131_072
 _LEAST_READ_BYTES: Final = 4096
 _MOST_FRAMES: Final = 65536
 _MOST_BYTES: Final = 2**63 - 1
+_MOST_RANGES: Final = 256
+"""Ranges that wait: each plan looks at all of them, and play waits for the plan."""
 _MOST_FAILURES: Final = 3
 """Failed reads after which a range is given up."""
 
@@ -247,6 +249,19 @@ class Planner:
         """A play head was closed."""
         if self.others.pop(key, None) is not None:
             self._share_out()
+
+    def add(self, one: Range) -> None:
+        """
+        Fetch a range, after those that were added before.
+
+        Raises:
+            NotReadyError: too many wait already.
+        """
+        if sum(not other.future.cancelled() for other in self.ranges) >= _MOST_RANGES:
+            raise NotReadyError(
+                f"prefetch: expected at most {_MOST_RANGES} ranges that wait; cancel those that are not needed any more"
+            )
+        self.ranges.append(one)
 
     def set_goal(self, goal: BufferGoal, fps: Fraction) -> None:
         """Fetch another number of frames ahead."""

@@ -239,11 +239,14 @@ class Session:
 
         Returns:
             Whether this session is open.
+
+        Raises:
+            NotReadyError: too many ranges wait already.
         """
         with self.lock:
             if self._table.is_closed:
                 return False
-            self.planner.ranges.append(Range(start, stop, future))
+            self.planner.add(Range(start, stop, future))
             self._scheduler.plan_soon()
         return True
 

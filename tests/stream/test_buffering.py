@@ -132,6 +132,22 @@ def test_a_range_outside_the_stream(start: int, stop: int) -> None:
         stream.prefetch(start, stop)
 
 
+def test_the_ranges_that_wait_are_bounded() -> None:
+    """Each plan looks at all of them. Those that were cancelled do not count."""
+    with opened(Scripted()) as stream:
+        stream.pause()
+        for _ in range(3):
+            futures = [stream.prefetch(k, k + 2) for k in range(256)]
+            with pytest.raises(NotReadyError, match="at most 256 ranges that wait"):
+                stream.prefetch(500, 501)
+            assert all(future.cancel() for future in futures)
+        wait_until(lambda: session_of(stream).planner.ranges == [])
+        futures = [stream.prefetch(k, k + 2) for k in range(256)]
+        stream.resume()
+        assert [future.result(20) for future in futures] == [2] * 256
+        assert stream.prefetch(500, 501).result(20) == 1
+
+
 def test_ranges_of_empty_and_closed_streams() -> None:
     with AlphaStream() as stream, pytest.raises(NotReadyError):
         stream.prefetch(0, 5)
