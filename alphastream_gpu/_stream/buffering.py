@@ -150,7 +150,8 @@ class Buffering(Playing):
 
         The play heads come first: the range is read while they need nothing, one read at a time. It is cut to half of
         ``config.cache_frames``, because the other half belongs to the play heads; play and later ranges drop its frames
-        as they drop all that was not used lately. A frame that is malformed is passed over.
+        as they drop all that was not used lately. A frame that is malformed is passed over. At most 256 ranges may wait
+        at a time.
 
         Args:
             start: first frame.
@@ -163,7 +164,8 @@ class Buffering(Playing):
 
         Raises:
             FrameNotFoundError: outside the stream.
-            NotReadyError: nothing is loaded, or called within another call of this library on the same thread.
+            NotReadyError: nothing is loaded, too many ranges wait, or called within another call of this library on the
+                same thread.
             ClosedError: the stream is closed.
         """
         start, stop = plain(start), plain(stop)
@@ -261,7 +263,8 @@ class Buffering(Playing):
 
     def pause(self) -> None:
         """
-        Fetch nothing in advance until :meth:`resume`: neither what lies ahead of a play head nor a range.
+        Fetch nothing in advance until :meth:`resume`: neither what lies ahead of a play head nor a range, nor the rest
+        of the file for the disk cache.
 
         Frames that are asked for are fetched all the same, and reads under way go on. Play itself does not stop.
         """

@@ -28,6 +28,7 @@ from .._runtime.exit import close_at_exit, forget, in_background
 from .._runtime.loop import LoopLease
 from .._runtime.workers import Workers
 from .._sources import Source, SourceLike, open_source
+from .._sources.layers import hold_filling
 from .metadata import Metadata, describe
 from .monitor import Monitor
 from .planner import BufferGoal
@@ -163,6 +164,7 @@ class Lifetime:
             self.is_paused = is_paused
             if self.session is not None:
                 self.session.pause(is_paused=is_paused)
+                hold_filling(self.session.reader.source, is_held=is_paused)
 
     def drop_head(self, key: object) -> None:
         """A play head was closed: its share is free, and what it alone wanted is given up."""
@@ -215,6 +217,7 @@ class Lifetime:
         try:
             async with asyncio.timeout(config.init_timeout):
                 opened = await open_source(source, config)
+                hold_filling(opened, is_held=self.is_paused)
                 # In the stream's threads, which closing waits for: OpenSSL keeps something for each that derives a key.
                 reader = await StreamReader.open(opened, key=key, strict=strict, config=config, executor=self.pool)
             session = Session(
@@ -230,6 +233,7 @@ class Lifetime:
                     previous.add_counts(self.counters, self.retry_reasons)
                 session.set_goal(self.goal, self.fps)  # they may have been changed meanwhile
                 session.pause(is_paused=self.is_paused)
+                hold_filling(opened, is_held=self.is_paused)
                 self.metadata = replace(describe(reader, config), fps=self.fps)
         except BaseException as exc:
             present = self.session

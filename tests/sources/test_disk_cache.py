@@ -337,6 +337,50 @@ def test_the_rest_is_fetched_while_idle(tmp_path: Path) -> None:
         assert len(list(stream.read_frames())) == 20_000
 
 
+def test_filling_is_held_and_goes_on(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from alphastream_gpu._sources.cache import fill
+
+    monkeypatch.setattr(fill, "fill_bytes", lambda rate: PAGE_BYTES)
+
+    async def play() -> None:
+        source = cached(server, tmp_path, fills=True)
+        await source.read(ByteRange(0, 10))
+        while len(server.reads) < 4:
+            await asyncio.sleep(0.001)
+        source.is_held = True
+        await asyncio.sleep(0.05)  # one may be under way
+        n_reads = len(server.reads)
+        await asyncio.sleep(0.2)
+        assert len(server.reads) == n_reads < 15
+        assert await source.read(ByteRange(190_000, 190_010)) == server.data[190_000:190_010]
+        source.is_held = False
+        assert source._filling is not None
+        await asyncio.wait_for(source._filling, 20)
+        await source.aclose()
+
+    asyncio.run(play())
+    assert run(server, tmp_path, is_offline=True) == [server.data]
+
+
+def test_a_pause_holds_back_the_rest(tmp_path: Path) -> None:
+    """Also of a source that is loaded during the pause, through a loop of its own, and of mirrors."""
+    config = Config(cache_dir=tmp_path, prefetch="all", prefetch_frames=0)
+    with Server(LONG) as web, alphastream_gpu.AlphaStream(config=config) as stream:
+        stream.pause()
+        for source in (web.url(), web.url, [web.url()]):
+            stream.load_source(source)
+            n_bytes = web.body_bytes
+            time.sleep(0.2)
+            assert web.body_bytes == n_bytes <= 3 * 65536
+        stream.resume()
+        wait_until(lambda: web.body_bytes >= len(LONG))
+        for is_held in (True, False):
+            (stream.pause if is_held else stream.resume)()
+            source = stream._lifetime.session.reader.source  # type: ignore[union-attr]
+            assert isinstance(source, CachedSource)
+            assert source.is_held == is_held
+
+
 def test_filling_goes_on_after_failures(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from alphastream_gpu._sources.cache import fill
 

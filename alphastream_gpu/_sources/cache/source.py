@@ -84,6 +84,8 @@ class CachedSource(Source):
         self._is_offline = is_offline
         self._fills = fills
         self._ask_seconds = ask_seconds
+        self.is_held = False
+        """Whether the rest of the file is not to be fetched for now."""
         self._asking = asyncio.Lock()
         self._is_asked = self._is_closed = False
         self._process: int | None = None
@@ -273,11 +275,14 @@ class CachedSource(Source):
             fill(
                 entry.identity.n_pages,
                 near=lambda: self._last_page,
-                is_idle=lambda: not self._n_requests and time.monotonic() > self._idle_since + 0.05,
+                is_idle=self._is_idle,
                 missing=partial(self._missing, entry),
                 fetch=partial(self._fetch, entry),
             )
         )
+
+    def _is_idle(self) -> bool:
+        return not (self.is_held or self._n_requests) and time.monotonic() > self._idle_since + 0.05
 
     async def _missing(self, entry: Entry, first: int, stop: int) -> list[int] | None:
         await self._disk.written()  # what is not written yet would be fetched twice
