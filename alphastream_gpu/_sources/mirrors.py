@@ -5,7 +5,7 @@ Strategy
 --------
 * One place is read until it fails; then the next one, and after the last one the first one again.
 * The first bytes and the length of the first place that answers are the reference. Another place is read only if it has
-  the same: a header and a sizes table, which are in the first 64 KiB of a usual file, fit to no other stream.
+  the same, and the same sizes table, which may be longer. Header and table fit to no other stream.
 * A place is not asked twice in a row: the sources of the mirrors do not repeat requests, and this one repeats the
   round, with pauses.
 """
@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from typing import Final
 
 from .._config import Config
@@ -76,6 +77,10 @@ class MirrorSource(Source):
         self._opening = asyncio.Lock()
         self._making = threading.Lock()
         self._first: bytes | None = None
+        self._rest: tuple[ByteRange, bytes] | None = None
+        """Where the part of header and table lies that comes after these first bytes, and its digest."""
+        self._last_read: tuple[int, ByteRange] | None = None
+        """The number of the mirror that was read last, and what was read."""
         self._length: int | None = None
         self._error: AlphaStreamError | None = None
         self._next_at: float | None = None
@@ -165,6 +170,23 @@ class MirrorSource(Source):
         }
         self._opened = {}
 
+    def compare_tables(self, table: bytes | memoryview) -> None:
+        """
+        Compare mirrors by header and sizes table from now on, also those that are open.
+
+        Args:
+            table: both, as stored.
+        """
+        if self._first is None or len(table) <= len(self._first):
+            return
+        rest = ByteRange(len(self._first), len(table))
+        self._rest = rest, sha256(memoryview(table)[rest.start :]).digest()
+        opened, self._opened = self._opened, {}
+        if self._last_read is not None:
+            at, span = self._last_read
+            if at in opened and span.start <= rest.start and rest.stop <= span.stop:
+                self._opened[at] = opened[at]  # the table is its own
+
     async def locate(self) -> None:
         """Find out the URL of the first mirror."""
         if self._mirrors[0].http is not None:
@@ -219,19 +241,23 @@ class MirrorSource(Source):
                 _logger.debug("%s failed; reading %s", self._mirrors[at].shown, self._mirrors[self._at].shown)
 
     async def _read_one(self, at: int, span: ByteRange) -> bytes | memoryview:
-        if self._is_closed:
-            raise ClosedError(f"{self.name!r}: the source is closed")
-        if at in self._failed_to_fit:
-            raise self._failed_to_fit[at]
-        source = self._opened.get(at)
-        if source is None:
-            async with self._opening:
-                source = self._opened.get(at) or await self._open(at)
-        first = self._first
-        if first is not None and (span.stop <= len(first) or len(first) == self._length):
-            return first[span.start : span.stop]
-        with contained_errors(f"reading {span} of {self._mirrors[at].shown}"):
-            return await source.read(span)
+        while True:
+            if self._is_closed:
+                raise ClosedError(f"{self.name!r}: the source is closed")
+            if at in self._failed_to_fit:
+                raise self._failed_to_fit[at]
+            source = self._opened.get(at)
+            if source is None:
+                async with self._opening:
+                    source = self._opened.get(at) or await self._open(at)
+            first = self._first
+            if first is not None and (span.stop <= len(first) or len(first) == self._length):
+                return first[span.start : span.stop]
+            with contained_errors(f"reading {span} of {self._mirrors[at].shown}"):
+                data = await source.read(span)
+            if self._opened.get(at) is source:  # otherwise it is to be compared again
+                self._last_read = at, span
+                return data
 
     async def _open(self, at: int) -> Source:
         """Open a mirror and compare its file with that of the first one. Only one at a time."""
@@ -253,12 +279,22 @@ class MirrorSource(Source):
             raise ClosedError(f"{self.name!r}: the source is closed")
         if self._first is None:
             self._first, self._length = first, source.length
-        elif source.length != self._length or first != self._first:
+        elif source.length != self._length or first != self._first or not await self._has_rest(source, mirror):
             found = f"{source.length} bytes" if source.length != self._length else "another header or sizes table"
             error = TransportError(
                 f"{mirror.shown}: has another file than the first mirror: expected {self._length} bytes, found {found}"
             )
             self._failed_to_fit[at] = error
             raise error
+        if self._is_closed:
+            raise ClosedError(f"{self.name!r}: the source is closed")
         self._opened[at] = source
         return source
+
+    async def _has_rest(self, source: Source, mirror: Mirror) -> bool:
+        """Whether a mirror has the sizes table that begins in the first bytes, as far as it is known."""
+        if self._rest is None:
+            return True
+        span, digest = self._rest
+        with contained_errors(f"reading {mirror.shown}"):
+            return sha256(await source.read(span)).digest() == digest

@@ -35,9 +35,9 @@ from .._format.container import (
 from .._format.deflate import OverLimitError, deflated_bound
 from .._geometry.frame import FrameGeometry
 from .._sources import FileSource, MemorySource, Source
+from .._sources.layers import compare_tables, validator_of
 from .._sources.pages import page_in_place_of_a_file
 from .._sources.ranges import ByteRange
-from .._sources.validator import validator_of
 from .._wording import ABOUT_SOURCE, MAX_FRAME_BYTES, MAX_FRAMES, PATH_AS_CONTENT
 from .plan import FrameSpan
 
@@ -125,7 +125,7 @@ class StreamReader:
         else:
             header = parse_asvp_header(stored, strict=strict)
         try:
-            table = await _read_table(source, header, first, config)
+            table = stored_table = await _read_table(source, header, first, config)
             if cipher is not None:
                 table = cipher.header_and_table(table)
             # Off the loop, which all streams share: a table of the largest size takes half a second.
@@ -140,6 +140,7 @@ class StreamReader:
             told = f"; the server's reply: {source.reply_summary}" if source.reply_summary else ""
             raise key_mismatch(key, source.name, f"{exc}{told}") from exc
         index = await loop.run_in_executor(executor, _index_table, sizes, header, source)
+        compare_tables(source, stored_table)
         reader = cls(source, header, index, cipher, config)
         reader.open_seconds = open_seconds
         reader.reads = 1 if len(table) <= len(first) else 2

@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import struct
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -156,6 +158,82 @@ def test_the_same_length_and_another_table_is_refused() -> None:
             await source.aclose()
 
         asyncio.run(read())
+
+
+def _with_a_long_table(blocks: list[bytes]) -> bytes:
+    """An ASVP whose table is stored without compression, so that one byte of it can differ."""
+    table = zlib.compress(b"".join(struct.pack("<Q", len(block)) for block in blocks), 0)
+    return b"ASVPPLN1" + struct.pack("<II", len(blocks), len(table)) + table + b"".join(blocks)
+
+
+_TWO = [block_of(SQUARE), block_of(payload_of([((1, 1), [(1, 1)])]))]
+LONG_TABLES = [_with_a_long_table([_TWO[0]] * 12_000 + pair) for pair in (_TWO, _TWO[::-1])]
+"""They differ in two bytes of the table, beyond the first 64 KiB, and in its checksum."""
+
+
+@pytest.mark.parametrize("is_cached", [False, True])
+def test_another_table_beyond_the_first_bytes_is_refused(tmp_path: Path, is_cached: bool) -> None:
+    one_file, two_file = LONG_TABLES
+    assert len(one_file) == len(two_file)
+    assert one_file[:90_000] == two_file[:90_000]
+    config = Config(http_retries=0, http_backoff=1, cache_dir=tmp_path if is_cached else None)
+    with (
+        Server(one_file) as one,
+        Server(two_file) as two,
+        Server(one_file) as three,
+        alphastream_gpu.open([one.url(), two.url(), three.url()], config=config) as stream,
+    ):
+        n_requests = len(one.requests)
+        stream.read_frame(6000)
+        assert len(one.requests) == n_requests + 1  # what served the table is not compared with itself
+        one.script = lambda request: status(500)
+        assert len(stream.read_frame(12_001).points) == 2
+        assert two.requests
+        three.script = lambda request: status(500)
+        with pytest.raises(TransportError, match="another header or sizes table"):
+            stream.read_frame(9000)
+        three.script = lambda request: None
+        assert len(stream.read_frame(9000).points) == 4
+
+
+def test_a_mirror_that_fails_before_the_table_is_compared_with_the_one_that_served_it() -> None:
+    one_file, two_file = LONG_TABLES
+    with (
+        Server(one_file, lambda request: status(500) if request.range[0] else None) as one,
+        Server(two_file) as two,
+        alphastream_gpu.open([one.url(), two.url()], config=QUICK) as stream,
+    ):
+        one.script = lambda request: None
+        two.script = lambda request: status(500)
+        with pytest.raises(TransportError, match="another header or sizes table"):
+            stream.read_frame(9000)
+        two.script = lambda request: None
+        assert [len(stream.read_frame(index).points) for index in (9000, 12_000, 12_001)] == [4, 2, 4]
+
+
+def test_a_read_under_way_when_tables_are_compared_is_repeated() -> None:
+    """What a mirror sent before its table was compared is not used if it has another one."""
+    one_file, two_file = LONG_TABLES
+    let_go = threading.Event()
+
+    class Slow(MemorySource):
+        async def read(self, span: ByteRange) -> memoryview:
+            while span.start > 65536 and not let_go.is_set():
+                await asyncio.sleep(0.001)
+            return await super().read(span)
+
+    async def read() -> None:
+        source = as_source([Slow(two_file, name="slow"), MemorySource(one_file)], QUICK)
+        await source.read(ByteRange(0, 9))
+        reading = asyncio.create_task(source.read(ByteRange(len(one_file) - 9, len(one_file))))
+        await asyncio.sleep(0.05)
+        source.compare_tables(one_file[:100_000])  # type: ignore[attr-defined]
+        let_go.set()
+        assert await reading == one_file[-9:]
+        await source.aclose()
+
+    assert one_file[-9:] != two_file[-9:]
+    asyncio.run(read())
 
 
 def test_all_fail(caplog: pytest.LogCaptureFixture) -> None:

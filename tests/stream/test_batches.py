@@ -253,6 +253,19 @@ def test_a_file_that_is_being_read_is_closed_by_a_thread() -> None:
 # The fingerprint
 
 
+def test_the_disk_cache_does_not_change_the_fingerprint(tmp_path: Path) -> None:
+    """Two versions of a file whose blocks have equal sizes are told apart by their ETags, also through the cache."""
+    found = []
+    for folder in (None, tmp_path, tmp_path):
+        with badserver.Server(SAMPLE.read_bytes()) as web:
+            for etag in ('"one"', '"two"'):
+                web.etag = etag
+                with alphastream_gpu.open(web.url(), config=Config(cache_dir=folder)) as stream:
+                    found.append(stream.fingerprint)
+    assert found[:2] == found[2:4] == found[4:]
+    assert found[0] != found[1]
+
+
 def test_a_copy_has_the_same_fingerprint(tmp_path: Path) -> None:
     copy = Path(shutil.copy(SAMPLE, tmp_path / "other.asvp"))
     with (
