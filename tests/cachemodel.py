@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import alphastream_gpu
-from alphastream_gpu import AlphaStreamError, ByteRange, Source, TransportError
-from alphastream_gpu._sources.base import Facts, UnreachableError
+from alphastream_gpu import AlphaStreamError, ByteRange, Source
+from alphastream_gpu._sources.base import ChangedFileError, Facts, UnreachableError
 from alphastream_gpu._sources.cache import CachedSource, Folder, Remote
 
 URL = "https://example.org/films/a.asvp?token=secret"
@@ -76,7 +76,7 @@ class FakeSource(Source):
         if self.pinned is None:
             self.pinned = facts
         if (self.pinned.length, self.pinned.validator) != (facts.length, facts.validator):
-            raise TransportError("the file changed while open")
+            raise ChangedFileError("the file changed while open")
         self.server.reads.append(span)
         return self.server.data[span.start : span.stop]
 

@@ -13,7 +13,15 @@ from .._exceptions import AlphaStreamError, FrameTimeoutError, TransportError, s
 from .._format.names import resource_name_of
 from .ranges import ByteRange
 
-__all__ = ["Facts", "RequestTiming", "SilentServerError", "Source", "UnreachableError", "resource_name_of"]
+__all__ = [
+    "ChangedFileError",
+    "Facts",
+    "RequestTiming",
+    "SilentServerError",
+    "Source",
+    "UnreachableError",
+    "resource_name_of",
+]
 
 
 @shown_as_base
@@ -40,6 +48,11 @@ class RequestTiming:
 @shown_as_base
 class UnreachableError(TransportError):
     """The server could not be asked: there is no connection, or it answers that it cannot answer now."""
+
+
+@shown_as_base
+class ChangedFileError(TransportError):
+    """The server has another version of the file than the one that is read."""
 
 
 @dataclass(frozen=True, slots=True)

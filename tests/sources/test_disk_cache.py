@@ -297,6 +297,37 @@ def test_a_server_that_comes_back_with_another_version(tmp_path: Path) -> None:
             web.script, web.etag = lambda request: None, '"v2"'
             with pytest.raises(TransportError, match="the file changed while open"):
                 stream.read_frame(19_999)
+            stream.read_frame(0)  # from the disk
+    with pytest.raises(TransportError, match="connection"):
+        alphastream_gpu.open(web.url(), config=config)
+
+
+@pytest.mark.parametrize("fills", [False, True])
+def test_a_change_that_a_later_read_meets_outdates_the_version(tmp_path: Path, fills: bool) -> None:
+    """Also one that only filling meets; but not a sign-in page in place of the file."""
+    config = Config(cache_dir=tmp_path, http_retries=0, prefetch_frames=0, prefetch="all" if fills else "ahead")
+    offline = Config(cache_dir=tmp_path, http_offline=True)
+    with Server(LONG) as web:
+        web.script = lambda request: page(200, b"<!doctype html>") if request.range[0] else None
+        with alphastream_gpu.open(web.url(), config=config) as stream:
+            with pytest.raises(TransportError):
+                stream.read_frame(19_999)
+            with alphastream_gpu.open(web.url(), config=offline) as other:
+                other.read_frame(0)
+    with Server(LONG) as web:
+
+        def changed(request: Request) -> None:
+            web.etag = '"v2"' if request.range[0] else '"v1"'
+
+        web.script = changed
+        with alphastream_gpu.open(web.url(), config=config) as stream:
+            if not fills:
+                with pytest.raises(TransportError, match="the file changed while open"):
+                    stream.read_frame(19_999)
+            wait_until(lambda: len(web.requests) > 1)
+            stream.read_frame(0)
+    with pytest.raises(TransportError, match="not in the disk cache"):
+        alphastream_gpu.open(web.url(), config=offline)
 
 
 def test_offline(tmp_path: Path) -> None:

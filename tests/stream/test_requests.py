@@ -77,7 +77,11 @@ def test_it_joins_a_fetch_under_way() -> None:
         assert len(source.spans) == 2
 
 
-def test_cancelling_the_last_one_gives_the_fetch_up() -> None:
+def test_cancelling_the_last_one_gives_the_fetch_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, and not a while after it was asked for."""
+    from alphastream_gpu._stream import session as _session
+
+    monkeypatch.setattr(_session, "_KEPT_SECONDS", 3600.0)
     source = hanging()
     with opened(source) as stream:
         one, other = stream.request(1900), stream.request(1900)

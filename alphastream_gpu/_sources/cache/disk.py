@@ -94,18 +94,30 @@ class Disk:
         while self._writing:
             await asyncio.wait(set(self._writing))
 
+    async def outdate(self, entry: Entry) -> None:
+        """Note that the server has another version than that of the file, which nobody plays without asking any more."""
+        if self.entry is entry:
+            writing = self._write_soon(partial(entry.stamp, 0.0, is_synced=True), 0)
+            if writing is not None:
+                await asyncio.wait({writing}, timeout=_DISK_SECONDS)
+
     def store(self, entry: Entry, first: int, data: bytes) -> None:
         """Write pages later. The read that fetched them does not wait for the disk."""
         if self.entry is not entry or self._n_unwritten + len(data) > _MOST_UNWRITTEN_BYTES:
             return
+        self._write_soon(partial(self._write, entry, first, data), len(data))
+
+    def _write_soon(self, function: Callable[[], None], n_bytes: int) -> asyncio.Future[None] | None:
+        """Call a function in the thread that writes."""
         try:
-            writing = self._writer.call(partial(self._write, entry, first, data))
+            writing = self._writer.call(function)
         except AlphaStreamError as exc:
             self._give_up(exc)
-            return
-        self._n_unwritten += len(data)
+            return None
+        self._n_unwritten += n_bytes
         self._writing.add(writing)
-        writing.add_done_callback(partial(self._written, len(data)))
+        writing.add_done_callback(partial(self._written, n_bytes))
+        return writing
 
     def _write(self, entry: Entry, first: int, data: bytes) -> None:
         entry.write(first, data)

@@ -8,6 +8,8 @@ Strategy
   also the same bytes. A weak promise of a server (the same ETag for two files) would otherwise be ours.
 * If the server cannot be asked (no connection, no answer in time, 5xx, 429), the version that it had when it was last
   asked is played. A server that answers "no" (401, 403, 404, 410) is obeyed.
+* If the server has another version at a later read, that is noted. This source still reads the version in the cache.
+  Others that cannot ask the server do not.
 * A cache that fails never fails a read: after an error of the disk, or if the disk does not answer, the source goes on
   without it, and logs that once.
 """
@@ -25,7 +27,7 @@ from typing import Final
 
 from ..._exceptions import AlphaStreamError, ClosedError, TransportError
 from ..._wording import NOT_ASKED
-from ..base import Facts, RequestTiming, Source, UnreachableError
+from ..base import ChangedFileError, Facts, RequestTiming, Source, UnreachableError
 from ..http.progress import all_or_none
 from ..pages import page_in_place_of_a_file
 from ..ranges import ByteRange
@@ -260,7 +262,7 @@ class CachedSource(Source):
     async def _from_server(self, span: ByteRange) -> bytes | memoryview:
         self._n_requests += 1
         try:
-            return await self.inner.read(span)
+            return await self._of_this_version(span)
         finally:
             self._n_requests -= 1
             self._idle_since = time.monotonic()
@@ -292,7 +294,17 @@ class CachedSource(Source):
     async def _fetch(self, entry: Entry, pages: range) -> None:
         assert self.length is not None
         span = ByteRange(pages.start * PAGE_BYTES, min(pages.stop * PAGE_BYTES, self.length))
-        self._disk.store(entry, pages.start, bytes(await self.inner.read(span)))
+        self._disk.store(entry, pages.start, bytes(await self._of_this_version(span)))
+
+    async def _of_this_version(self, span: ByteRange) -> bytes | memoryview:
+        """Read from the server. If it has another version by now, that is noted in the cache."""
+        try:
+            return await self.inner.read(span)
+        except ChangedFileError:
+            entry = self._disk.entry
+            if entry is not None:
+                await self._disk.outdate(entry)
+            raise
 
     def _refuse_if_closed(self) -> None:
         if self._process not in (None, os.getpid()):  # its threads and connections are the parent's

@@ -175,7 +175,8 @@ def _changed(reply: Reply, terms: Terms) -> Refused | None:
 def _change(reply: Reply, text: str) -> Refused:
     """The refusal of another file, or of a page instead of the file, for example after a session has expired."""
     is_page = reply.headers.get("content-type", "").strip().lower().startswith("text/")
-    return Refused(f"the file changed while open: {text}" + (f" (the reply: {reply.summary()})" if is_page else ""))
+    shown = f" (the reply: {reply.summary()})" if is_page else ""
+    return Refused(f"the file changed while open: {text}{shown}", is_changed=not is_page)
 
 
 def _part(reply: Reply, span: ByteRange, terms: Terms) -> Verdict:

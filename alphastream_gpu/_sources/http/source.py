@@ -27,7 +27,15 @@ from ..._exceptions import ClosedError, FrameTimeoutError, TransportError, calle
 from ..._runtime.loop import outcome
 from ..._runtime.workers import call_contained
 from ..._wording import said_in_python
-from ..base import Facts, RequestTiming, SilentServerError, Source, UnreachableError, resource_name_of
+from ..base import (
+    ChangedFileError,
+    Facts,
+    RequestTiming,
+    SilentServerError,
+    Source,
+    UnreachableError,
+    resource_name_of,
+)
 from ..ranges import ByteRange
 from .address import NO_HOST, Address, check_header, shown
 from .callers import in_thread, raised
@@ -269,7 +277,9 @@ class HttpSource(Source):
         if isinstance(outcome, bytes):
             return outcome
         if outcome is not None:
-            raise (UnreachableError if isinstance(outcome, Again) else TransportError)(outcome.text)
+            if isinstance(outcome, Again):
+                raise UnreachableError(outcome.text)
+            raise (ChangedFileError if outcome.is_changed else TransportError)(outcome.text)
         cause = "" if self.last_failure is None else f"; so far: {self.last_failure}"
         kind = SilentServerError if self._traffic.replies == replies else FrameTimeoutError
         raise kind(f"{self._shown()}: {span} not read within {self._deadline:g} s{cause}")

@@ -148,6 +148,8 @@ class Refused:
     """Another attempt would fail as well."""
 
     text: str
+    is_changed: bool = False
+    """Whether the server has another version of the file."""
 
 
 Verdict = Part | Whole | Nothing | Length | Moved | Again | Elsewhere | Refused
