@@ -131,6 +131,20 @@ class Cache(RuleBasedStateMachine):
             self.heard.add(self._of(inner))
             opened.version = self._of(inner)
 
+    @precondition(lambda self: self.server.is_up)
+    @rule(length=st.sampled_from(LENGTHS), k=st.integers(0, 1))
+    def change_while_open(self, length: int, k: int) -> None:
+        """A source meets another version when it needs what is not on the disk. Then nobody can ask the server."""
+        self.another_version(LENGTHS[-1])
+        opened = self.open(fills=False)
+        self.read(opened, [ByteRange(0, 10)])
+        self.another_version(length)
+        self.read(opened, [ByteRange(0, LENGTHS[-1])])
+        self.server.is_up = False
+        self.read_in_another_process([ByteRange(0, 100)], k)
+        self.server.is_up = True
+        self.close(opened)
+
     @rule(seconds=st.sampled_from([0.0, 0.005]))
     def wait(self, seconds: float) -> None:
         """For what is fetched while nobody reads."""

@@ -494,6 +494,42 @@ def test_a_read_comes_before_filling(server: FakeServer, tmp_path: Path) -> None
 # The disk.
 
 
+@pytest.mark.parametrize("is_up", [True, False])
+def test_a_first_read_that_is_cancelled_leaves_no_file_open(
+    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_up: bool
+) -> None:
+    """The next read asks the server again, and opens the file again."""
+    run(server, tmp_path)
+    server.is_up = is_up
+    opened: list[Entry] = []
+    open_file = Folder.open
+
+    def slowly(folder: Folder, identity: Identity) -> Entry | None:
+        entry = open_file(folder, identity)
+        assert entry is not None
+        opened.append(entry)
+        time.sleep(0.05)
+        return entry
+
+    monkeypatch.setattr(Folder, "open", slowly)
+
+    async def play() -> None:
+        source = cached(server, tmp_path)
+        reading = asyncio.create_task(source.read(ByteRange(0, 10)))
+        while not opened:
+            await asyncio.sleep(0.001)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        assert await source.read(ByteRange(100_000, 100_010)) == server.data[100_000:100_010]
+        assert opened[0]._to_read.closed
+        assert opened[0]._to_write.closed
+        await source.aclose()
+
+    asyncio.run(play())
+    assert len(opened) == 2
+    assert all(entry._to_read.closed and entry._to_write.closed for entry in opened)
+
+
 def test_nobody_else_can_read_it(server: FakeServer, tmp_path: Path) -> None:
     run(server, tmp_path / "new" / "cache")
     (path,) = files(tmp_path)

@@ -95,7 +95,7 @@ class Disk:
             await asyncio.wait(set(self._writing))
 
     async def outdate(self, entry: Entry) -> None:
-        """Note that the server has another version than that of the file, which nobody plays without asking any more."""
+        """Note that the server has another version than that of the file, which nobody plays unasked any more."""
         if self.entry is entry:
             writing = self._write_soon(partial(entry.stamp, 0.0, is_synced=True), 0)
             if writing is not None:
@@ -157,6 +157,7 @@ class Disk:
                     self._folder.make_room(keep=opened.path.name)
 
     def _open_again(self, identity: Identity) -> bytes | None:
+        self._close_entry()  # of a first read that was cancelled
         entry = self._folder.open(identity)
         if entry is None:
             return None
@@ -167,6 +168,7 @@ class Disk:
         return b"" if missing else bytes(pages)
 
     def _open(self, key: str, identity: Identity | None, head: bytes, asked_at: float) -> None:
+        self._close_entry()  # of a first read that was cancelled
         self._folder.outdate(key, identity, asked_at)
         entry = None if identity is None else self._folder.open(identity)
         if entry is None:
