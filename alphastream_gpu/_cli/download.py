@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import click
 
-from .._exceptions import TransportError, mapped_errors
+from .._exceptions import DecodeError, TransportError, mapped_errors
 from .._sources import Source, Spool, spooled
 from .._sources.ranges import ByteRange
 from .._stream.plan import FrameSpan
@@ -51,7 +51,8 @@ async def download(
 
     Every frame is decoded, so an ASVR needs its key as with the other commands. The file appears when it is complete.
     Until then, what was received is in a hidden file beside it, which the next run goes on from if the server
-    identifies the file by a strong ETag or by Last-Modified, and still has the same one.
+    identifies the file by a strong ETag or by Last-Modified, and still has the same one. After a malformed frame, the
+    next run begins anew.
     """
     if target.is_direct:
         raise click.UsageError("-o: expected a file, because an interrupted download is resumed from a file beside it")
@@ -60,6 +61,7 @@ async def download(
         os.stat(path.parent)
     spool = Spool(path.with_name(f".{path.name}.alphastream-part"))
     source = spooled(file.source, options.config, spool)
+    is_damaged = False
     try:
         if no_verify:
             await source.read(ByteRange(0, FIRST_READ_BYTES))
@@ -70,14 +72,20 @@ async def download(
         assert n_bytes is not None
         with mapped_errors(f"writing {target.path!r}"), whole_file(path) as out, progress_bar() as progress:
             task = progress.add_task("download", total=n_bytes)
-            async for data in _contents(source, reader, n_bytes):
-                out.write(data)
-                progress.update(task, completed=out.tell())
+            try:
+                async for data in _contents(source, reader, n_bytes):
+                    out.write(data)
+                    progress.update(task, completed=out.tell())
+            except DecodeError:
+                is_damaged = True
+                raise
             if out.tell() != n_bytes:
                 raise TransportError(f"{source.name!r}: expected {n_bytes} bytes, found {out.tell()}")
         n_known = max(0, n_bytes - source.bytes_received)
     finally:
         await source.aclose()
+        if is_damaged:  # the next run would find the same bytes in it, also if they were damaged on their way
+            spool.remove()
     spool.remove()
     frames = "" if reader is None else f"{len(reader.index)} frames, "
     resumed = f"; {n_known:,} bytes were there" if n_known else ""

@@ -113,6 +113,18 @@ def test_every_frame_is_verified(tmp_path: Path) -> None:
         assert run(server.url(), "-o", tmp_path / "a.asvp", "--no-verify").exit_code == 0
 
 
+def test_bytes_that_were_damaged_on_their_way_are_fetched_again(tmp_path: Path) -> None:
+    """The server says that the file is the same. What was received must not be taken from the disk again."""
+    at = len(LONG) - 1000
+    damaged = LONG[:at] + bytes(byte ^ 1 for byte in LONG[at:])
+    with Server(damaged) as server:
+        assert run(server.url(), "-o", tmp_path / "a.asvp").exit_code == 3
+        assert os.listdir(tmp_path) == []
+        server.data = LONG
+        assert run(server.url(), "-o", tmp_path / "a.asvp").exit_code == 0
+    assert (tmp_path / "a.asvp").read_bytes() == LONG
+
+
 def test_an_encrypted_stream_needs_its_key(tmp_path: Path, passphrase: bytes) -> None:
     path = tmp_path / "one.asvr"
     with AsvrWriter(path, key=AsvrKey(passphrase, scene_id=7)) as writer:

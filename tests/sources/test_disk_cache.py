@@ -464,6 +464,19 @@ def test_a_version_heard_of_late(server: FakeServer, tmp_path: Path) -> None:
     assert folder.newest(old.key) is None
 
 
+def test_that_a_version_is_old_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut must not bring it back. Nothing else waits for the disk."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    server = FakeServer()
+    run(server, tmp_path)
+    (old,) = files(tmp_path)
+    assert synced == []
+    server.version = 1
+    run(server, tmp_path)
+    assert synced == [old.stat().st_ino]
+
+
 def test_a_read_comes_before_filling(server: FakeServer, tmp_path: Path) -> None:
     """Nothing is fetched ahead while a read is under way."""
 
