@@ -46,6 +46,12 @@ def test_a_download(tmp_path: Path, data: bytes, options: list[str]) -> None:
     assert os.listdir(tmp_path) == ["a.asvp"]
 
 
+def test_progress_is_shown(tmp_path: Path) -> None:
+    with Server(LONG) as server:
+        done = run(server.url(), "-o", tmp_path / "a.asvp")
+    assert f"{len(LONG)}/{len(LONG)}" in done.stderr
+
+
 def test_it_is_resumed(tmp_path: Path) -> None:
     target = tmp_path / "a.asvp"
     target.write_bytes(b"before")
