@@ -324,7 +324,7 @@ def test_a_change_that_a_later_read_meets_outdates_the_version(tmp_path: Path, f
             if not fills:
                 with pytest.raises(TransportError, match="the file changed while open"):
                     stream.read_frame(19_999)
-            wait_until(lambda: len(web.requests) > 1)
+            wait_until(lambda: Folder(str(tmp_path), 1 << 30).newest(key_of(web.url())) is None)
             stream.read_frame(0)
     with pytest.raises(TransportError, match="not in the disk cache"):
         alphastream_gpu.open(web.url(), config=offline)
