@@ -39,7 +39,8 @@ class Heard(list[StreamEvent]):
 
 def test_the_states_of_a_stream() -> None:
     source, heard = Scripted(), Heard()
-    stream = AlphaStream(config=Config(prefetch_frames=0, get_frame_timebox=5))
+    # So long that a frame fails before it is late, on a busy machine, too.
+    stream = AlphaStream(config=Config(prefetch_frames=0, get_frame_timebox=1000))
     assert stream.state == "opening"
     stream.on_event(heard.append)
     heard.wait_for("opening")
