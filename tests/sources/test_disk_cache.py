@@ -840,35 +840,6 @@ def test_nothing_stays_open(server: FakeServer, tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) <= before + 1
 
 
-def test_a_first_read_that_is_cancelled_leaves_no_file_open(
-    server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened: list[Entry] = []
-    is_opening, may_go_on = threading.Event(), threading.Event()
-    stamp = Entry.stamp
-
-    def slow(entry: Entry, at: float) -> None:
-        opened.append(entry)
-        is_opening.set()
-        may_go_on.wait(20)
-        stamp(entry, at)
-
-    async def play() -> None:
-        source = cached(server, tmp_path)
-        first = asyncio.create_task(source.read(ByteRange(0, 100)))
-        await asyncio.to_thread(is_opening.wait, 20)
-        first.cancel()
-        await asyncio.wait({first})
-        may_go_on.set()
-        assert await source.read(ByteRange(0, 100)) == server.data[:100]
-        await source.aclose()
-
-    monkeypatch.setattr(Entry, "stamp", slow)
-    asyncio.run(play())
-    assert len(opened) == 2
-    assert all(entry._to_read.closed and entry._to_write.closed for entry in opened)
-
-
 def test_closing_before_the_first_read_and_twice(server: FakeServer, tmp_path: Path) -> None:
     async def play() -> None:
         source = cached(server, tmp_path)

@@ -161,8 +161,7 @@ class Disk:
         entry = self._folder.open(identity)
         if entry is None:
             return None
-        self._hold(entry)
-        self.entry = entry
+        self.entry = self._opened = entry
         stop = min(identity.n_pages, FIRST_BYTES // PAGE_BYTES)
         pages, missing = entry.read(0, stop) if stop else (b"", [])
         return b"" if missing else bytes(pages)
@@ -173,7 +172,7 @@ class Disk:
         entry = None if identity is None else self._folder.open(identity)
         if entry is None:
             return
-        self._hold(entry)
+        self._opened = entry
         assert identity is not None
         if not _agrees(entry, head):
             _logger.warning("%r: the server has another file under the same validator; not cached", self._name())
@@ -184,13 +183,6 @@ class Disk:
             entry.write(0, head)
         entry.stamp(asked_at)
         self.entry = None if self._has_failed else entry
-
-    def _hold(self, entry: Entry) -> None:
-        """Note the file that is open. There may be one already, if the first read was cancelled and made again; nothing
-        was read from that one or written to it."""
-        previous, self._opened = self._opened, entry
-        if previous is not None:
-            previous.close()
 
     def _read(self, entry: Entry, first: int, stop: int) -> tuple[bytearray, list[int]]:
         now = time.monotonic()
