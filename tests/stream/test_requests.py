@@ -79,9 +79,9 @@ def test_it_joins_a_fetch_under_way() -> None:
 
 def test_cancelling_the_last_one_gives_the_fetch_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """At once, and not a while after it was asked for."""
-    from alphastream_gpu._stream import session as _session
+    from alphastream_gpu._stream import scheduler as _scheduler
 
-    monkeypatch.setattr(_session, "_KEPT_SECONDS", 3600.0)
+    monkeypatch.setattr(_scheduler, "_KEPT_SECONDS", 3600.0)
     source = hanging()
     with opened(source) as stream:
         one, other = stream.request(1900), stream.request(1900)
