@@ -41,7 +41,7 @@ demo:
 
 test:
 	@.ci/setup test
-	@$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8 --dist worksteal -m "not slow"
+	@$(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8 --dist worksteal -m "not slow" --hypothesis-profile=quick
 
 test-all:
 	@.ci/setup test

@@ -36,6 +36,8 @@ os.environ.setdefault("LP_NUM_THREADS", "0")
 os.environ.setdefault("ALPHASTREAM_RASTERIZER", "numpy")
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# For `make test`, which is to take little time; `make test-all` tries a hundred examples of each.
+settings.register_profile("quick", settings.get_profile("default"), max_examples=20)
 # For mutation testing: the same examples in each run, without shrinking a failing example.
 settings.register_profile(
     "mutants",

@@ -29,7 +29,7 @@ from .._raster.coverage import drawn
 from .._raster.grid import Grid, crop_of
 from .._stream.stream import AlphaStream
 from .indexing import Part, Selection, selected
-from .reopening import Recipe, reopened
+from .reopening import Recipe, close_kept, reopened
 
 if TYPE_CHECKING:
     import dask.array
@@ -177,7 +177,9 @@ class MaskArray:
             NotReadyError: likewise.
         """
         self._is_closed = True
-        if self._stream is not None and self._process == os.getpid():
+        if self._stream is None or self._process != os.getpid():
+            close_kept(self._recipe)
+        else:
             self._stream.close()
 
     def __len__(self) -> int:

@@ -31,7 +31,7 @@ from .._runtime.calls import SafeLock
 from .._sources import Source, SourceLike
 from .._stream.stream import AlphaStream
 
-__all__ = ["Recipe", "reopened"]
+__all__ = ["Recipe", "close_kept", "reopened"]
 
 _MOST_STREAMS: Final = 16
 """Streams that a process keeps open for arrays that it got from others."""
@@ -134,3 +134,14 @@ def reopened(recipe: Recipe) -> Iterator[AlphaStream]:
     finally:
         with _lock:
             kept.users -= 1
+
+
+def close_kept(recipe: Recipe) -> None:
+    """Close the stream that this process keeps open for copies of an array, unless a call uses it. The next call opens
+    it again."""
+    with _lock:
+        kept = _kept.get(recipe.number)
+        if kept is None or kept.users:
+            return
+        del _kept[recipe.number]
+    kept.close()

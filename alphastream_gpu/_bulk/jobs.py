@@ -14,7 +14,7 @@ from typing import Any
 
 from .._config import Config
 from .._format.cipher import AsvrKey
-from .opening import Streams, check_sendable, is_sendable, open_streams, sources_of
+from .opening import Streams, check_sendable, close_streams, is_sendable, open_streams, sources_of
 from .parts import Parts
 from .running import Failure, Progress, Task, run, runner_for, table_or_error
 from .spans import SPAN_FRAMES, checked_frames, spans_of
@@ -227,37 +227,42 @@ def _job(
     native = list(given.native_size)
     options = {"native_size": native, "size": native if size is None else list(size), **how}
     parts = None if resume is None else Parts(resume, kind, options)
-    streams, failures = [], []
-    for group in groups:
-        found = open_streams(group, size=size, key=key, config=config)
-        problem = found if isinstance(found, Failure) else _different_lengths(found, stop)
-        if problem is None:
-            assert isinstance(found, Streams)
-            streams.append(found)
-        else:
-            failures.append(problem)
-    ranges = [(min(start, one.n_frames), min(one.n_frames if stop is None else stop, one.n_frames)) for one in streams]
-    n_frames, n_done = sum(last - first for first, last in ranges), 0
+    streams: list[Streams] = []
+    unused: list[Streams] = []
+    failures: list[Failure] = []
+    try:
+        for group in groups:
+            found = open_streams(group, size=size, key=key, config=config)
+            problem = found if isinstance(found, Failure) else _different_lengths(found, stop)
+            if isinstance(found, Streams):
+                (streams if problem is None else unused).append(found)
+            if problem is not None:
+                failures.append(problem)
+        ends = [one.n_frames if stop is None else min(stop, one.n_frames) for one in streams]
+        ranges = [(min(start, end), end) for end in ends]
+        n_frames, n_done = sum(last - first for first, last in ranges), 0
 
-    def tell(part: Part) -> None:
-        nonlocal n_done
-        n_done += part.stop - part.start
+        def tell(part: Part) -> None:
+            nonlocal n_done
+            n_done += part.stop - part.start
+            if progress is not None:
+                progress(n_done, n_frames)
+
+        def tasks() -> Iterator[Task]:
+            for one, (first, last) in zip(streams, ranges, strict=True):
+                for begin, end in spans_of(first, last, span_frames):
+                    part = Part(one.names, one.fingerprints, one.n_frames, begin, end)
+                    yield Task(part, function, (*one.arrays, begin, end))
+
         if progress is not None:
-            progress(n_done, n_frames)
-
-    def tasks() -> Iterator[Task]:
-        for one, (first, last) in zip(streams, ranges, strict=True):
-            for begin, end in spans_of(first, last, span_frames):
-                part = Part(one.names, one.fingerprints, one.n_frames, begin, end)
-                yield Task(part, function, (*one.arrays, begin, end))
-
-    if progress is not None:
-        progress(0, n_frames)
-    sendable = is_sendable(streams)
-    if scheduler not in (None, "process") and not sendable:
-        check_sendable(streams)
-    with runner_for(scheduler, n_frames, is_sendable=sendable) as runner:
-        found_parts, failed = run(tasks(), runner, parts=parts, tell=tell)
+            progress(0, n_frames)
+        sendable = is_sendable(streams)
+        if scheduler not in (None, "process") and not sendable:
+            check_sendable(streams)
+        with runner_for(scheduler, n_frames, is_sendable=sendable) as runner:
+            found_parts, failed = run(tasks(), runner, parts=parts, tell=tell)
+    finally:
+        close_streams([*streams, *unused])
     return table_or_error(kind, options, found_parts, [*failures, *failed])
 
 

@@ -19,7 +19,7 @@ from .._sources import Source
 from .._sources.http.address import shown
 from .running import Failure
 
-__all__ = ["Streams", "check_sendable", "is_sendable", "open_streams", "shown_source", "sources_of"]
+__all__ = ["Streams", "check_sendable", "close_streams", "is_sendable", "open_streams", "shown_source", "sources_of"]
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,13 @@ def open_streams(
             array.close()
     counts = [len(array) for array in arrays]
     return Streams(tuple(names), tuple(fingerprints), tuple(arrays), min(counts))
+
+
+def close_streams(streams: Sequence[Streams]) -> None:
+    """Close what the tasks of a job have opened in this process."""
+    for one in streams:
+        for array in one.arrays:
+            array.close()
 
 
 def is_sendable(streams: Sequence[Streams]) -> bool:

@@ -11,6 +11,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from inputfiles import SIZE, moving_masks
-from support import asvp_of, block_of, payload_of
+from support import asvp_of, block_of, payload_of, wait_until
 from test_mask_array import CONFIG, DATA, N, all_masks, small_stream
 
 import alphastream_gpu
@@ -35,6 +36,7 @@ from alphastream_gpu import (
     bulk,
     open_array,
 )
+from alphastream_gpu._arrays.reopening import _kept
 from alphastream_gpu._bulk import files, tables
 from alphastream_gpu._bulk.opening import shown_source
 from alphastream_gpu._bulk.parts import Parts
@@ -120,6 +122,15 @@ def test_moments_of_random_masks(seed: int, width: int, height: int) -> None:
         return
     assert (found["area"], found["x"], found["y"]) == (x.size, x.sum() / x.size, y.sum() / y.size)
     assert [found[name] for name in ("left", "top", "right", "bottom")] == [x.min(), y.min(), x.max(), y.max()]
+
+
+def test_a_job_leaves_nothing_open(path: Path) -> None:
+    before = {thread.ident for thread in threading.enumerate()}
+    bulk.statistics([path, MemorySource(DATA)], config=CONFIG)
+    with pytest.raises(BulkError, match="as many frames"):
+        bulk.iou([(path, MemorySource(asvp_of([block_of(payload_of([]))])))], config=CONFIG)
+    assert not _kept
+    wait_until(lambda: {thread.ident for thread in threading.enumerate()} <= before)
 
 
 def test_only_the_fields_that_are_asked_for(path: Path) -> None:

@@ -223,6 +223,7 @@ def test_a_program_that_links(
         assert server.requests
 
 
+@pytest.mark.slow
 def test_wrong_and_missing_passphrases(
     capi: Path, loaded: Path, hashes: tuple[Path, Path], tmp_path: Path, passphrase: bytes
 ) -> None:
@@ -280,6 +281,7 @@ def test_a_program_that_loads(capi: Path, loaded: Path, hashes: tuple[Path, Path
     assert_ok(run(loaded, mode, capi / LIBRARY, SAMPLE, hashes[1]))
 
 
+@pytest.mark.slow
 def test_a_file_url(capi: Path, loaded: Path, hashes: tuple[Path, Path], tmp_path: Path) -> None:
     path = tmp_path / "a person ä.asvp"
     path.write_bytes(SAMPLE.read_bytes())
@@ -323,6 +325,7 @@ def test_functions_that_never_wait_over_http(polling: Path, long_stream: tuple[b
         assert_ok(run(polling, mode, server.url(), long_stream[1]))
 
 
+@pytest.mark.slow
 def test_functions_that_never_wait_for_a_server(polling: Path, long_stream: tuple[bytes, Path]) -> None:
     with Server(long_stream[0], lambda request: never if after_the_start(request) else None) as server:
         assert_ok(run(polling, "stuck", server.url(), long_stream[1]))
@@ -373,6 +376,7 @@ def test_frames_that_do_not_arrive(waiting: Path, long_stream: tuple[bytes, Path
         assert_ok(run(waiting, "stuck", server.url(), long_stream[1]))
 
 
+@pytest.mark.slow
 def test_frames_that_are_ready_when_cv_init_returns(waiting: Path, long_stream: tuple[bytes, Path]) -> None:
     with Server(long_stream[0], latency=0.2) as server:
         assert_ok(run(waiting, "prefetched", server.url(), long_stream[1]))
@@ -419,6 +423,7 @@ def test_ten_thousand_frames_under_the_address_sanitizer(capi: Path, hashes: tup
     assert_ok(done)
 
 
+@pytest.mark.slow
 def test_the_sanitizer_finds_a_read_after_the_next_call(capi: Path, tmp_path: Path) -> None:
     """The check above can fail: this program breaks the lifetime rule."""
     (tmp_path / "late.c").write_text(
@@ -520,6 +525,7 @@ def test_dotnet(capi: Path, tmp_path: Path) -> None:
     assert done.stderr.endswith("No such file or directory (-5)\n")
 
 
+@pytest.mark.slow
 def test_the_guides_c_program(capi: Path, tmp_path: Path) -> None:
     """Its output and its picture."""
     program = compile_c(capi, ROOT / "examples" / "native" / "player.c", *C11)
@@ -729,6 +735,7 @@ def test_no_file_descriptors(capi: Path, loaded: Path, hashes: tuple[Path, Path]
     assert "not true: handle" in check
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the library is built on Linux alone")
 def test_missing_build_requirements_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """If this Python can be embedded. Otherwise that error comes first."""

@@ -270,6 +270,7 @@ def test_a_mask_that_was_made_ahead_meanwhile_is_polled(player: Player) -> None:
     assert polled.is_delivered
 
 
+@pytest.mark.slow
 def test_the_last_polled_mask_stays_alive(player: Player) -> None:
     """Until this thread's next poll that returns a mask, whatever else is called."""
     assert init(player, SAMPLE)

@@ -458,6 +458,7 @@ def test_standard_input(ctx: moderngl.Context, tmp_path: Path) -> None:
     assert piped("info", "--", "-", content=sample).returncode == 0
 
 
+@pytest.mark.slow
 def test_standard_output(tmp_path: Path) -> None:
     done = piped("render", "-", "--frame", 3, "--backend", "cpu", "-o", "-", content=SAMPLE.read_bytes())
     assert done.returncode == 0

@@ -34,6 +34,7 @@ def failing_after(n_requests: int) -> Callable[[Request], Any]:
     return lambda request: close_within_the_body if request.number >= n_requests else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [SAMPLE.read_bytes(), LONG, asvp_of([])], ids=["sample", "long", "empty"])
 @pytest.mark.parametrize("options", [[], ["--no-verify"]])
 def test_a_download(tmp_path: Path, data: bytes, options: list[str]) -> None:
@@ -52,6 +53,7 @@ def test_progress_is_shown(tmp_path: Path) -> None:
     assert f"{len(LONG)}/{len(LONG)}" in done.stderr
 
 
+@pytest.mark.slow
 def test_it_is_resumed(tmp_path: Path) -> None:
     target = tmp_path / "a.asvp"
     target.write_bytes(b"before")
@@ -73,6 +75,7 @@ def test_it_is_resumed(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a.asvp"]
 
 
+@pytest.mark.slow
 def test_another_version_starts_again(tmp_path: Path) -> None:
     other = asvp_of([block_of(SQUARE)] * 39_000)
     with Server(LONG, failing_after(3)) as server:
@@ -119,6 +122,7 @@ def test_every_frame_is_verified(tmp_path: Path) -> None:
         assert run(server.url(), "-o", tmp_path / "a.asvp", "--no-verify").exit_code == 0
 
 
+@pytest.mark.slow
 def test_bytes_that_were_damaged_on_their_way_are_fetched_again(tmp_path: Path) -> None:
     """The server says that the file is the same. What was received must not be taken from the disk again."""
     at = len(LONG) - 1000
@@ -182,6 +186,7 @@ def test_headers(tmp_path: Path) -> None:
         assert {request.headers.get("x-key") for request in server.requests} == {"1"}
 
 
+@pytest.mark.slow
 def test_a_server_without_a_validator(tmp_path: Path) -> None:
     """Nothing can be resumed, but the download works."""
     with Server(LONG, etag=None) as server:

@@ -62,6 +62,7 @@ def test_masks_without_a_border() -> None:
     assert (equal.min_iou, equal.mean_iou, equal.max_distance, equal.mean_flicker) == (1.0, 1.0, 0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_streams(tmp_path: Path, passphrase: bytes) -> None:
     """By path, opened, as bytes, encrypted; beside arrays, whose size they take."""
     first, _ = pair()

@@ -217,6 +217,7 @@ def test_with_an_invalid_vendor_file(tmp_path: Path, content: str | None, why: s
     assert f"MISSING OpenGL context: EGL vendor file {vendor}: {why}" in said.words
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ctx")
 def test_without_vendor_files(tmp_path: Path) -> None:
     said = account("llvmpipe", __EGL_VENDOR_LIBRARY_DIRS=tmp_path)

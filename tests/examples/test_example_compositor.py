@@ -531,6 +531,7 @@ def test_writes_an_eye_at_another_size(
         assert np.array_equal(load(tmp_path / f"{index}.png"), expected)
 
 
+@pytest.mark.slow
 def test_writes_a_movie(av: Any, run: Callable[..., str], geometries: list[FrameGeometry], tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
     run("--frames", "0:30", "--output", path, "--size", "512x256", "--fps", "60000/1001")
@@ -815,6 +816,7 @@ def test_no_picture_of_a_stream_that_is_empty_or_bad(screen: Screen, tmp_path: P
         assert err.count("\n") == 1, "one line"
 
 
+@pytest.mark.slow
 def test_no_display(screen: Screen) -> None:
     environment = {key: value for key, value in screen.environment.items() if key != "DISPLAY"}
     command = [sys.executable, "-W", "error", str(SCRIPT)]

@@ -213,6 +213,7 @@ def test_no_display(screen: Screen, tmp_path: Path, program: str) -> None:
     assert not (tmp_path / "no.png").exists()
 
 
+@pytest.mark.slow
 def test_qt_without_opengl_and_without_windows(screen: Screen, tmp_path: Path) -> None:
     environment = environment_of(screen, "Qt offscreen")
     code, err = run("qt_app.py", environment=environment)

@@ -152,6 +152,7 @@ def test_it_is_vulkan(vulkan: Vulkan) -> None:
     assert vulkan.device.adapter.info["backend_type"] == "Vulkan"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1, 3, 255, 256, 257, 2048])
 @pytest.mark.parametrize("height", [1, 5, 64])
 def test_bytes_come_back_as_they_went(vulkan: Vulkan, width: int, height: int) -> None:
@@ -200,6 +201,7 @@ def test_cover_strips_of_large_self_intersecting_frames(vulkan: Vulkan, native_s
         assert vulkan.off_outline(geometry, geometry.triangle_strip(), native_size) == 0
 
 
+@pytest.mark.slow
 def test_a_strip_at_another_scale(vulkan: Vulkan, geometries: list[FrameGeometry]) -> None:
     """Drawn at three times the size, the middle pixels of all blocks of 3 x 3 have the native pixels' centres."""
     geometry = geometries[60]

@@ -173,6 +173,7 @@ def test_the_masks_come_back(
     assert [one.name for one in tmp_path.iterdir()] == [name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(70, 50), (64, 40), (62, 38)])  # pieces begin at odd pixels
 @pytest.mark.parametrize("layout", ["fisheye-a", "fisheye-b"])
 def test_fisheye_of_other_sizes(source: Path, tmp_path: Path, layout: str, size: tuple[int, int]) -> None:

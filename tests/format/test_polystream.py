@@ -32,6 +32,7 @@ def test_every_kind_of_bytes() -> None:
         assert FrameGeometry.from_payload(payload) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [_PREPARED - 3, _PREPARED - 2, _PREPARED - 1, _PREPARED, 3 * _PREPARED])
 def test_more_pairs_than_prepared(n: int) -> None:
     deltas = [(127 - k % 255, k % 255 - 127) for k in range(n)]

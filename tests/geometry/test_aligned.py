@@ -113,6 +113,7 @@ def test_masks_reuse_the_memory_of_dropped_masks(memory: _Memory, monkeypatch: p
         assert memory.n_kept == kept
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_mask_in_use_is_never_reused(memory: _Memory) -> None:
     """With several threads, and with the garbage collector running."""
     geometries = sample_geometries()[:16]

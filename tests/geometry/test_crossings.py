@@ -72,6 +72,7 @@ def _is_refused(geometry: FrameGeometry) -> bool:
     return False
 
 
+@pytest.mark.slow
 @given(channels=frames(max_channels=3, max_points=16))
 def test_crossings_are_counted_exactly(channels: Any) -> None:
     """A limit equal to the number of crossings accepts a frame, and a limit of one less refuses it, for any size of the

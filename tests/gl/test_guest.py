@@ -377,6 +377,7 @@ SCISSORS: dict[str, Callable[[], object]] = {
 }
 
 
+@pytest.mark.slow
 @every_method
 @pytest.mark.parametrize("scissor", SCISSORS)
 def test_scissors_in_a_context_without_earlier_draws(window: EGLContext, scissor: str, name: str) -> None:
@@ -613,6 +614,7 @@ def test_opengl_es_is_refused(ctx_session: moderngl.Context) -> None:
         ctx_session.__enter__()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["2.1", "3.2"])
 @pytest.mark.usefixtures("ctx")
 def test_an_old_opengl_is_refused(version: str) -> None:
@@ -780,6 +782,7 @@ def result_of(query: int) -> int:
     return value.value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", COUNTING)
 @pytest.mark.parametrize("name", ["compute", "upload"])
 def test_a_counting_query_does_not_count_methods_without_draws(window: EGLContext, name: str, target: str) -> None:

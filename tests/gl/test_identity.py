@@ -179,6 +179,7 @@ def test_an_error_of_the_host_stays_pending(contexts: Callable[..., EGLContext],
     assert pending_errors() == [gl("INVALID_ENUM")]
 
 
+@pytest.mark.slow
 def test_another_context_and_no_context(contexts: Callable[..., EGLContext], is_older: bool) -> None:
     first = contexts()
     known = Identity(current_context())
@@ -196,6 +197,7 @@ def test_another_context_and_no_context(contexts: Callable[..., EGLContext], is_
     assert not is_current(other)
 
 
+@pytest.mark.slow
 def test_a_context_that_shares_objects(contexts: Callable[..., EGLContext], is_older: bool) -> None:
     first = contexts()
     known = Identity(current_context())

@@ -58,6 +58,7 @@ KINDS: dict[str, Callable[[Path], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # Pillow warns of many kinds of damage
 @pytest.mark.parametrize("name", KINDS)
 def test_random_damage(tmp_path: Path, name: str) -> None:

@@ -91,6 +91,7 @@ def shown_by_hand(times: list[int], base: Fraction, rate: Fraction) -> list[int]
     return shown
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.integers(1, 300), min_size=0, max_size=30),
     st.sampled_from([Fraction(1, 1000), Fraction(1, 90000), Fraction(1, 25), Fraction(1001, 30000)]),

@@ -386,14 +386,17 @@ def test_the_clean_aperture_is_honoured(tmp_path: Path, degrees: int) -> None:
     assert (masks_of(path) == np.rot90(MASKS[:, 4:, 8:], degrees // 90, axes=(1, 2))).all()
 
 
-@pytest.mark.parametrize("seed", range(300))
-def test_damaged_words_about_cropping(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    for start in (
+@pytest.mark.parametrize(
+    "start",
+    [
         b"\x1a\x45\xdf\xa3",
         b"\0\0\0\x10moov",
         b"\x1a\x45\xdf\xa3\x80\x18\x53\x80\x67\xff\x16\x54\xae\x6b\xff",
-    ):
+    ],
+)
+def test_damaged_words_about_cropping(start: bytes) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(300):
         data = start + rng.integers(0, 256, 300, np.uint8).tobytes()
         left, top, right, bottom = container_crop(io.BytesIO(data), 64, 48)
         assert min(left, top, right, bottom) >= 0

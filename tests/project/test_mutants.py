@@ -16,16 +16,16 @@ def functions() -> dict[str, str]:
     """The source of each function and method of the package, by the name that the list has for it."""
     found: dict[str, str] = {}
 
-    def collect(prefix: str, body: list[ast.stmt], text: str) -> None:
+    def collect(prefix: str, body: list[ast.stmt], lines: list[str]) -> None:
         for node in body:
             if isinstance(node, ast.ClassDef):
-                collect(f"{prefix}.{node.name}", node.body, text)
+                collect(f"{prefix}.{node.name}", node.body, lines)
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                found[f"{prefix}.{node.name}"] = ast.get_source_segment(text, node) or ""
+                found[f"{prefix}.{node.name}"] = "\n".join(lines[node.lineno - 1 : node.end_lineno])
 
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text("utf-8")
-        collect(".".join(path.relative_to(PACKAGE).with_suffix("").parts), ast.parse(text).body, text)
+        collect(".".join(path.relative_to(PACKAGE).with_suffix("").parts), ast.parse(text).body, text.splitlines())
     return found
 
 

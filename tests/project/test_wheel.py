@@ -152,6 +152,7 @@ def test_a_wheel_by_way_of_the_sdist_is_the_same(built: dict[str, Path], tmp_pat
     }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ctx_session")
 def test_the_unpacked_wheel_renders_the_sample(built: dict[str, Path], tmp_path: Path) -> None:
     """As pip would install it: a wheel is unpacked and no more. The dependencies are this environment's."""

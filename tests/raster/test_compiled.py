@@ -130,6 +130,7 @@ def test_streams_use_it(loaded: None, geometries: list[FrameGeometry]) -> None:
             assert rasterize.backend == "numba"
 
 
+@pytest.mark.slow
 def test_auto_compiles_in_the_background() -> None:
     """In a process of its own: numpy at first, then numba, by the same function and with the same bits."""
     script = f"""

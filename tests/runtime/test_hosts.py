@@ -147,6 +147,7 @@ def test_on_anyio(backend: str) -> None:
         anyio.run(main, server.url(), backend=backend)
 
 
+@pytest.mark.slow
 def test_under_gevent() -> None:
     """Under gevent, Python's threads are parts of one thread of the system, which does not end."""
     need_module("gevent")
@@ -221,6 +222,7 @@ def _play_in_child(path: str, answer: Connection) -> None:
         answer.send(stream.metadata.frame_count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_worker_processes(method: str) -> None:
     """With processes and pipes instead of a pool: the locks of a pool need /dev/shm, which containers may not have."""
@@ -325,6 +327,7 @@ def test_a_signal_handler_that_calls_the_stream(call: str) -> None:
         assert printed == "ok\n"
 
 
+@pytest.mark.slow
 @needs_fork
 @pytest.mark.parametrize("call", ["stats", "get_geometry", "close"])
 def test_a_signal_handler_that_runs_while_the_process_forks(call: str) -> None:

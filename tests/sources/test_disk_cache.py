@@ -122,6 +122,7 @@ def test_only_what_is_missing_is_fetched(server: FakeServer, tmp_path: Path) -> 
     assert page * PAGE_BYTES > 65536
 
 
+@pytest.mark.slow
 def test_a_stream_over_http(tmp_path: Path) -> None:
     config = Config(cache_dir=tmp_path)
     with Server(LONG) as web:
@@ -134,6 +135,7 @@ def test_a_stream_over_http(tmp_path: Path) -> None:
         assert web.body_bytes <= len(LONG) + 2 * 65536 + 2 * PAGE_BYTES * first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [4096, 65536, 1 << 20])
 def test_the_cache_needs_no_more_requests(tmp_path: Path, chunk: int) -> None:
     """Although it reads whole pages."""
@@ -275,6 +277,7 @@ def test_a_server_that_hangs_at_opening(tmp_path: Path) -> None:
             assert len(list(stream.read_frames())) == 120
 
 
+@pytest.mark.slow
 def test_a_sign_in_page_leaves_the_cache_alone(tmp_path: Path) -> None:
     config = Config(cache_dir=tmp_path)
     with Server(SAMPLE.read_bytes()) as web:
@@ -393,6 +396,7 @@ def test_filling_is_held_and_goes_on(server: FakeServer, tmp_path: Path, monkeyp
     assert run(server, tmp_path, is_offline=True) == [server.data]
 
 
+@pytest.mark.slow
 def test_a_pause_holds_back_the_rest(tmp_path: Path) -> None:
     """Also of a source that is loaded during the pause, through a loop of its own, and of mirrors."""
     config = Config(cache_dir=tmp_path, prefetch="all", prefetch_frames=0)
@@ -770,6 +774,7 @@ def test_a_power_cut(writes: list[tuple[int, bytes]], tmp_path_factory: pytest.T
     assert server.reads == [ByteRange(0, 60_000)] or server.reads == [ByteRange(0, 65536)]
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_while_it_writes(server: FakeServer, tmp_path: Path) -> None:
     server.length = 4_000_000
     for seconds in (0.0, 0.005, 0.02, 0.05):

@@ -227,6 +227,7 @@ def test_the_counters_of_a_stream_with_a_callers_code(where: str) -> None:
         assert same.read_frame(100) == geometry
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", EVERYWHERE)
 def test_code_that_hangs_does_not_hang_close(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_guest, "_CLOSE_SECONDS", 0.2)

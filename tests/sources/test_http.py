@@ -89,6 +89,7 @@ def test_long_reads_are_cut_into_chunks() -> None:
         assert max(b - a for a, b in (request.range for request in server.requests)) == 40_000
 
 
+@pytest.mark.slow
 def test_as_many_requests_at_a_time_as_allowed() -> None:
     running = most = 0
 
@@ -189,6 +190,7 @@ def test_no_server_at_the_address() -> None:
         fetch(url, (0, 10))
 
 
+@pytest.mark.slow
 def test_retry_after_is_honoured() -> None:
     with Server(DATA, only(0, badserver.status(429, Retry_After="1"))) as server:
         started = time.monotonic()

@@ -195,6 +195,7 @@ def test_a_source_that_is_closed_during_its_url_callable() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.slow
 def test_a_url_callable_that_takes_too_long() -> None:
     async def never() -> str:
         await asyncio.sleep(60)

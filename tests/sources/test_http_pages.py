@@ -35,6 +35,7 @@ DECLARED: dict[str, tuple[bytes, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DECLARED)
 @pytest.mark.parametrize("content_type", [HTML, "Text/HTML; charset=x", "application/xhtml+xml"])
 def test_a_declared_page(name: str, content_type: str, passphrase: bytes) -> None:

@@ -76,6 +76,7 @@ class TestCached(TestMirrors):
         return source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "failure", [reset_before_the_reply, close_within_the_body, status(500), status(404), status(403), status(429)]
 )
@@ -103,6 +104,7 @@ def test_back_to_the_first_one_after_a_failure_of_the_second() -> None:
         stream.read_frame(19_999)
 
 
+@pytest.mark.slow
 def test_a_mirror_that_hangs_at_opening() -> None:
     """The others are asked before init_timeout has passed."""
     started = time.monotonic()
@@ -344,6 +346,7 @@ def test_a_source_that_fails_as_a_mirror() -> None:
                 stream.close()
 
 
+@pytest.mark.slow
 def test_the_deadline_is_for_all_mirrors() -> None:
     async def read() -> None:
         source = as_source([Failing(TransportError("gone"))], Config(http_deadline=1, http_retries=10))

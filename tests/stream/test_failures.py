@@ -70,6 +70,7 @@ def test_errors_follow_the_table() -> None:
         assert stream.stats().failed == 4
 
 
+@pytest.mark.slow
 def test_a_timeout_says_that_the_frame_is_coming() -> None:
     source = Scripted()
     with alphastream_gpu.open(source) as stream:

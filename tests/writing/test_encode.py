@@ -84,12 +84,14 @@ def test_within_a_tolerance(tmp_path: Path) -> None:
     assert report.fps == 30
 
 
+@pytest.mark.slow
 def test_a_least_iou(tmp_path: Path) -> None:
     report = encode(MASKS, tmp_path / "out.asvp", min_iou=0.98)
     assert 0.98 <= report.min_iou < 1
     assert encode(MASKS, tmp_path / "one.asvp", min_iou=1.0).differing_pixels == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tolerance", [0.0, 1.0])
 def test_the_bytes_do_not_depend_on_the_threads(tolerance: float, tmp_path: Path) -> None:
     for jobs in (1, 3):
@@ -309,6 +311,7 @@ def test_a_file_that_is_no_spool(content: bytes, tmp_path: Path) -> None:
 # Optimizing.
 
 
+@pytest.mark.slow
 def test_optimizing_the_sample(tmp_path: Path) -> None:
     """No pixel changes, and no frame becomes larger."""
     target = tmp_path / "small.asvp"
@@ -338,6 +341,7 @@ def test_optimizing_never_makes_a_frame_larger(tmp_path: Path) -> None:
     assert all((one == other).all() for one, other in zip(before, after, strict=True))
 
 
+@pytest.mark.slow
 def test_optimizing_an_asvr(tmp_path: Path, passphrase: bytes) -> None:
     key = AsvrKey(passphrase, scene_id=7)
     encode(MASKS[:20], tmp_path / "a.asvr", key=key, effort=1)
