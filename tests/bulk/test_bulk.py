@@ -492,6 +492,7 @@ def test_tasks_can_be_pickled_and_are_pure(path: Path) -> None:
         assert verification_of(copy, 2, 5, method="numpy")["differing_pixels"].tolist() == [0, 0, 0]
         assert iou_of(array, copy, 2, 5)["iou"].tolist() == [1, 1, 1]
         assert iou_of(array, copy, 3, 3)["iou"].shape == (0,)
+        copy.close()
 
 
 def test_the_module_is_loaded_late() -> None:

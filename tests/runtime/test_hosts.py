@@ -603,12 +603,15 @@ def test_storm(tmp_path: Path) -> None:
         }}
         stream = alphastream_gpu.open(SAMPLE)
         begin, end = time.monotonic(), time.monotonic() + {seconds}
-        errors, n, n_right = [], [0] * 8, [0] * 8
+        errors, n, n_right, n_signals = [], [0] * 8, [0] * 8, 0
         def ask(rng):
             index, call = rng.randrange(120), rng.choice(["get_frame", "get_geometry"])
+            before = n_signals
             got = getattr(stream, call)(index, *(SIZE if call == "get_frame" else ()))
             error = stream.last_error()
-            assert (got is None) == (error is not None), (got, error)
+            # A handler that runs in between, on this thread, leaves the error of its own call.
+            is_own = n_signals == before or threading.current_thread() is not threading.main_thread()
+            assert not is_own or (got is None) == (error is not None), (got, error)
             assert got is None or right[call](index, got), (call, index)
             return got is not None
         def seek(k):
@@ -627,7 +630,6 @@ def test_storm(tmp_path: Path) -> None:
                     time.sleep(0.1)
             except BaseException as exc:
                 errors.append(repr(exc))
-        n_signals = 0
         def handler(*_):
             global n_signals
             n_signals += 1
