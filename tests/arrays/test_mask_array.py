@@ -129,6 +129,7 @@ def test_outer_indexing_takes_each_axis_by_itself(both: Any, data: st.DataObject
     assert (found == wanted).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "key",
     [
@@ -156,6 +157,7 @@ def test_forms_of_indices(both: Any, key: Any) -> None:
     assert (masks[key] == expected[key]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "message"),
     [

@@ -312,6 +312,7 @@ def test_ranges_are_merged_to_the_bytes_of_one_run(path: Path, tmp_path: Path) -
         bulk.merge([parts[1], other])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
     [

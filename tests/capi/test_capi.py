@@ -242,6 +242,7 @@ def test_wrong_and_missing_passphrases(
         assert passphrase.hex() not in done.stdout
 
 
+@pytest.mark.slow
 def test_out_count_is_the_number_of_floats(capi: Path, tmp_path: Path) -> None:
     """Two per vertex, as in the original library. A triangle has three vertices, and therefore six floats."""
     (tmp_path / "floats.c").write_text(

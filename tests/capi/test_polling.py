@@ -419,6 +419,7 @@ def test_too_many_frames_are_refused_and_polled_ones_go_on(
         assert np.array_equal(poll(held, index), mask_of(index))
 
 
+@pytest.mark.slow
 def test_frames_that_are_not_polled_any_more_make_room(held: Player, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "_FORGOTTEN_SECONDS", 0.2)
     indices = range(N - 40, N)

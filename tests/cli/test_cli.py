@@ -73,6 +73,7 @@ def test_info_as_json() -> None:
     assert facts["source_bytes"] == SAMPLE.stat().st_size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["cpu", "gl", "auto"])
 @pytest.mark.parametrize(("size", "golden"), [(None, "sha256"), ("512x256", "sha256_512x256")])
 def test_render(ctx: moderngl.Context, tmp_path: Path, backend: str, size: str | None, golden: str) -> None:
@@ -165,6 +166,7 @@ def test_verify(ctx: moderngl.Context) -> None:
     assert "verify" in done.stderr
 
 
+@pytest.mark.slow
 def test_verify_by_one_method(ctx: moderngl.Context) -> None:
     """verify never uses the upload, which would compare the CPU with itself."""
     done = run("verify", SAMPLE, "--method", "triangles")
@@ -379,6 +381,7 @@ def test_a_full_standard_error() -> None:
         assert run_process("info", SAMPLE, stdout=subprocess.PIPE, stderr=full).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="its pipes fail otherwise")
 def test_a_closed_pipe_on_standard_output() -> None:
     ours, theirs = os.pipe()
@@ -388,6 +391,7 @@ def test_a_closed_pipe_on_standard_output() -> None:
     assert (done.returncode, done.stderr) == (3, "")
 
 
+@pytest.mark.slow
 def test_a_closed_standard_output() -> None:
     script = f"exec {shlex.quote(sys.executable)} -m alphastream_gpu info {shlex.quote(str(SAMPLE))} >&-"
     done = subprocess.run(["/bin/sh", "-c", script], stderr=subprocess.PIPE, text=True, check=False)

@@ -47,6 +47,7 @@ def test_a_download(tmp_path: Path, data: bytes, options: list[str]) -> None:
     assert os.listdir(tmp_path) == ["a.asvp"]
 
 
+@pytest.mark.slow
 def test_progress_is_shown(tmp_path: Path) -> None:
     with Server(LONG) as server:
         done = run(server.url(), "-o", tmp_path / "a.asvp")
@@ -85,6 +86,7 @@ def test_another_version_starts_again(tmp_path: Path) -> None:
     assert (tmp_path / "a.asvp").read_bytes() == other
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_during_the_download(tmp_path: Path) -> None:
     def change(request: Request) -> Any:
         server.etag = '"v2"' if request.number > 2 else '"v1"'

@@ -141,6 +141,7 @@ def test_coco(tmp_path: Path, out: Path) -> None:
 # Options.
 
 
+@pytest.mark.slow
 def test_options_of_the_input(npy: Path, out: Path, tmp_path: Path) -> None:
     soft = tmp_path / "soft.npy"
     np.save(soft, np.where(MASKS, 0.6, 0.3))

@@ -78,12 +78,14 @@ def test_each_kind(source: Path, tmp_path: Path, name: str, options: tuple[str, 
     assert (back(tmp_path / name, **how) == MASKS[2:32]).all()
 
 
+@pytest.mark.slow
 def test_standard_output(source: Path) -> None:
     done = subprocess.run([*PROGRAM, "export", source, "-o", "-", *NATIVE], capture_output=True, check=True)
     assert done.stdout == GRAY.tobytes()
     assert b"standard output: raw gray pictures, 37 frames of 61 x 47" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_pipe_whose_reader_is_gone() -> None:
     """As ``| head -c 1``: exit code 3 without a word."""
     with subprocess.Popen(
@@ -97,6 +99,7 @@ def test_a_pipe_whose_reader_is_gone() -> None:
         assert b"Traceback" not in child.stderr.read()
 
 
+@pytest.mark.slow
 def test_standard_input(source: Path, tmp_path: Path) -> None:
     command = [*PROGRAM, "export", "-", "-o", tmp_path / "out.npy", *NATIVE]
     subprocess.run(command, input=source.read_bytes(), capture_output=True, check=True)

@@ -82,6 +82,7 @@ def test_files_that_a_shell_opened(script: str) -> None:
     assert json.loads(done.stdout)["frame_count"] == 120
 
 
+@pytest.mark.slow
 def test_a_picture_to_standard_output_by_its_path() -> None:
     """The answer line does not get into the picture."""
     done = shell('alphastream render "$sample" --frame 3 --backend cpu -o /dev/stdout | cat')

@@ -257,6 +257,7 @@ def test_glfw_is_optional(facts: GlfwFacts, detail: str, fix: str) -> None:
     assert Finding("GLFW", False, detail, fix, "optional") in report.findings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "problem"),
     [

@@ -79,6 +79,7 @@ def test_anchors_are_on_earlier_borders_of_the_same_row() -> None:
     assert n_holes > 1000
 
 
+@pytest.mark.slow
 def test_walking_backward() -> None:
     for mask in random_masks(30, seed=3):
         chains = chains_of(mask)

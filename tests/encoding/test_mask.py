@@ -52,6 +52,7 @@ def test_small_masks_by_the_oracle() -> None:
         assert np.array_equal(oracle.mask(channels, (4, 4)), small), number
 
 
+@pytest.mark.slow
 def test_random_masks() -> None:
     for number, one in enumerate(random_masks(500, seed=1)):
         assert _is_exact(one), number
@@ -64,6 +65,7 @@ def test_many_random_masks(seed: int) -> None:
         assert _is_exact(one), number
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("effort", [1, 2, 3])
 def test_random_masks_with_each_effort(effort: int) -> None:
     for number, one in enumerate(random_masks(60, seed=effort)):
@@ -298,6 +300,7 @@ def _without_small(one: np.ndarray, min_area: int) -> np.ndarray:
     return kept | fill[labels][1:-1, 1:-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("min_area", [0, 1, 2, 5, 30, 10**12])
 def test_small_components_and_holes_go(min_area: int) -> None:
     for one in random_masks(60, seed=min_area % 97):

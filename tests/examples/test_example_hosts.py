@@ -139,6 +139,7 @@ def test_the_picture(
     check_picture(load(output), scene(rasterize(geometries[frame], size), frame), is_labelled=is_labelled)
 
 
+@pytest.mark.slow
 def test_a_screen_of_twice_the_density(screen: Screen, geometries: list[FrameGeometry], tmp_path: Path) -> None:
     """Qt's sizes are then not in pixels."""
     environment = {**environment_of(screen, "Qt offscreen"), "QT_SCALE_FACTOR": "2"}
@@ -236,6 +237,7 @@ def test_nothing_of_moderngl_in_a_plain_program() -> None:
         assert "moderngl" not in (EXAMPLES / name).read_text("utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ctx")
 def test_headless(geometries: list[FrameGeometry]) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}

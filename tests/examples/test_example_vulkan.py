@@ -129,6 +129,7 @@ def test_the_example_runs_and_draws_what_it_says(tmp_path: Path, geometries: lis
     assert (places == part[..., 0]).all(axis=(2, 3)).any()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("example")
 def test_without_a_driver_the_cure_is_named(tmp_path: Path) -> None:
     none = str(tmp_path / "none.json")
@@ -141,6 +142,7 @@ def test_without_a_driver_the_cure_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "no.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("example")
 def test_a_frame_that_is_not_there(tmp_path: Path) -> None:
     done = run_example(SAMPLE, "--frame", "120", "--output", tmp_path / "no.png")
@@ -148,6 +150,7 @@ def test_a_frame_that_is_not_there(tmp_path: Path) -> None:
     assert done.stderr == "frame 120: expected 0..119, the stream has 120 frames\n"
 
 
+@pytest.mark.slow
 def test_it_is_vulkan(vulkan: Vulkan) -> None:
     assert vulkan.device.adapter.info["backend_type"] == "Vulkan"
 
@@ -193,6 +196,7 @@ def self_intersecting(seed: int, native_size: tuple[int, int]) -> FrameGeometry:
     return geometry_of([[tuple(point) for point in channel.astype(int).tolist()] for channel in (tangle, star, line)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("native_size", [(640, 361), (1000, 1000), NATIVE])
 def test_cover_strips_of_large_self_intersecting_frames(vulkan: Vulkan, native_size: tuple[int, int]) -> None:
     """Also sizes that are no powers of two, where the shader's division is rounded."""

@@ -142,6 +142,7 @@ def test_the_way_there_and_back(source: Path, tmp_path: Path) -> None:
 # Interruptions.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jobs", [1, 3])
 @pytest.mark.parametrize("name", ["out.npy", "out.raw", "%03d.png"])
 def test_a_killed_export_goes_on(source: Path, tmp_path: Path, name: str, jobs: int) -> None:

@@ -417,6 +417,7 @@ def sphere_of(path: Path) -> dict[str, bytes]:
     return {name: bytes(data) for name in ("SPHERICAL", "STEREO3D") if (data := frame.side_data.get(name)) is not None}
 
 
+@pytest.mark.slow
 def test_projection_and_stereo_mode(source: Path, tmp_path: Path) -> None:
     video = write_spherical(tmp_path / "colours.mkv")
     said = sphere_of(video)

@@ -108,6 +108,7 @@ def test_ffprobe(source: Path, tmp_path: Path) -> None:
     assert (found["codec_name"], found["pix_fmt"], found["nb_read_frames"]) == ("ffv1", "gray", str(N_FRAMES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "codec"), VIDEOS)
 def test_a_killed_video_goes_on(source: Path, tmp_path: Path, name: str, codec: str) -> None:
     whole, target = tmp_path / "whole" / name, tmp_path / name

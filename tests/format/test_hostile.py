@@ -178,6 +178,7 @@ def test_a_block_too_long_for_its_payload_is_never_read(tmp_path: Path) -> None:
     asyncio.run(read())
 
 
+@pytest.mark.slow
 def test_a_batch_of_large_frames_is_decoded_a_few_at_a_time() -> None:
     block = block_of(payload_of([((0, 0), [(1, 1)] * 500_000)]))
 

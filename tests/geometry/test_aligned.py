@@ -159,6 +159,7 @@ def test_a_forked_child_neither_shares_memory_nor_waits(memory: _Memory) -> None
     assert not array.any()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it reads /proc")
 def test_the_settings_of_malloc_do_not_change() -> None:
     """
@@ -194,6 +195,7 @@ assert returned()
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="page faults are counted differently")
 def test_a_mask_costs_no_page_faults() -> None:
     """In a new process, whose malloc returns every large block to the system."""

@@ -152,6 +152,7 @@ TOO_MUCH = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TOO_MUCH)
 def test_frames_over_a_limit_are_refused_before_they_are_cut(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def cut(ring: np.ndarray) -> np.ndarray:
@@ -166,6 +167,7 @@ def test_frames_over_a_limit_are_refused_before_they_are_cut(kind: str, monkeypa
     assert len(geometry.triangle_strip("parity"))
 
 
+@pytest.mark.slow
 def test_large_frames_within_the_limits_are_cut() -> None:
     """Thousands of points in a channel, tens of thousands of points in a frame, and tens of thousands of crossings."""
     turns = np.linspace(0, 2 * np.pi, 8192, endpoint=False)

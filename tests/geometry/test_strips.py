@@ -119,6 +119,7 @@ def test_cover_strips_of_random_frames(drawer: Drawer, channels: Any) -> None:
     _check_cover(geometry_of(channels), drawer, (64, 64))
 
 
+@pytest.mark.slow
 def test_cover_strips_of_channels_that_touch_themselves(drawer: Drawer) -> None:
     """Many points on a coarse grid: holes touch outlines, and several lines cross in one point."""
     random = np.random.default_rng(6)

@@ -56,6 +56,7 @@ def test_a_batch_has_the_bits_of_single_renders(
     array.release()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(256, 128), (1024, 512), (500, 300), NATIVE])
 def test_the_sample(ctx: moderngl.Context, geometries: list[FrameGeometry], size: tuple[int, int], method: Any) -> None:
     batch = geometries[24:32]
@@ -67,6 +68,7 @@ def test_the_sample(ctx: moderngl.Context, geometries: list[FrameGeometry], size
     array.release()
 
 
+@pytest.mark.slow
 def test_what_a_batch_costs(ctx: moderngl.Context, geometries: list[FrameGeometry], method: Any) -> None:
     """
     With compute shaders, 64 frames take one upload and three dispatches, whether channels overlap or not. Triangles are

@@ -156,6 +156,7 @@ ANYWHERE = st.tuples(st.integers(-32768, 32767), st.integers(-32768, 32767))
 ON_AN_EDGE = st.tuples(st.sampled_from((-32768, 32767)), st.integers(-32768, 32767))
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(channels=st.lists(st.lists(NEAR | ANYWHERE | ON_AN_EDGE, min_size=2, max_size=4), min_size=1, max_size=3))
 @example(channels=[[(-32768, -32768), (32767, 32767)], [(32767, -32768), (-32768, 32767)]])
@@ -170,6 +171,7 @@ def test_long_segments_through_the_window(renderer: MaskRenderer, channels: Any)
     assert renderer.stats.cpu_fallbacks == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("few", [0, 1 << 20])
 @settings(max_examples=60)
 @given(channels=frames(low=-80, high=120))
@@ -333,6 +335,7 @@ def test_contexts_that_have_the_extensions(ctx: moderngl.Context, version: str) 
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "hidden", [("GL_ARB_compute_shader",), ("GL_ARB_gpu_shader5", "GL_ARB_shading_language_420pack")]
 )

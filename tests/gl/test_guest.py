@@ -170,6 +170,7 @@ def test_each_host_state_is_preserved_and_changes_no_bit(host: moderngl.Context,
     check()
 
 
+@pytest.mark.slow
 @every_method
 def test_all_states_at_once(host: moderngl.Context, name: str) -> None:
     poison_all()
@@ -183,6 +184,7 @@ def test_all_states_at_once(host: moderngl.Context, name: str) -> None:
     unkind.release()
 
 
+@pytest.mark.slow
 @every_method
 @pytest.mark.parametrize("is_poisoned", [False, True])
 def test_masks_without_preserve_state(host: moderngl.Context, name: str, is_poisoned: bool) -> None:
@@ -271,6 +273,7 @@ def test_moderngls_record_of_the_state_still_matches_gl(host: moderngl.Context, 
     assert host.gc_mode == "context_gc"
 
 
+@pytest.mark.slow
 @every_method
 def test_the_current_context_without_moderngl(window: EGLContext, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without `ctx`, the current context is used, and moderngl's default is not set."""
@@ -405,6 +408,7 @@ def test_a_scissor_that_is_set_later(window: EGLContext, name: str) -> None:
             use_everything(made, check_against(snapshot()))
 
 
+@pytest.mark.slow
 @every_method
 def test_an_advanced_blend_equation(host: moderngl.Context, name: str) -> None:
     """These equations cannot be set for colour and alpha separately."""
@@ -551,6 +555,7 @@ def test_a_pending_error_is_still_the_hosts(
     assert heard == []
 
 
+@pytest.mark.slow
 @every_method
 @pytest.mark.parametrize("version", [450, 430])
 @pytest.mark.parametrize("error", [None, *WRONG_CALLS])
@@ -586,6 +591,7 @@ def test_a_texture_of_another_kind_and_a_pending_error(
         assert heard == []
 
 
+@pytest.mark.slow
 @every_method
 def test_a_debug_callback_gets_no_messages(window: EGLContext, name: str) -> None:
     """From the creation of a renderer to its release."""
@@ -760,6 +766,7 @@ def test_uploads_during_an_active_transform_feedback(window: EGLContext) -> None
     end_transform_feedback(buffer)
 
 
+@pytest.mark.slow
 @every_method
 def test_a_paused_transform_feedback(window: EGLContext, name: str) -> None:
     buffer = begin_transform_feedback()
@@ -795,6 +802,7 @@ def test_a_counting_query_does_not_count_methods_without_draws(window: EGLContex
     assert result_of(query) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", COUNTING)
 def test_triangles_are_refused_during_a_counting_query(window: EGLContext, target: str) -> None:
     texture, array = immutable_texture(NATIVE), immutable_texture(NATIVE, layers=2)
@@ -851,6 +859,7 @@ def test_a_method_is_refused_during_a_pipeline_statistics_query_that_counts_it(w
             assert result_of(query) == 0
 
 
+@pytest.mark.slow
 @every_method
 @pytest.mark.parametrize("target", HARMLESS)
 def test_a_query_that_counts_no_draws(window: EGLContext, target: str, name: str) -> None:
@@ -887,6 +896,7 @@ def test_a_renderer_created_during_a_conditional_render_that_fails(
             use_everything(made, lambda: None)
 
 
+@pytest.mark.slow
 def test_a_state_that_drawing_does_not_set(
     window: EGLContext, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -1066,6 +1076,7 @@ def test_an_undo_step_that_always_fails_is_skipped(
         use_everything(made, check_against(snapshot()))
 
 
+@pytest.mark.slow
 @every_method
 def test_a_call_from_within_a_call(host: moderngl.Context, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """For example from a signal handler or a debugger."""
@@ -1265,6 +1276,7 @@ BROKEN_STAGES = {
 }
 
 
+@pytest.mark.slow
 @by_shaders
 def test_a_driver_with_a_wrong_bit(
     host: moderngl.Context, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str

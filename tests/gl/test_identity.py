@@ -632,6 +632,7 @@ def test_attaching_again_finds_the_same_context(
     assert len(checks) == 4
 
 
+@pytest.mark.slow
 def test_contexts_that_come_and_go(contexts: Callable[..., EGLContext]) -> None:
     """Of the contexts at the same address, only the last one is kept."""
     before = len(attach._attached)

@@ -194,6 +194,7 @@ def same(found: np.ndarray, mask: np.ndarray) -> None:
     assert (found == mask).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PITFALLS)
 def test_textures_of_every_kind(renderer: MaskRenderer, name: str) -> None:
     """Masks are exact at native size and scaled. Other levels do not change."""

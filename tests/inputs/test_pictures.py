@@ -242,6 +242,7 @@ def test_a_picture_of_another_size(tmp_path: Path) -> None:
     assert caught.value.frame_index == 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "empty", "noise", "text"])
 @pytest.mark.parametrize("ending", ["png", "tif", "jpg", "exr", "npy", "webp", "gif"])
 def test_a_damaged_picture(tmp_path: Path, damage: str, ending: str) -> None:

@@ -409,6 +409,7 @@ def test_docstrings_have_no_examples_that_nobody_runs() -> None:
 # Links.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
     """Files and headings of the repository; the others are for `make linkcheck`."""

@@ -146,6 +146,7 @@ def test_calls_of_gl_are_counted(ctx: moderngl.Context) -> None:
     assert (twice, more) == (2 * once, once + 1)
 
 
+@pytest.mark.slow
 def test_memory_is_counted() -> None:
     """Also what is freed before the most is reached."""
     assert counters._peak(lambda: np.empty(1 << 20, np.uint8)) == (1 << 20) + counters._PEAK_STEP

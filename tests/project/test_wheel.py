@@ -81,6 +81,7 @@ def unpack(sdist: Path, folder: Path) -> Path:
     return top
 
 
+@pytest.mark.slow
 def test_the_wheel_is_the_package_and_its_shaders(built: dict[str, Path], files: list[str]) -> None:
     meant = {name for name in files if name.startswith("alphastream_gpu/")}
     meant |= {f"alphastream_gpu/{name}" for name in files if name.startswith("shaders/")}

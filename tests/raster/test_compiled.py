@@ -188,6 +188,7 @@ def test_the_scratch_of_a_thread_is_kept_and_bounded(loaded: None) -> None:
     assert twin._scratch.of(16384) is twin._scratch.of(1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_teeth", "backend"), [(1900, "numba"), (40_000, "numpy")])
 def test_frames_around_the_bound(loaded: None, n_teeth: int, backend: str) -> None:
     """Teeth over 33 rows: almost as many runs as the kernels draw, and more."""

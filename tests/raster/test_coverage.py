@@ -176,6 +176,7 @@ def _is_on_line(pixel: tuple[int, int], a: tuple[int, int], b: tuple[int, int]) 
     return pixel[minor] == a[minor] + (1 if d[minor] >= 0 else -1) * q
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [5, 16, 31, 32, 33, 40])
 def test_overlapping_channels_unite(rasterizer: Rasterizer, n: int) -> None:
     """
@@ -232,6 +233,7 @@ def test_two_equal_channels_do_not_cancel(rasterizer: Rasterizer) -> None:
     assert (one == two).all()
 
 
+@pytest.mark.slow
 def test_a_long_closing_segment(rasterizer: Rasterizer) -> None:
     """Points with steps of 127 reach x = 65,535, and the closing segment goes back to the start."""
     channel, expected = _long_way()
@@ -297,6 +299,7 @@ def test_many_channels_side_by_side(rasterizer: Rasterizer, n: int) -> None:
         assert (rasterizer(geometry_of(some), native_size=(8 * n, 16)) == expected).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("far", [300, 2048, 9000])
 def test_far_outside_in_every_direction(rasterizer: Rasterizer, far: int) -> None:
     """Channels beside, above, below and around the window. A channel to the left flips rows of the window."""

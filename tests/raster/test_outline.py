@@ -64,6 +64,7 @@ def test_every_line_of_255_by_255_deltas(rasterizer: Rasterizer) -> None:
         assert np.array_equal(rasterizer(geometry_of(channels), native_size=(EDGE, EDGE)), expected), channels[0]
 
 
+@pytest.mark.slow
 def test_ties_go_to_the_start(rasterizer: Rasterizer) -> None:
     """Lines with a step exactly half-way between two pixels, flat and steep, in every direction."""
     for dx, dy in ((2, 1), (4, 1), (4, 3), (6, 1), (10, 3), (8, 7)):

@@ -49,6 +49,7 @@ if FORKS:
 NO_FORK = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forks", [False, pytest.param(True, marks=NO_FORK)])
 def test_what_is_open_is_closed_at_exit_and_disowned_in_a_child(forks: bool) -> None:
     """All begin before the first is waited for."""

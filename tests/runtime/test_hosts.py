@@ -548,6 +548,7 @@ def test_closing_during_load_source_waits_until_the_source_is_closed() -> None:
     thread.join(30)
 
 
+@pytest.mark.slow
 def test_a_replaced_source_is_released() -> None:
     class Plain(MemorySource):
         """A class that supports weak references."""

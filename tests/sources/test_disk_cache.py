@@ -228,6 +228,7 @@ def test_other_ways_of_validation_have_no_cache(tmp_path: Path) -> None:
     assert not files(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_server_that_ignores_ranges(tmp_path: Path) -> None:
     config = Config(cache_dir=tmp_path)
     with Server(LONG, script=lambda request: whole_file) as web:
@@ -253,6 +254,7 @@ def test_a_server_that_cannot_answer(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert "secret" not in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [401, 403, 404, 410, 416])
 def test_a_server_that_says_no_is_obeyed(tmp_path: Path, answer: int) -> None:
     config = Config(cache_dir=tmp_path, http_retries=0)
@@ -263,6 +265,7 @@ def test_a_server_that_says_no_is_obeyed(tmp_path: Path, answer: int) -> None:
             alphastream_gpu.open(web.url(), config=config)
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_at_opening(tmp_path: Path) -> None:
     """Half of init_timeout is left for the disk."""
     config = Config(cache_dir=tmp_path, init_timeout=1)
@@ -360,6 +363,7 @@ def test_offline(tmp_path: Path) -> None:
 # The rest of the file.
 
 
+@pytest.mark.slow
 def test_the_rest_is_fetched_while_idle(tmp_path: Path) -> None:
     config = Config(cache_dir=tmp_path, prefetch="all")
     with Server(LONG) as web:
@@ -371,6 +375,7 @@ def test_the_rest_is_fetched_while_idle(tmp_path: Path) -> None:
         assert len(list(stream.read_frames())) == 20_000
 
 
+@pytest.mark.slow
 def test_filling_is_held_and_goes_on(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from alphastream_gpu._sources.cache import fill
 
@@ -481,6 +486,7 @@ def test_that_a_version_is_old_is_synced(tmp_path: Path, monkeypatch: pytest.Mon
     assert synced == [old.stat().st_ino]
 
 
+@pytest.mark.slow
 def test_a_read_comes_before_filling(server: FakeServer, tmp_path: Path) -> None:
     """Nothing is fetched ahead while a read is under way."""
 

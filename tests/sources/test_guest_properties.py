@@ -119,6 +119,7 @@ def look(stream: AlphaStream) -> None:
     assert stream.metadata.frame_count == 120
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_a_property_that_raises(name: str, error: type[BaseException]) -> None:
@@ -127,6 +128,7 @@ def test_a_property_that_raises(name: str, error: type[BaseException]) -> None:
     use(source, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_a_property_with_an_invalid_value(name: str) -> None:
     for value in INVALID[name]:
@@ -139,6 +141,7 @@ def test_a_property_with_an_invalid_value(name: str) -> None:
             guest._checked_fact(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize("name", DEFAULTS)
 def test_a_property_that_raises_later(name: str, error: type[BaseException]) -> None:
@@ -266,6 +269,7 @@ async def raised_by_a_future(error: type[BaseException]) -> Any:
     return await future
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [raised_plainly, raised_in_a_coroutine, raised_in_a_task, raised_by_a_future])
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_method_that_raises(

@@ -174,6 +174,7 @@ REFUSED: dict[str, tuple[Behaviour, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_replies_that_are_refused_without_a_retry(name: str) -> None:
     behaviour, message = REFUSED[name]
@@ -285,6 +286,7 @@ def test_a_changed_date_is_noticed_without_a_strong_etag() -> None:
         fetch(server.url(), (0, 10), (10, 20), (20, 30))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("behaviour", [badserver.no_keep_alive, badserver.close_when_idle])
 def test_connections_that_end(behaviour: Behaviour) -> None:
     spans = [(k, k + 10) for k in range(0, 200, 10)]
@@ -461,6 +463,7 @@ def test_asynchronous_and_failing_url_callables() -> None:
 QUERIES = ["?sig=a%2Fb%2fc+d&e=%7e~", "?a=[1]&b={2}|3^4`", "?x=%zz%", "?", "?a?b=c//d", "?u='%20'"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", QUERIES)
 def test_a_signed_query_is_sent_unchanged_and_never_logged(query: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)

@@ -99,6 +99,7 @@ def test_reading_while_the_interpreter_ends(source: str) -> None:
     assert lines_of(f"atexit.register(said, read, HttpSource({source}))") == [AT_END]
 
 
+@pytest.mark.slow
 def test_a_source_that_was_made_before_the_interpreter_ends() -> None:
     """Only its first read needs a thread. Later reads work, unless they look a name up."""
     lines = lines_of("""

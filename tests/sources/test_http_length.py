@@ -102,6 +102,7 @@ def test_a_head_request_is_redirected_and_retried() -> None:
         ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "message"),
     [

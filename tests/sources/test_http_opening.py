@@ -45,6 +45,7 @@ PAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("status", [200, 206])
 def test_a_page_instead_of_a_file(name: str, status: int, passphrase: bytes) -> None:
@@ -82,6 +83,7 @@ def test_a_source_that_returns_too_many_bytes() -> None:
         asyncio.run(stream.frame(1))
 
 
+@pytest.mark.slow
 def test_open_with_headers_a_client_and_a_url_callable() -> None:
     data = asvp_of([block_of(SQUARE)] * 5)
     with Server(data) as server:
@@ -158,6 +160,7 @@ def test_the_options_of_config_apply_with_headers() -> None:
         assert len(server.requests) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path", ["/a/pov%20mask%231.asvr", "/a/pov mask%231.asvr?token=a/b.asvr#x/y", "//a%2Fpov%20mask%231.asvr#t"]
 )

@@ -83,6 +83,7 @@ def test_a_real_file_that_is_declared_as_a_page(passphrase: bytes, tmp_path: Pat
             assert stream.metadata.frame_count == n_frames
 
 
+@pytest.mark.slow
 def test_random_bytes_are_never_a_page() -> None:
     """The first bytes of an ASVR are as random as these."""
     for _ in range(20_000):

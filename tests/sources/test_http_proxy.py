@@ -204,6 +204,7 @@ def test_a_forward_proxy_gets_the_absolute_form(origin: Server, variable: str, m
         assert set(proxy.lines) == {f"GET http://{HOST}/dir/a%2fb.asvp{QUERY} HTTP/1.1"}
 
 
+@pytest.mark.slow
 def test_a_proxy_without_a_scheme(origin: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     with Proxy(origin) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url.removeprefix("http://"))
@@ -239,6 +240,7 @@ def test_a_callers_client_with_a_proxy(origin: Server, tls_origin: Server, certi
     assert {request.target for request in [*origin.requests, *tls_origin.requests]} == {f"/a.asvp{QUERY}"}
 
 
+@pytest.mark.slow
 def test_a_callers_client_with_mounts(origin: Server) -> None:
     with Proxy(origin) as proxy:
 
@@ -250,6 +252,7 @@ def test_a_callers_client_with_mounts(origin: Server) -> None:
         assert {line.split()[1] for line in proxy.lines} == {f"http://{HOST}/a.asvp{QUERY}"}
 
 
+@pytest.mark.slow
 def test_a_redirect_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     def script(request: badserver.Request) -> badserver.Behaviour | None:
         if request.target.startswith("/there"):
@@ -319,6 +322,7 @@ def test_the_entries_of_no_proxy(entries: str, url: str, expected: bool) -> None
     assert is_exempt(entries, parts.host, parts.port, parts.scheme) is expected
 
 
+@pytest.mark.slow
 def test_a_proxy_that_refuses(origin: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     with Proxy(origin, "407 Proxy Authentication Required") as proxy:
         monkeypatch.setenv("all_proxy", proxy.url)
@@ -329,6 +333,7 @@ def test_a_proxy_that_refuses(origin: Server, monkeypatch: pytest.MonkeyPatch) -
         assert proxy.lines[0] == f"CONNECT {HOST}:443 HTTP/1.1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variables", "message"),
     [

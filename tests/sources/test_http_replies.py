@@ -331,6 +331,7 @@ def test_a_failure_between_pieces_is_retried() -> None:
         assert [request.range[0] for request in server.requests] == [0, 400, 400, 800]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("behaviour", [badserver.whole_file_until_the_end, badserver.whole_file_in_chunks])
 def test_a_whole_file_of_unknown_length(behaviour: Behaviour) -> None:
     with Server(DATA, always(behaviour)) as server:

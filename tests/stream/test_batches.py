@@ -127,6 +127,7 @@ def test_every_sixteenth_frame_over_a_network() -> None:
         assert far == [stream.read_frame(index) for index in range(0, 256, 32)]
 
 
+@pytest.mark.slow
 def test_files_and_memory_read_no_gaps() -> None:
     data = big_stream(64)
     with alphastream_gpu.open(data) as stream:

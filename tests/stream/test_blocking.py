@@ -80,6 +80,7 @@ def test_where_an_event_loop_runs_already() -> None:
     assert n_frames == 120
 
 
+@pytest.mark.slow
 def test_batches_are_read_ahead() -> None:
     """The next batch is asked for before the first of its predecessor is given out."""
     data = asvp_of([block_of(PAYLOAD)] * 20_000)

@@ -185,6 +185,7 @@ def test_a_report_fifty_milliseconds_off_ends_where_it_should() -> None:
         assert sim.clock.time() == pytest.approx(62.25 + error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interval", [0.25, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 60.0])
 @pytest.mark.parametrize("error", [0.1, -0.1])
 def test_sparse_reports_do_not_overshoot(interval: float, error: float) -> None:
@@ -210,6 +211,7 @@ def test_jitter_is_smoothed(interval: float) -> None:
     assert (sim.n_jumps, sim.n_backward) == (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interval", [1 / 60, 0.25, 1.0, 2.0, 5.0, 10.0])
 def test_late_reports_keep_the_clock_within_their_lateness(interval: float) -> None:
     sim = Simulation()
@@ -263,6 +265,7 @@ def test_bar_steps_of_250_ms(interval: float, phase: float, rate: float) -> None
     assert (sim.n_jumps, sim.n_backward) == (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", [0.0, 0.02, 0.2, 0.29])
 @pytest.mark.parametrize(("step", "interval"), [(0.04, 1 / 60), (0.1, 1 / 60), (0.1, 0.04), (0.3, 1 / 60), (0.3, 0.1)])
 def test_steps_of_other_lengths(step: float, interval: float, phase: float) -> None:

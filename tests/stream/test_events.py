@@ -86,6 +86,7 @@ async def _first(stream: AlphaStream) -> StreamEvent:
     return await anext(stream.events())
 
 
+@pytest.mark.slow
 def test_a_late_frame_is_told_without_another_call() -> None:
     source, heard = Scripted(), Heard()
     with opened(source) as stream:
@@ -100,6 +101,7 @@ def test_a_late_frame_is_told_without_another_call() -> None:
         assert not stream.is_stalled
 
 
+@pytest.mark.slow
 def test_after_a_seek_it_is_buffering_before_it_is_stalled() -> None:
     source, heard = Scripted(), Heard()
     with opened(source) as stream:

@@ -123,6 +123,7 @@ def test_a_fault_at_any_read(n_failing: int) -> None:
         assert seen <= 1
 
 
+@pytest.mark.slow
 def test_prefetching_pauses_after_failures() -> None:
     source = Scripted()
     with alphastream_gpu.open(source) as stream:

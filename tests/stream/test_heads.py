@@ -267,6 +267,7 @@ def _run_apart(function: Callable[[], None]) -> None:
     assert not thread.is_alive()
 
 
+@pytest.mark.slow
 def test_a_head_that_is_dropped_while_locks_are_held() -> None:
     """The collector runs at any point, also where the thread holds a lock of the library."""
     stream = opened(SAMPLE, prefetch_frames=50, get_frame_timebox=1000)  # which cannot be closed after a deadlock

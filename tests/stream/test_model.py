@@ -152,7 +152,9 @@ class StreamModel(RuleBasedStateMachine):
 TestStreamModel = StreamModel.TestCase
 
 
-TestStreamModel.settings = settings(max_examples=25, stateful_step_count=15, deadline=None)
+TestStreamModel.settings = settings(
+    max_examples=settings.default.max_examples // 4, stateful_step_count=15, deadline=None
+)
 
 
 @pytest.mark.slow

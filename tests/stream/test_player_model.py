@@ -242,4 +242,6 @@ class PlayerModel(RuleBasedStateMachine):
 TestPlayerModel = PlayerModel.TestCase
 
 
-TestPlayerModel.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+TestPlayerModel.settings = settings(
+    max_examples=settings.default.max_examples // 4, stateful_step_count=20, deadline=None
+)

@@ -120,6 +120,7 @@ def test_prefetching_never_stops_for_good(slots: int) -> None:
         wait_until(lambda: is_quiet(stream))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cache", "prefetch"), [(120, 120), (160, 120), (8, 8), (4, 2), (1, 1)])
 def test_a_cache_no_larger_than_the_window(cache: int, prefetch: int) -> None:
     """What was prefetched must not be evicted before it is played, also when a short stream loops."""
@@ -153,6 +154,7 @@ def test_the_cache_is_bounded() -> None:
         assert stats.cached_bytes <= 50 * 100
 
 
+@pytest.mark.slow
 def test_the_cache_is_bounded_in_bytes() -> None:
     """A file of a few kilobytes, whose frames are large when decoded. Play goes on all the same."""
     blocks = [block_of(payload_of([((index, 0), [(0, 0)] * 50_000)])) for index in range(40)]

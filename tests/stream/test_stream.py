@@ -248,6 +248,7 @@ def test_the_callers_loop_is_not_blocked() -> None:
     asyncio.run(read())
 
 
+@pytest.mark.slow
 def test_many_calls_at_once() -> None:
     """Handing work to the loop must never wait for the loop: it may be waiting for the same lock."""
 
@@ -265,6 +266,7 @@ def test_many_calls_at_once() -> None:
     asyncio.run(read())
 
 
+@pytest.mark.slow
 def test_the_first_streams_may_be_opened_by_several_threads() -> None:
     script = f"""
 import threading, time
@@ -284,6 +286,7 @@ while threading.active_count() > 1: time.sleep(0.01)  # those that opened the fi
         assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_opens_streams_of_its_own() -> None:
     script = f"""
@@ -303,6 +306,7 @@ stream.close()
     assert done.stdout == "<AlphaStream ASVP 120 frames>", done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_that_ends_does_not_wait_for_the_parents_stream() -> None:
     script = f"""
@@ -458,6 +462,7 @@ def test_a_forgotten_stream_is_closed_with_a_warning() -> None:
     assert source.closed == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
 def test_no_file_descriptors_left() -> None:
     """The loop's thread cannot begin; opening says so, instead of waiting for it, and works again later."""
@@ -613,6 +618,7 @@ def test_last_errors_of_threads_that_ended_are_freed() -> None:
         assert n_errors() == before
 
 
+@pytest.mark.slow
 def test_a_rate_that_is_set_holds_everywhere() -> None:
     source = Scripted(SAMPLE.read_bytes())
     with alphastream_gpu.open(source, config=Config(fps=30)) as stream:

@@ -333,6 +333,7 @@ class LibraryData:
         self.freed += 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells when a thread is gone")
 def test_threads_are_gone_when_a_stream_is_closed() -> None:
     """Not only for Python: libraries free what they keep for a thread after that, and must not do so at exit."""
@@ -346,6 +347,7 @@ def test_threads_are_gone_when_a_stream_is_closed() -> None:
     assert data.freed == 3
 
 
+@pytest.mark.slow
 def test_a_key_that_is_being_derived_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also by an opening that ran out of time: OpenSSL keeps something for the thread that derives it."""
     is_derived = threading.Event()

@@ -53,6 +53,7 @@ def masks_of(path: Path, key: AsvrKey | None = None, size: tuple[int, int] = SIZ
         return [rasterize(geometry, native_size=size) for geometry in stream.read_frames()]
 
 
+@pytest.mark.slow
 def test_exactly(tmp_path: Path) -> None:
     seen: list[EncodeProgress] = []
     report = encode(MASKS, tmp_path / "out.asvp", progress=seen.append)
@@ -68,6 +69,7 @@ def test_exactly(tmp_path: Path) -> None:
     assert json.loads(report.to_json())["bytes_per_frame"] == report.bytes / 150
 
 
+@pytest.mark.slow
 def test_within_a_tolerance(tmp_path: Path) -> None:
     exact = encode(MASKS, tmp_path / "exact.asvp")
     report = encode(MASKS, tmp_path / "out.asvp", tolerance=1.0, options=InputOptions(fps=Fraction(30)))
@@ -131,6 +133,7 @@ def test_an_interrupted_job_goes_on(tolerance: float, stop_at: int, tmp_path: Pa
     assert sorted(tmp_path.iterdir()) == [target, whole]
 
 
+@pytest.mark.slow
 def test_an_interrupted_job_with_other_settings(tmp_path: Path) -> None:
     target = tmp_path / "out.asvp"
 
@@ -323,6 +326,7 @@ def test_optimizing_the_sample(tmp_path: Path) -> None:
             assert (rasterize(old) == rasterize(new)).all()
 
 
+@pytest.mark.slow
 def test_optimizing_never_makes_a_frame_larger(tmp_path: Path) -> None:
     """Also frames that an encoder could not have made: points outside the window, repeated points, tiny blocks."""
     rng = np.random.default_rng(5)

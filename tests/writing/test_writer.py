@@ -143,6 +143,7 @@ def test_the_old_file_is_kept_after_a_disk_error(tmp_path: Path, monkeypatch: py
     assert os.listdir(tmp_path) == ["x.asvp"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of a file, which works only on Linux")
 def test_a_disk_that_fills_up(tmp_path: Path) -> None:
     """Errors of the system are converted, the caller's own exception is kept, and an incomplete file is not written."""
