@@ -5,9 +5,8 @@ Drawing: makes the masks of a stream, in any thread, or ahead of a consumer in t
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from typing import Final
@@ -18,7 +17,7 @@ import numpy.typing as npt
 from .._exceptions import ClosedError
 from .._geometry.frame import FrameGeometry
 from .._raster.coverage import rasterize
-from .._runtime.workers import Workers
+from .._runtime.workers import in_order
 from .._stream.stream import AlphaStream
 
 __all__ = ["Drawing", "Mask"]
@@ -89,23 +88,10 @@ class Drawing:
         """
         wanted = iter(frames)
         n_frames = max(1, _AHEAD_BYTES // (self.size[0] * self.size[1]))
-        pool = Workers(jobs, "alphastream-export", may_call=True)
-        waiting: deque[Future[list[Mask]]] = deque()
-
-        def submit() -> None:
-            part = list(islice(wanted, n_frames))
-            if part:
-                waiting.append(pool.submit(self._drawn, part))
-
-        try:
-            for _ in range(jobs + 1):
-                submit()
-            while waiting:
-                masks = waiting.popleft().result()
-                submit()
+        parts = iter(lambda: list(islice(wanted, n_frames)), [])
+        with closing(in_order(self._drawn, parts, jobs=jobs, name="alphastream-export", may_call=True)) as drawn:
+            for masks in drawn:
                 yield from masks
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
     def _drawn(self, frames: list[int]) -> list[Mask]:
         return [rasterize(geometry, self.size, native_size=self._native_size) for geometry in self._geometries(frames)]

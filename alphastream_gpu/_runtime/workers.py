@@ -93,7 +93,9 @@ class Workers(ThreadPoolExecutor):
         join({*self._threads, *self._started}, deadline)
 
 
-def in_order(work: Callable[[T], R], items: Iterable[T], *, jobs: int, name: str) -> Generator[R, None, None]:
+def in_order(
+    work: Callable[[T], R], items: Iterable[T], *, jobs: int, name: str, may_call: bool = False
+) -> Generator[R, None, None]:
     """
     Do work in threads, and give the results in the order of the items.
 
@@ -105,11 +107,12 @@ def in_order(work: Callable[[T], R], items: Iterable[T], *, jobs: int, name: str
         items: the input, read on the thread of the caller.
         jobs: threads.
         name: the prefix of their names.
+        may_call: as of :class:`Workers`.
 
     Raises:
         NotReadyError: no thread can be started.
     """
-    pool = Workers(jobs, name)
+    pool = Workers(jobs, name, may_call=may_call)
     waiting: deque[Future[R]] = deque()
     iterator = iter(items)
     failure: Exception | None = None
