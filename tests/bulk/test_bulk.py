@@ -29,6 +29,7 @@ from alphastream_gpu import (
     AsvrWriter,
     BulkError,
     DecodeError,
+    ExportReport,
     InputOptions,
     KeyFromEnvironment,
     MemorySource,
@@ -592,25 +593,27 @@ def test_encrypted_streams_of_several_files(
 
 
 def test_exporting_several_streams(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a stand-in for alphastream_gpu.export, which writes the areas."""
-    calls: list[Any] = []
+    calls: list[str] = []
+    export = alphastream_gpu.export
 
-    def stand_in(source: str, target: str, **options: Any) -> None:
-        calls.append((Path(source).name, options))
-        Path(target.replace("%d", "0")).write_bytes(b"x" * 5)
+    def counted(source: str, target: str, **options: Any) -> ExportReport:
+        calls.append(Path(target).name)
+        return export(source, target, **options)
 
-    monkeypatch.setattr(alphastream_gpu, "export", stand_in, raising=False)
-    options: Any = {"config": CONFIG, "resume": tmp_path / "parts", "quality": 3}
-    table = bulk.export([path], tmp_path / "out", ".mkv", **options)
-    assert (table["target"].tolist(), table["bytes"].tolist()) == ([str(tmp_path / "out" / "person.mkv")], [5])
-    assert calls == [("person.asvp", {"quality": 3, "config": CONFIG})]
-    assert bulk.export([path], tmp_path / "out", ".mkv", **options) == table
-    assert len(calls) == 1
-    pictures = bulk.export([path], tmp_path / "out", "/%d.png", **options)
-    assert pictures["bytes"].tolist() == [5]
-    assert (tmp_path / "out" / "person" / "0.png").exists()
+    monkeypatch.setattr(alphastream_gpu, "export", counted)
+    out = tmp_path / "out"
+    options: Any = {"config": CONFIG, "resume": tmp_path / "parts"}
+    table = bulk.export([path], out, ".npy", **options)
+    assert table["target"].tolist() == [str(out / "person.npy")]
+    assert table["bytes"].tolist() == [(out / "person.npy").stat().st_size]
+    assert np.array_equal(np.load(out / "person.npy"), all_masks(DATA))
+    assert bulk.export([path], out, ".npy", **options) == table
+    assert calls == ["person.npy"]
+    pictures = bulk.export([path], out, "/%d.png", bits=1, **options)
+    assert pictures["bytes"].tolist() == [sum(one.stat().st_size for one in (out / "person").iterdir())]
+    assert len(list((out / "person").glob("*.png"))) == N
     with pytest.raises(BulkError, match=r"missing\.asvp"):
-        bulk.export([path.with_name("missing.asvp"), path], tmp_path / "out", ".mkv", **options)
+        bulk.export([path.with_name("missing.asvp"), path], out, ".npy", **options)
 
 
 def test_parts_are_not_kept_at_urls() -> None:
