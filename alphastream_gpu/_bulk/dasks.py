@@ -87,8 +87,8 @@ def worker_environment(environment: dict[str, Any]) -> dict[str, Any]:
     The environment in which dask starts a worker, without the variable that makes masks slow.
 
     dask sets the variable to 65536. Then the C library returns the memory of many arrays to the system when they are
-    freed, and gets it back page by page. Where each mask is a new array, that took 2.6 times the processor time. None
-    means that dask does not set the variable; a value that the user has set stays.
+    freed, and gets it back page by page. `make bench` prints what that costs. None means that dask does not set the
+    variable; a value that the user has set stays.
     """
     return {**environment, _TRIM_THRESHOLD: None}
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 __all__ = ["MOST_SPAN_FRAMES", "SPAN_FRAMES", "checked_frames", "gaps_between", "shown_span", "spans_of"]
 
 SPAN_FRAMES: Final = 256
-"""Frames of a task, some 0.03 to 0.4 s of work. Scheduler and client then take 6 to 8 % of the time; with 16 frames,
-20 %."""
+"""Frames of a task, some 0.03 to 0.4 s of work: enough that the work of scheduler and client for a task counts
+little."""
 MOST_SPAN_FRAMES: Final = 1 << 20
 _RANGE: Final = re.compile(r"(\d{0,9}):(\d{0,9})")
 
