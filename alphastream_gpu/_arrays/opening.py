@@ -86,8 +86,10 @@ def checked_chunk(chunk_frames: Any) -> int:
     return frames
 
 
-def _lasting(source: SourceLike) -> SourceLike:
-    """The source as it can be opened again elsewhere: an absolute path for a path."""
+def _lasting(source: Any) -> Any:
+    """The source as it can be opened again elsewhere: an absolute path for a path, also for a mirror."""
+    if isinstance(source, list | tuple):
+        return [*map(_lasting, source)]
     if isinstance(source, Source) or not isinstance(source, str | os.PathLike):
         return source
     text = os.fsdecode(source)

@@ -71,21 +71,27 @@ class Recipe:
 
     def __reduce__(self) -> tuple[Any, ...]:
         source = self.source
-        if isinstance(source, Source):
+        plain = [*map(_plain, source)] if isinstance(source, list | tuple) else _plain(source)
+        return Recipe, (self.number, plain, self.key, self.config, self.fingerprint)
+
+
+def _plain(source: Any) -> Any:
+    """A source, or a mirror, as it can be pickled without a secret."""
+    if isinstance(source, Source):
+        raise TypeError(
+            f"an array of a {type(source).__name__} cannot be pickled, because a source may hold secrets and open"
+            " files; open the array of a path, a URL, or a callable that returns a URL"
+        )
+    if isinstance(source, str) and scheme_of(source) in ("http", "https"):
+        parts = urlsplit(source)
+        if parts.query or parts.username is not None or parts.password is not None:
             raise TypeError(
-                f"an array of a {type(source).__name__} cannot be pickled, because a source may hold secrets and open"
-                " files; open the array of a path, a URL, or a callable that returns a URL"
+                "an array of a URL with a query, a user or a password cannot be pickled, because they may be"
+                " secrets; open the array of a callable that returns the URL, such as a function of a module"
             )
-        if isinstance(source, str) and scheme_of(source) in ("http", "https"):
-            parts = urlsplit(source)
-            if parts.query or parts.username is not None or parts.password is not None:
-                raise TypeError(
-                    "an array of a URL with a query, a user or a password cannot be pickled, because they may be"
-                    " secrets; open the array of a callable that returns the URL, such as a function of a module"
-                )
-        elif not isinstance(source, str) and not callable(source):
-            source = bytes(source)  # type: ignore[arg-type]  # every other source is content in memory
-        return Recipe, (self.number, source, self.key, self.config, self.fingerprint)
+    elif not isinstance(source, str) and not callable(source):
+        return bytes(source)  # every other source is content in memory
+    return source
 
 
 class _Kept:

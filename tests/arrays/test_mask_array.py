@@ -438,6 +438,20 @@ def test_what_is_pickled(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             one.close()
 
 
+def test_mirrors_are_pickled(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    with open_array(["missing.asvp", path.name], config=CONFIG) as masks:
+        data = pickle.dumps(masks)
+        monkeypatch.chdir("/")
+        copy = pickle.loads(data)
+        assert (copy[3] == masks[3]).all()
+        copy.close()
+    with badserver.Server(DATA) as server, open_array([path, server.url() + "?token=1"], config=CONFIG) as masks:
+        with pytest.raises(TypeError) as refusal:
+            pickle.dumps(masks)
+        assert refusal.match("URL with a query, a user or a password")
+
+
 def test_secrets_are_not_pickled(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(source: Any, **options: Any) -> Any:
         with open_array(source, **{"config": CONFIG, **options}) as masks:
