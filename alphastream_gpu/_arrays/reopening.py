@@ -20,7 +20,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from .._config import Config
 from .._exceptions import TransportError
@@ -29,6 +28,7 @@ from .._format.names import scheme_of
 from .._open import open
 from .._runtime.calls import SafeLock
 from .._sources import Source, SourceLike
+from .._sources.http.address import has_secrets
 from .._stream.stream import AlphaStream
 
 __all__ = ["Recipe", "close_kept", "reopened"]
@@ -83,8 +83,7 @@ def _plain(source: Any) -> Any:
             " files; open the array of a path, a URL, or a callable that returns a URL"
         )
     if isinstance(source, str) and scheme_of(source) in ("http", "https"):
-        parts = urlsplit(source)
-        if parts.query or parts.username is not None or parts.password is not None:
+        if has_secrets(source):
             raise TypeError(
                 "an array of a URL with a query, a user or a password cannot be pickled, because they may be"
                 " secrets; open the array of a callable that returns the URL, such as a function of a module"

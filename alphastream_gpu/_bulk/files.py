@@ -18,6 +18,7 @@ from .._config import Config
 from .._exceptions import mapped_errors
 from .._format.cipher import AsvrKey
 from .._format.names import resource_name_of, scheme_of
+from .._sources.http.address import has_secrets
 from .opening import open_streams, shown_source, sources_of
 from .parts import Parts
 from .running import MUCH_FRAMES, Failure, Progress, Task, run, runner_for, table_or_error
@@ -147,7 +148,7 @@ def _file_job(
     for place, name in enumerate(names):
         if name in names[:place]:
             raise ValueError(f"sources: expected different names, found {name!r} twice; use a folder for each")
-    _refuse_unsendable(how, scheduler)
+    _refuse_unsendable([source for source, _ in jobs], how, scheduler)
     with mapped_errors(f"creating the folder {str(path)!r}"):
         path.mkdir(parents=True, exist_ok=True)
     options = {"suffix": suffix, **{name: _shown_option(value) for name, value in sorted(how.items())}}
@@ -258,9 +259,16 @@ def _shown_option(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
 
 
-def _refuse_unsendable(how: Mapping[str, Any], scheduler: Any) -> None:
+def _refuse_unsendable(sources: Sequence[str], how: Mapping[str, Any], scheduler: Any) -> None:
+    """Refuse what would put a secret into the graph of tasks, or cannot be pickled."""
     if scheduler in (None, "process"):
         return
+    for source in sources:
+        if scheme_of(source) is not None and has_secrets(source):
+            raise TypeError(
+                f"{shown_source(source)}: a URL with a query, a user or a password cannot be sent to workers, because"
+                " they may be secrets; export it in this process"
+            )
     for name, value in how.items():
         try:
             pickle.dumps(value)

@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import badserver
 import numpy as np
 import pytest
 from hypothesis import given
@@ -614,6 +615,12 @@ def test_exporting_several_streams(path: Path, tmp_path: Path, monkeypatch: pyte
     assert len(list((out / "person").glob("*.png"))) == N
     with pytest.raises(BulkError, match=r"missing\.asvp"):
         bulk.export([path.with_name("missing.asvp"), path], out, ".npy", **options)
+
+
+def test_urls_with_secrets_are_not_sent_to_workers(tmp_path: Path) -> None:
+    with badserver.Server(DATA) as server, pytest.raises(TypeError, match="cannot be sent to workers") as refusal:
+        bulk.export([server.url() + "?token=secret"], tmp_path, ".npy", config=CONFIG, scheduler="tcp://127.0.0.1:1")
+    assert "secret" not in str(refusal.value).replace("secrets", "")
 
 
 def test_parts_are_not_kept_at_urls() -> None:

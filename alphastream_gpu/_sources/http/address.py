@@ -18,6 +18,7 @@ __all__ = [
     "Address",
     "check_header",
     "check_url",
+    "has_secrets",
     "header_problem",
     "proxy_problem",
     "shown",
@@ -258,3 +259,9 @@ def _origin(url: str) -> tuple[str, str, int]:
 
 def _escaped(text: str) -> str:
     return _NOT_SHOWN.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def has_secrets(url: str) -> bool:
+    """Whether a URL has a part that may be a secret: a query, a user or a password."""
+    parts = urlsplit(url)
+    return bool(parts.query) or parts.username is not None or parts.password is not None
