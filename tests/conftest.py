@@ -6,6 +6,7 @@ passphrase.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -114,6 +115,15 @@ def ctx_new(ctx_session: moderngl.Context) -> Iterator[moderngl.Context]:
     finally:
         context.release()
         ctx_session.__enter__()
+
+
+@pytest.fixture(autouse=True)
+def _no_kept_arrays() -> Iterator[None]:
+    """Close the streams that this process keeps open for copies of arrays: tests count threads and files."""
+    yield
+    reopening = sys.modules.get("alphastream_gpu._arrays.reopening")
+    while reopening is not None and reopening._kept:
+        reopening._kept.popitem()[1].close()
 
 
 @pytest.fixture(scope="session")

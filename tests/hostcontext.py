@@ -80,7 +80,7 @@ def one_by_one() -> None:
                 assert (made.read(array, layer=2) == expected((96, 64), geometry)).all(), what
             [mask] = made.read_frames([SCENE])
             assert (mask == expected(NATIVE)).all(), what
-            made._identity.exact_methods.clear()
+            made._owner.identity.exact_methods.clear()
             renderer_of(made.method).release()
             assert difference(before, whole_state()) == {}, what
     for made in renderers:
@@ -100,7 +100,7 @@ def all_at_once() -> None:
     for name in METHODS:
         with renderer_of(name) as made:
             check()
-            assert made._identity.current.interface == INTERFACE
+            assert made._owner.identity.current.interface == INTERFACE
             use_everything(made, check)
         check()
 

@@ -115,7 +115,8 @@ def local_cluster(n_processes: int) -> Iterator[Any]:
                 threads_per_worker=1,
                 host="127.0.0.1",
                 security=True,
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",  # without an address, two clusters want the same port
+                scheduler_kwargs={"dashboard": False},
                 silence_logs=logging.CRITICAL,
             )
         except (RuntimeError, OSError) as exc:

@@ -105,7 +105,7 @@ def encode(
         job = {"kind": "encode", "input": frames.about, **_as_json(coder), **_as_json(given)}
         del job["frames"]  # a job for fewer frames begins with the same ones: those before the damage, for example
         with Spool(spool_path(path), job, resume=resume) as spool:
-            resumed = _encode_frames(frames, coder, spool, given.frames, n_jobs, tell)
+            resumed = _encode_frames(frames, coder, spool, n_jobs, tell)
             if not len(spool):
                 spool.remove()
                 raise ValueError(f"source: expected masks, found none ({frames.about})")
@@ -213,23 +213,15 @@ def _verify(
     return -(-len(spool) // step)
 
 
-def _encode_frames(
-    frames: Frames, coder: FrameCoder, spool: Spool, most: int | None, n_jobs: int, tell: Progress
-) -> int:
-    """Encode what the spool does not have yet of at most so many frames; returns how many it had."""
-    found = len(spool) if most is None else min(len(spool), most)
-    resumed = found // coder.run_frames * coder.run_frames
-    spool.cut(resumed)
-    masks = frames.read_from(resumed)
-    tell(EncodeProgress("encoding", resumed, frames.count))
-    encode_runs(
-        in_runs(masks, coder.run_frames),
-        coder.encode,
-        spool,
-        jobs=n_jobs,
-        on_frames=lambda done: tell(EncodeProgress("encoding", done, frames.count)),
-    )
-    return resumed
+def _encode_frames(frames: Frames, coder: FrameCoder, spool: Spool, n_jobs: int, tell: Progress) -> int:
+    """Encode what the spool does not have yet; returns how many frames it had."""
+
+    def on_frames(done: int) -> None:
+        tell(EncodeProgress("encoding", done, frames.count))
+
+    on_frames(0)
+    runs = in_runs(frames.read_from(0), coder.run_frames)
+    return encode_runs(runs, coder.encode, digest_of, spool, jobs=n_jobs, on_frames=on_frames)
 
 
 def _as_json(options: FrameCoder | InputOptions) -> dict[str, Any]:

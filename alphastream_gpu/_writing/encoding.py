@@ -14,6 +14,7 @@ run more than there are threads is in memory.
 from __future__ import annotations
 
 import hashlib
+import operator
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -113,12 +114,15 @@ class FrameCoder:
             n_differing = int(np.bitwise_count(bits ^ got).sum())
             other = np.unpackbits(got, axis=1, count=self.native_size[0], bitorder="little").view(np.bool_)
             farthest = farthest_difference(mask, other)
-        return EncodedFrame(block, digest_of(got), n_set, n_differing, _bitmap_bytes(len(block), bits), farthest)
+        digest = digest_of(got)
+        given = digest_of(bits) if n_differing else digest
+        return EncodedFrame(block, digest, given, n_set, n_differing, _bitmap_bytes(len(block), bits), farthest)
 
 
-def digest_of(bits: Bits) -> bytes:
-    """The hash of a packed mask, 16 bytes."""
-    return hashlib.blake2b(bits.tobytes(), digest_size=16).digest()
+def digest_of(content: Bits | bytes) -> bytes:
+    """The hash of a packed mask or of a block, 16 bytes."""
+    data = content if isinstance(content, bytes) else content.tobytes()
+    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def in_runs(masks: Iterable[npt.NDArray[np.bool_]], run_frames: int) -> Iterator[list[Bits]]:
@@ -139,31 +143,58 @@ def in_runs(masks: Iterable[npt.NDArray[np.bool_]], run_frames: int) -> Iterator
 
 
 def encode_runs(
-    runs: Iterator[T],
-    work: Callable[[T], list[EncodedFrame]],
+    runs: Iterable[list[T]],
+    work: Callable[[list[T]], list[EncodedFrame]],
+    hash_of: Callable[[T], bytes],
     spool: Spool,
     *,
     jobs: int,
     on_frames: Callable[[int], None],
-) -> None:
+) -> int:
     """
     Encode runs in threads, and add their frames to a spool, in order.
 
-    If the input ends with an error, what was read before it is encoded and kept; then the error is raised.
+    What the spool has from an interrupted job is kept up to the first run that was made of something else. If the input
+    ends with an error, what was read before it is encoded and kept; then the error is raised.
 
     Args:
         runs: the input; read on this thread, no faster than the runs are encoded.
         work: encodes a run, on any thread.
+        hash_of: the hash of what a frame is made of, as :attr:`EncodedFrame.given`.
         spool: gets the frames.
         jobs: threads.
-        on_frames: called on this thread with the number of frames in the spool.
+        on_frames: called on this thread with the number of frames in the spool, also of those that are kept.
+
+    Returns:
+        The number of frames that are kept.
     """
-    with closing(in_order(work, runs, jobs=jobs, name="alphastream-encode")) as encoded:
+    n_kept = 0
+
+    def rest() -> Iterator[list[T]]:
+        nonlocal n_kept
+        is_kept = True
+        try:
+            for run in runs:
+                if is_kept:
+                    known = spool.given[n_kept : n_kept + len(run)]
+                    is_kept = len(known) == len(run) and all(map(operator.eq, map(hash_of, run), known))
+                    if is_kept:
+                        n_kept += len(run)
+                        on_frames(n_kept)
+                        continue
+                    spool.cut(n_kept)
+                yield run
+        finally:
+            if is_kept:
+                spool.cut(n_kept)
+
+    with closing(in_order(work, rest(), jobs=jobs, name="alphastream-encode")) as encoded:
         for frames in encoded:
             for frame in frames:
                 spool.add(frame)
             spool.flush()
             on_frames(len(spool))
+    return n_kept
 
 
 def _bitmap_bytes(n_block: int, bits: Bits) -> int:

@@ -13,10 +13,11 @@ from typing import IO, Any, Final
 
 from .._exceptions import TransportError
 
-__all__ = ["MAX_JOB_BYTES", "job_difference", "job_line", "lock_job"]
+__all__ = ["MAX_JOB_BYTES", "NO_JOB", "job_difference", "job_line", "lock_job"]
 
 MAX_JOB_BYTES: Final = 1 << 16
 """Of the first line."""
+NO_JOB: Final = "no job of this package"
 
 
 def job_line(job: Mapping[str, Any]) -> bytes:
@@ -33,9 +34,11 @@ def job_difference(line: bytes, head: bytes) -> str:
     """In words, how the job of a file differs from this one; two lines."""
     try:
         theirs, ours = json.loads(line), json.loads(head)
+        if "format" not in theirs:
+            return NO_JOB
         names = sorted(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
-    except (ValueError, AttributeError):
-        return "no job of this package"
+    except (ValueError, AttributeError, TypeError):
+        return NO_JOB
     return "another job, with other " + ", ".join(names)
 
 

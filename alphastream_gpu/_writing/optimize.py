@@ -87,15 +87,18 @@ def optimize(
             "effort": effort,
         }
         with Spool(spool_path(path), job, resume=resume) as spool:
-            resumed = len(spool) // _RUN_FRAMES * _RUN_FRAMES
-            spool.cut(resumed)
-            tell(EncodeProgress("encoding", resumed, len(frames)))
-            encode_runs(
-                _in_runs(frames.read_from(resumed)),
+
+            def on_frames(done: int) -> None:
+                tell(EncodeProgress("encoding", done, len(frames)))
+
+            on_frames(0)
+            resumed = encode_runs(
+                _in_runs(frames.read_from(0)),
                 partial(_smaller, native_size, effort),
+                lambda item: digest_of(item[0]),
                 spool,
                 jobs=n_jobs,
-                on_frames=lambda done: tell(EncodeProgress("encoding", done, len(frames))),
+                on_frames=on_frames,
             )
             verified = publish(spool, path, target_key, native_size, step, n_jobs, tell)
             tally = Tally(spool)
@@ -131,5 +134,5 @@ def _smaller(native_size: tuple[int, int], effort: int, run: list[tuple[bytes, F
             new = geometry  # never seen; the old frame is right
         payloads = {geometry.to_payload(), new.to_payload()}
         block = min(old, *(encode_block(payload, effort) for payload in sorted(payloads)), key=len)
-        made.append(EncodedFrame(block, digest, int(np.bitwise_count(bits).sum()), 0, 0, 0.0))
+        made.append(EncodedFrame(block, digest, digest_of(old), int(np.bitwise_count(bits).sum()), 0, 0, 0.0))
     return made

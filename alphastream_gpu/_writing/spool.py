@@ -20,12 +20,12 @@ from typing import Any, Final, Self
 
 from .._exceptions import DecodeError, TransportError, mapped_errors
 from .._format.polystream import MAX_PAYLOAD_BYTES
-from .jobs import MAX_JOB_BYTES, job_difference, job_line, lock_job
+from .jobs import MAX_JOB_BYTES, NO_JOB, job_difference, job_line, lock_job
 
 __all__ = ["EncodedFrame", "Spool", "spool_path"]
 
-_FORMAT: Final = 1
-_RECORD: Final = struct.Struct("<II16sIIIf")
+_FORMAT: Final = 2
+_RECORD: Final = struct.Struct("<II16s16sIIIf")
 """Bytes of the block, CRC-32 of all after these two fields, and the fields of :class:`EncodedFrame`."""
 _CHECKED: Final = 8
 
@@ -38,6 +38,8 @@ class EncodedFrame:
     """The length field and the zlib stream."""
     digest: bytes
     """16 bytes: the hash of the mask that the block gives."""
+    given: bytes
+    """16 bytes: the hash of what it was made of: of the mask that was given, or of the block."""
     n_set: int
     """Set pixels of the mask that was given, or of the other mask; of both together."""
     n_differing: int
@@ -78,6 +80,8 @@ class Spool:
         self._path = path
         self._starts: list[int] = []
         """Where each record begins."""
+        self.given: list[bytes] = []
+        """The hashes of what the frames were made of, in their order."""
         with mapped_errors(f"opening the spool {str(path)!r}"):
             self._file = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115 - closed by __exit__
         try:
@@ -100,7 +104,9 @@ class Spool:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
         self._file.close()
-        if exc is not None and self._starts:
+        if exc is not None and not self._starts:
+            self.remove()  # so that another try, with other options, is no other job
+        elif exc is not None:
             exc.add_note(
                 f"{len(self._starts)} frames are kept in {str(self._path)!r}; run it again to go on from there"
             )
@@ -122,12 +128,13 @@ class Spool:
         Raises:
             TransportError: writing failed.
         """
-        fields = (frame.digest, frame.n_set, frame.n_differing, frame.bitmap_bytes, frame.farthest)
+        fields = (frame.digest, frame.given, frame.n_set, frame.n_differing, frame.bitmap_bytes, frame.farthest)
         record = _RECORD.pack(len(frame.block), 0, *fields)[_CHECKED:] + frame.block
         with mapped_errors(f"writing the spool {str(self._path)!r}"):
             start = self._file.seek(0, os.SEEK_END)
             self._file.write(struct.pack("<II", len(frame.block), zlib.crc32(record)) + record)
         self._starts.append(start)
+        self.given.append(frame.given)
 
     def flush(self) -> None:
         """Hand what was added to the system, so that it outlives this process."""
@@ -139,7 +146,7 @@ class Spool:
         if n_frames < len(self._starts):
             with mapped_errors(f"writing the spool {str(self._path)!r}"):
                 self._file.truncate(self._starts[n_frames])
-            del self._starts[n_frames:]
+            del self._starts[n_frames:], self.given[n_frames:]
 
     def remove(self) -> None:
         """Close and delete the file: its frames are in the target now."""
@@ -159,14 +166,17 @@ class Spool:
         line = self._file.readline(MAX_JOB_BYTES)
         if not line:
             return False
-        if line != head:
-            raise DecodeError(
-                f"spool {str(self._path)!r}: it is of {job_difference(line, head)}; finish that job, or pass"
-                " resume=False to begin anew"
-            )
         end = self._file.tell()
-        while self._next() is not None:
+        if line != head:
+            difference = job_difference(line, head)
+            if difference != NO_JOB and self._next() is None:
+                return False  # it has no frame yet
+            raise DecodeError(
+                f"spool {str(self._path)!r}: it is of {difference}; finish that job, or pass resume=False to begin anew"
+            )
+        while (frame := self._next()) is not None:
             self._starts.append(end)
+            self.given.append(frame.given)
             end = self._file.tell()
         self._file.seek(end)
         self._file.truncate()

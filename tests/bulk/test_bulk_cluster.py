@@ -53,7 +53,7 @@ def cluster() -> Iterator[Any]:
     with (
         dask.config.set(QUICK),
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1", silence_logs=50
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1", silence_logs=50
         ) as made,
     ):
         yield made

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import threading
+import zlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +25,7 @@ from alphastream_gpu import (
     EncodeProgress,
     InputOptions,
     TransportError,
+    compare,
     encode,
     optimize,
     rasterize,
@@ -183,7 +185,7 @@ def test_a_file_that_was_damaged_is_not_kept(tmp_path: Path, monkeypatch: pytest
         encode(MASKS[:5], target)
     assert target.read_bytes() == b"an older file"
     monkeypatch.undo()
-    assert encode(MASKS[:5], target).resumed_from == 0
+    assert encode(MASKS[:5], target).resumed_from == 5
     assert encode(MASKS[:5], target, verify="sample").verified == 1
     assert encode(MASKS[:5], target, verify=False).verified == 0
 
@@ -196,6 +198,64 @@ def test_what_a_run_left_that_was_killed_while_it_wrote(tmp_path: Path) -> None:
     (folder / ".out.asvp.0123456789abcdef.tmp").write_bytes(b"half")
     encode(MASKS[:5], target)
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("kind", ["arrays", "iterator", "file"])
+def test_another_input_of_the_same_kind_is_encoded_from_where_it_differs(kind: str, tmp_path: Path) -> None:
+    """What says that is the hash of each mask; name, number and size are the same."""
+    target, path, whole = tmp_path / "out.asvp", tmp_path / "masks.npy", tmp_path / "whole.asvp"
+    other = MASKS.copy()
+    other[20] = ~other[20]
+
+    def given(masks: npt.NDArray[np.bool_]) -> Any:
+        if kind == "arrays":
+            return list(masks)
+        if kind == "iterator":
+            return iter(masks)
+        np.save(path, masks)
+        return path
+
+    def stop(progress: EncodeProgress) -> None:
+        if progress.stage == "encoding" and progress.done >= 32:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encode(given(MASKS), target, progress=stop)
+    assert encode(given(other), target).resumed_from == 16
+    encode(given(other), whole)
+    assert target.read_bytes() == whole.read_bytes()
+
+
+def test_another_stream_of_the_same_length_is_optimized_from_where_it_differs(tmp_path: Path) -> None:
+    target, source = tmp_path / "out.asvp", tmp_path / "source.asvp"
+    payloads = [payload_of([((k, 1), [(9, 0), (0, 9)])]) for k in range(40)]
+
+    def stored(*places: int) -> bytes:
+        chosen = [payloads[place] for place in places]
+        return asvp_of([len(one).to_bytes(4, "little") + zlib.compress(one, 0) for one in chosen])
+
+    def stop(progress: EncodeProgress) -> None:
+        if progress.stage == "encoding" and progress.done >= 32:
+            raise KeyboardInterrupt
+
+    config = Config(native_size=(64, 48))
+    source.write_bytes(stored(*range(40)))
+    with pytest.raises(KeyboardInterrupt):
+        optimize(source, target, config=config, progress=stop)
+    source.write_bytes(stored(*range(35), 3, *range(36, 40)))
+    assert optimize(source, target, config=config).resumed_from == 32
+    assert compare(target, source, config=config).differing_pixels == 0
+
+
+def test_a_job_that_has_no_frame_yet_is_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "out.asvp"
+    grays = np.full((3, *MASKS.shape[1:]), 7, np.uint8)
+    with pytest.raises(ValueError, match="threshold"):
+        encode(grays, target)
+    assert not spool_path(target).exists()
+    with Spool(spool_path(target), {"kind": "another"}, resume=True):
+        pass
+    assert encode(grays, target, options=InputOptions(threshold=3)).frames == 3
 
 
 def test_an_interrupted_job_for_fewer_frames(tmp_path: Path) -> None:
@@ -211,7 +271,7 @@ def test_an_interrupted_job_for_fewer_frames(tmp_path: Path) -> None:
     (note,) = interrupted.value.__notes__
     assert note.endswith(f"frames are kept in {str(spool_path(target))!r}; run it again to go on from there")
     report = encode(MASKS, target, options=InputOptions(frames=40))
-    assert (report.frames, report.resumed_from) == (40, 32)
+    assert (report.frames, report.resumed_from) == (40, 40)
     encode(MASKS[:40], whole)
     assert target.read_bytes() == whole.read_bytes()
 
@@ -275,7 +335,7 @@ def test_two_jobs_for_one_target(tmp_path: Path) -> None:
 def test_a_spool_that_was_cut_at_any_byte(tmp_path: Path) -> None:
     """Every prefix of the file gives a prefix of the frames, and new frames are added after it."""
     path, job = tmp_path / "spool", {"kind": "test"}
-    frames = [EncodedFrame(bytes([k]) * (5 + k), bytes([k] * 16), 10, k, 0, 0.5) for k in range(4)]
+    frames = [EncodedFrame(bytes([k]) * (5 + k), bytes([k] * 16), bytes([k + 1] * 16), 10, k, 0, 0.5) for k in range(4)]
     with Spool(path, job, resume=True) as spool:
         for frame in frames:
             spool.add(frame)
