@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,19 @@ from support import ROOT, sample_geometries
 
 from alphastream_gpu import encode, rasterize
 from alphastream_gpu._encoding import prepare_encoder
+from alphastream_gpu._raster.compiled import twin
 
 LONG = 10_000
 """Frames whose encoding must take no more memory than that of a few hundred."""
 
 
 @pytest.fixture(scope="module")
-def masks() -> list[npt.NDArray[Any]]:
+def masks() -> Iterator[list[npt.NDArray[Any]]]:
     pytest.importorskip("numba")
     prepare_encoder()
-    return [rasterize(geometry) != 0 for geometry in sample_geometries()]
+    twin.load()  # as in any program after its first masks
+    yield [rasterize(geometry) != 0 for geometry in sample_geometries()]
+    twin.choose(None)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs a system that can keep a process to one core")

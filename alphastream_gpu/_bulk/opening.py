@@ -37,6 +37,11 @@ def sources_of(sources: Any) -> list[Any]:
     """The sources of a job: a list, or one that stands alone."""
     if isinstance(sources, str | os.PathLike | bytes | bytearray | memoryview | Source) or callable(sources):
         return [sources]
+    if isinstance(sources, MaskArray):
+        raise TypeError(
+            f"sources: expected a path or a URL, or a list of them, found {type(sources).__name__}; give what the array"
+            " was opened from"
+        )
     try:
         return list(sources)
     except TypeError:

@@ -5,8 +5,9 @@ alphastream encode: encodes the masks of videos, pictures and arrays to a stream
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -22,28 +23,48 @@ from .options import ascii_text, is_asvr, key_to_write
 from .progress import shown_progress
 from .running import blocking_command, cli, one_line
 
-__all__ = ["encode", "report_lines", "target_of"]
+__all__ = ["encode", "encoder_options", "report_lines", "target_of"]
+
+T = TypeVar("T")
 
 _ADVICE: Final = "noise and texture do not fit polygons; try --min-area 20, or --tolerance 1"
+
+
+_OPTIONS: Final = (
+    click.option(
+        "--tolerance", type=click.FloatRange(0, 64), default=0.0, show_default=True, help="Pixels; 0 is exact."
+    ),
+    click.option("--min-iou", type=click.FloatRange(0.5, 1), help="Least IoU of each frame, in place of a tolerance."),
+    click.option(
+        "--min-area", type=click.IntRange(0), default=0, show_default=True, help="Drop smaller spots and holes."
+    ),
+    click.option(
+        "--effort", type=click.IntRange(1, 3), default=2, show_default=True, help="More is slower and smaller."
+    ),
+    click.option("--stable/--no-stable", default=True, show_default=True, help="Keep still outlines still."),
+    click.option("--jobs", type=click.IntRange(1, 256), help="Threads; one for each processor if omitted."),
+    click.option(
+        "--verify",
+        type=click.Choice(["exact", "sample", "none"]),
+        default="exact",
+        show_default=True,
+        help="Which frames are read back from the file.",
+    ),
+)
+
+
+def encoder_options(function: Callable[..., T]) -> Callable[..., T]:
+    """Add the options that say how masks are encoded."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
 
 
 @cli.command()
 @click.argument("sources", metavar="INPUT...", nargs=-1, required=True)
 @click.option("-o", "--output", metavar="OUT", required=True, help="The .asvp or .asvr file to write.")
-@click.option("--tolerance", type=click.FloatRange(0, 64), default=0.0, show_default=True, help="Pixels; 0 is exact.")
-@click.option("--min-iou", type=click.FloatRange(0.5, 1), help="Least IoU of each frame, in place of a tolerance.")
-@click.option("--min-area", type=click.IntRange(0), default=0, show_default=True, help="Drop smaller spots and holes.")
-@click.option("--effort", type=click.IntRange(1, 3), default=2, show_default=True, help="More is slower and smaller.")
-@click.option("--stable/--no-stable", default=True, show_default=True, help="Keep still outlines still.")
-@click.option("--jobs", type=click.IntRange(1, 256), help="Threads; one for each processor if omitted.")
+@encoder_options
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on where a killed run stopped.")
-@click.option(
-    "--verify",
-    type=click.Choice(["exact", "sample", "none"]),
-    default="exact",
-    show_default=True,
-    help="Which frames are read back from the file.",
-)
 @click.option("--dry-run", is_flag=True, help="Encode thirty frames; write OUT.png, a contact sheet, and no stream.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--scene-id", type=click.IntRange(0, 0xFFFFFFFF), help="ASVR: the stream's scene number.")

@@ -13,8 +13,9 @@ from .._bulk import Table, encode
 from .._format.cipher import KeyFromEnvironment
 from .._format.names import scheme_of
 from .._inputs import InputOptions
+from .encode import encoder_options
 from .inputs import input_options
-from .jobs import RESUME, SCHEDULER, ResultOptions, result_options, run_job
+from .jobs import RESUME, SCHEDULER, ResultOptions, given, result_options, run_job
 from .options import ascii_text
 from .pipes import FolderParameter
 from .running import blocking_command, cli
@@ -25,9 +26,7 @@ __all__ = ["encode_all"]
 @cli.command("encode-all")
 @click.argument("sources", metavar="INPUT...", nargs=-1, required=True)
 @click.option("--folder", type=FolderParameter(), required=True, help="Where the streams are written.")
-@click.option("--tolerance", type=click.FloatRange(0, 64), default=0.0, show_default=True, help="Pixels; 0 is exact.")
-@click.option("--min-area", type=click.IntRange(0), default=0, show_default=True, help="Drop smaller spots and holes.")
-@click.option("--effort", type=click.IntRange(1, 3), default=2, show_default=True, help="More is slower and smaller.")
+@encoder_options
 @click.option("--scene-id", type=click.IntRange(0, 0xFFFFFFFF), help="Write ASVR with this scene number.")
 @click.option("--stream-version", default="1.5.0", show_default=True, callback=ascii_text, help="ASVR: its version.")
 @SCHEDULER
@@ -65,7 +64,7 @@ def encode_all(
             resume=resume,
             progress=progress,
             options=inputs,
-            **how,
+            **given(how),
         ),
         _lines,
     )

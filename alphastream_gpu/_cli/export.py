@@ -5,7 +5,8 @@ alphastream export: writes the masks of a stream as a video, pictures, an array 
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Final, get_args
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, get_args
 
 import click
 
@@ -17,7 +18,9 @@ from .pipes import Input, output_of
 from .progress import shown_progress
 from .running import blocking_command, cli, one_line
 
-__all__ = ["export"]
+__all__ = ["export", "export_options"]
+
+T = TypeVar("T")
 
 _KINDS: Final = {
     "raw": "raw gray pictures",
@@ -29,13 +32,28 @@ _KINDS: Final = {
 }
 
 
+_OPTIONS: Final = (
+    click.option("--size", type=SizeParameter(), help="Size of the masks; --native-size if omitted."),
+    click.option("--start", type=click.IntRange(0), default=0, show_default=True, help="First frame."),
+    click.option("--frames", type=click.IntRange(1), help="Most frames; all if omitted."),
+    click.option("--codec", type=click.Choice(get_args(Codec)), default="auto", show_default=True, help="Of a video."),
+    click.option("--bits", type=click.Choice(["1", "8"]), default="8", show_default=True, help="PNG: bits of a pixel."),
+    click.option("--packed", is_flag=True, help="npy, npz: eight pixels in a byte."),
+    click.option("--jobs", type=click.IntRange(1, 256), help="Threads; one for each processor if omitted."),
+)
+
+
+def export_options(function: Callable[..., T]) -> Callable[..., T]:
+    """Add the options of exports of masks alone."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
 @cli.command()
 @click.argument("file", metavar="FILE")
 @click.option("-o", "--output", metavar="OUT", required=True, help="What to write; its ending says what it is.")
-@click.option("--size", type=SizeParameter(), help="Size of the masks; --native-size if omitted.")
-@click.option("--start", type=click.IntRange(0), default=0, show_default=True, help="First frame.")
-@click.option("--frames", type=click.IntRange(1), help="Most frames; all if omitted.")
-@click.option("--codec", type=click.Choice(get_args(Codec)), default="auto", show_default=True, help="Of a video.")
+@export_options
 @click.option("--video", type=click.Path(), help="Colour video to join with the masks; its audio is copied.")
 @click.option(
     "--layout",
@@ -45,9 +63,6 @@ _KINDS: Final = {
     help="With --video: where the mask goes.",
 )
 @click.option("--quality", type=click.IntRange(0, 63), help="With --video: constant rate factor; less is better.")
-@click.option("--bits", type=click.Choice(["1", "8"]), default="8", show_default=True, help="PNG: bits of a pixel.")
-@click.option("--packed", is_flag=True, help="npy, npz: eight pixels in a byte.")
-@click.option("--jobs", type=click.IntRange(1, 256), help="Threads; one for each processor if omitted.")
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on where a killed run stopped.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @stream_options

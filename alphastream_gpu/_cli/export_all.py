@@ -5,11 +5,13 @@ alphastream export-all: exports many streams to another format, in this process 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from .._bulk import Table, export
-from .jobs import JobOptions, ResultOptions, job_options, result_options, run_job
+from .export import export_options
+from .jobs import JobOptions, ResultOptions, given, job_options, result_options, run_job
 from .pipes import FolderParameter
 from .running import blocking_command, cli
 
@@ -20,10 +22,13 @@ __all__ = ["export_all"]
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option("--folder", type=FolderParameter(), required=True, help="Where the files are written.")
 @click.option("--suffix", required=True, help="What the names get in place of their endings, such as .mkv.")
+@export_options
 @result_options
 @job_options
 @blocking_command
-def export_all(files: tuple[str, ...], folder: Path, suffix: str, result: ResultOptions, job: JobOptions) -> int:
+def export_all(
+    files: tuple[str, ...], folder: Path, suffix: str, bits: str, result: ResultOptions, job: JobOptions, **how: Any
+) -> int:
     """Export many streams, each as export does, to files of the same names.
 
     With --scheduler, a stream is a task for a worker, which must see the streams and the folder by the same paths.
@@ -40,6 +45,8 @@ def export_all(files: tuple[str, ...], folder: Path, suffix: str, result: Result
             scheduler=job.scheduler,
             resume=job.resume,
             progress=progress,
+            bits=int(bits),
+            **given(how),
         ),
         _lines,
     )

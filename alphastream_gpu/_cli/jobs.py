@@ -5,7 +5,7 @@ Jobs: the options and the output that the commands over many files share.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import wraps
 from typing import Any, TypeVar
@@ -29,6 +29,7 @@ __all__ = [
     "JobOptions",
     "ResultOptions",
     "frames_option",
+    "given",
     "job_options",
     "result_options",
     "run_job",
@@ -125,6 +126,11 @@ def _frames_text(context: click.Context, option: click.Parameter, value: str | N
 frames_option = click.option(
     "--frames", metavar="A:B", callback=_frames_text, help="Only the frames from A to B - 1; all if omitted."
 )
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that were given or have a default. On a cluster, some have another one."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def job_options(function: Callable[..., T]) -> Callable[..., T]:

@@ -54,12 +54,14 @@ def open_masks(
         stack: closes what was opened.
         sources: each an :class:`AlphaStream`, a path or URL of a stream, or what :func:`open_frames` takes.
         key: of an ASVR.
-        config: options of streams. If None, streams have the size of the first source that is no stream.
+        config: options of streams that are to be opened. If None, they have the size of the first source that has one.
         options: how the others are read.
     """
     opened: dict[int, Masks] = {}
     for place, source in enumerate(sources):
-        if not _is_stream(source):
+        if isinstance(source, AlphaStream):
+            opened[place] = _of_stream(source)
+        elif not _is_stream(source):
             frames = stack.enter_context(contextlib.closing(open_frames(source, options)))
             opened[place] = Masks(frames.size, frames.count, frames.__iter__)
     if config is None:
@@ -67,9 +69,7 @@ def open_masks(
     quiet = replace(config, prefetch_frames=0, ready_frames=0)
     for place, source in enumerate(sources):
         if place not in opened:
-            is_open = isinstance(source, AlphaStream)
-            stream = source if is_open else stack.enter_context(open_stream(source, key=key, config=quiet))  # type: ignore[arg-type]
-            assert isinstance(stream, AlphaStream)
+            stream = stack.enter_context(open_stream(source, key=key, config=quiet))  # type: ignore[arg-type]
             opened[place] = _of_stream(stream)
     return [opened[place] for place in range(len(sources))]
 
@@ -86,8 +86,6 @@ def _of_stream(stream: AlphaStream) -> Masks:
 
 def _is_stream(source: object) -> bool:
     """Whether a source is a stream, by its first bytes, or by its name where these tell nothing."""
-    if isinstance(source, AlphaStream):
-        return True
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(memoryview(source)[: len(ASVP_MAGIC)]) == ASVP_MAGIC
     if not isinstance(source, (str, os.PathLike)):

@@ -117,7 +117,7 @@ class MaskEncoder:
         if not min_area >= 0:
             raise ValueError(f"min_area: expected 0 pixels or more, found {min_area!r}")
         self._tolerance = float(tolerance)
-        self._min_area = min(math.ceil(min_area), 1 << 62)
+        self._min_area = math.ceil(min(min_area, 1 << 62))
         self._effort = check_effort(effort)
         self._stable = bool(stable)
         self._last_points: npt.NDArray[np.int32] | None = None

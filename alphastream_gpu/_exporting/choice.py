@@ -36,8 +36,9 @@ _KINDS: Final[Mapping[str, Kind]] = {
 _ALLOWED: Final = "out.mkv, out.mp4, out.mov, out.webm, out/%06d.png, out.npy, out.npz, out.zarr, out.json or out.raw"
 
 _MASKS: Final = {".mkv": ("ffv1", "h264"), ".mp4": ("h264",), ".mov": ("h264",), ".webm": ()}
-"""The codecs of masks alone for each container, the default first. All are lossless. FFmpeg puts FFV1 into Matroska
-only, and WebM has no codec that it writes losslessly in gray."""
+"""The codecs of masks alone for each container, the default first. All are lossless. FFV1 goes into Matroska only,
+because few programs read it from MP4, and FFmpeg does not write it to QuickTime. WebM has no codec that FFmpeg writes
+losslessly in gray."""
 _ALPHA: Final = {".webm": ("vp9",), ".mkv": ("vp9", "prores"), ".mov": ("prores",), ".mp4": ()}
 """Likewise, of colours with an alpha channel. No codec that FFmpeg writes to MP4 has one."""
 _JOINED: Final = {".mp4": ("h264",), ".mov": ("h264",), ".mkv": ("h264", "ffv1"), ".webm": ("vp9",)}

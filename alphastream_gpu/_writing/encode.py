@@ -74,7 +74,7 @@ def encode(
         tolerance: pixels, 0..64. 0 is exact: every pixel of every mask is as it was. Above 0: see
             :func:`encode_mask`.
         min_iou: 0.5..1, in place of a tolerance: each frame has the largest of some tolerances at which the
-            intersection over union of its mask and the given one is at least this.
+            intersection over union of its mask and the given one is at least this. Not beside `min_area`.
         min_area: pixels; spots and holes that are smaller are dropped first.
         effort: 1..3; more is slower and smaller.
         stable: above tolerance 0, prefer the vertices of the frame before, so that still outlines stand still.

@@ -77,6 +77,10 @@ class FrameCoder:
                 raise ValueError(f"min_iou: expected {_LEAST_IOU}..1, found {self.min_iou}")
             if self.tolerance:
                 raise ValueError("min_iou: expected no tolerance beside it; it chooses the tolerance of each frame")
+            if self.min_area > 1:
+                raise ValueError(
+                    "min_iou: expected no min_area beside it, which changes a mask as much as it has spots"
+                )
 
     @property
     def run_frames(self) -> int:

@@ -456,6 +456,8 @@ def test_sources_of_every_kind(path: Path, passphrase: bytes, monkeypatch: pytes
     for wrong in (5, None):
         with pytest.raises(TypeError, match="sources: expected a source or a list"):
             bulk.statistics(wrong)
+    with open_array(path, config=CONFIG) as array, pytest.raises(TypeError, match="what the array was opened from"):
+        bulk.statistics(array)
 
 
 @pytest.mark.parametrize("scheduler", ["local", "tcp://127.0.0.1:1"])

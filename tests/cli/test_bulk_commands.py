@@ -150,7 +150,8 @@ def test_verify_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_encode_all_and_export_all(folder: Path) -> None:
     np.save(folder / "m.npy", moving_masks(3))
-    told = done("encode-all", "m.npy", "--folder", "out", "--effort", 1, "--resume", "parts").stdout
+    coding = ("--effort", 1, "--min-iou", 1, "--no-stable", "--verify", "sample", "--jobs", 2)
+    told = done("encode-all", "m.npy", "--folder", "out", *coding, "--resume", "parts").stdout
     n_bytes = (folder / "out" / "m.asvp").stat().st_size
     assert told == f"{folder / 'out' / 'm.asvp'}: 3 frames, {n_bytes:,} bytes\n"
     assert len(bulk.statistics("out/m.asvp", config=alphastream_gpu.Config(native_size=SIZE))) == 3
@@ -159,6 +160,9 @@ def test_encode_all_and_export_all(folder: Path) -> None:
     n_bytes = (folder / "out" / "a.npy").stat().st_size
     assert told == f"{folder / 'out' / 'a.npy'}: {n_bytes:,} bytes\n"
     assert np.load("out/a.npy").shape == (N, 16, 24)
+    part = ("--suffix", "-part.npy", "--packed", "--start", 1, "--frames", 2, "--size", "16x8")
+    done("export-all", "a.asvp", *NATIVE, "--folder", "out", *part)
+    assert np.load("out/a-part.npy").shape == (2, 8, 2)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")

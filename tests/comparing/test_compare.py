@@ -81,6 +81,16 @@ def test_streams(tmp_path: Path, passphrase: bytes) -> None:
         compare(SAMPLE, first, config=Config())
 
 
+def test_a_stream_gets_the_size_of_an_open_one(tmp_path: Path) -> None:
+    mask = np.zeros((32, 48), np.bool_)
+    mask[4:9, 5:20] = True
+    encode([mask], tmp_path / "a.asvp")
+    with alphastream_gpu.open(tmp_path / "a.asvp", config=Config(native_size=(48, 32))) as stream:
+        for pair in ((stream, tmp_path / "a.asvp"), (tmp_path / "a.asvp", stream)):
+            report = compare(*pair)
+            assert (report.native_size, report.is_equal) == ((48, 32), True)
+
+
 def test_different_numbers_of_frames() -> None:
     first, _ = pair()
     report = compare(first, first[:4])

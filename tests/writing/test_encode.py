@@ -283,6 +283,7 @@ def test_an_interrupted_job_for_fewer_frames(tmp_path: Path) -> None:
         ({"tolerance": float("nan")}, "tolerance: expected 0..64"),
         ({"min_iou": 0.2}, "min_iou: expected 0.5..1, found 0.2"),
         ({"min_iou": 0.9, "tolerance": 1.0}, "min_iou: expected no tolerance beside it"),
+        ({"min_iou": 0.9, "min_area": 20}, "min_iou: expected no min_area beside it"),
         ({"min_area": -1}, "min_area: expected 0"),
         ({"effort": 4}, "effort: expected 1, 2 or 3, found 4"),
         ({"jobs": 0}, r"jobs: expected 1\.\.256 threads, found 0"),
