@@ -9,7 +9,7 @@ neither, a new frame is refused. Rejected: dropping the frame that was polled th
 one frame too many in turn would then lose each frame just before it asks again, and would never get one.
 
 There is no callback. It would run code of the host on a thread of the library, and a host would have to know what that
-code may do there. A poll takes some microseconds.
+code may do there. A poll does not wait.
 """
 
 from __future__ import annotations
