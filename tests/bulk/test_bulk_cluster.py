@@ -158,6 +158,7 @@ def test_no_secret_is_in_the_graph(
     encrypted = tmp_path / "person.asvr"
     with AsvrWriter(encrypted, key=AsvrKey(passphrase, scene_id=7)) as writer:
         writer.add_frame(b"\0\0\0\0")
+    client.wait_for_workers(2, timeout=60)  # one that is started from now on would have the variable
     monkeypatch.setenv("ALPHASTREAM_PASSPHRASE", passphrase.hex())
     seen: list[bytes] = []
 
