@@ -177,20 +177,18 @@ def encode_runs(
     def rest() -> Iterator[list[T]]:
         nonlocal n_kept
         is_kept = True
-        try:
-            for run in runs:
-                if is_kept:
-                    known = spool.given[n_kept : n_kept + len(run)]
-                    is_kept = len(known) == len(run) and all(map(operator.eq, map(hash_of, run), known))
-                    if is_kept:
-                        n_kept += len(run)
-                        on_frames(n_kept)
-                        continue
-                    spool.cut(n_kept)
-                yield run
-        finally:
+        for run in runs:
             if is_kept:
+                known = spool.given[n_kept : n_kept + len(run)]
+                is_kept = len(known) == len(run) and all(map(operator.eq, map(hash_of, run), known))
+                if is_kept:
+                    n_kept += len(run)
+                    on_frames(n_kept)
+                    continue
                 spool.cut(n_kept)
+            yield run
+        if is_kept:  # the input has ended. After an error or Ctrl-C, what comes later is still worth keeping
+            spool.cut(n_kept)
 
     with closing(in_order(work, rest(), jobs=jobs, name="alphastream-encode")) as encoded:
         for frames in encoded:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -235,7 +235,7 @@ def test_another_stream_of_the_same_length_is_optimized_from_where_it_differs(tm
         return asvp_of([len(one).to_bytes(4, "little") + zlib.compress(one, 0) for one in chosen])
 
     def stop(progress: EncodeProgress) -> None:
-        if progress.stage == "encoding" and progress.done >= 32:
+        if progress.stage == "encoding" and progress.done >= 40:
             raise KeyboardInterrupt
 
     config = Config(native_size=(64, 48))
@@ -245,6 +245,22 @@ def test_another_stream_of_the_same_length_is_optimized_from_where_it_differs(tm
     source.write_bytes(stored(*range(35), 3, *range(36, 40)))
     assert optimize(source, target, config=config).resumed_from == 32
     assert compare(target, source, config=config).differing_pixels == 0
+
+
+def test_a_job_that_is_interrupted_while_it_resumes_loses_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "out.asvp"
+
+    def stop_at(n_frames: int) -> Callable[[EncodeProgress], None]:
+        def stop(progress: EncodeProgress) -> None:
+            if progress.stage == "encoding" and progress.done >= n_frames:
+                raise KeyboardInterrupt
+
+        return stop
+
+    for n_frames in (48, 16):
+        with pytest.raises(KeyboardInterrupt):
+            encode(MASKS, target, progress=stop_at(n_frames))
+    assert encode(MASKS, target).resumed_from >= 48
 
 
 def test_a_job_that_has_no_frame_yet_is_replaced(tmp_path: Path) -> None:
