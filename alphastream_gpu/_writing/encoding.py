@@ -79,7 +79,7 @@ class FrameCoder:
                 raise ValueError("min_iou: expected no tolerance beside it; it chooses the tolerance of each frame")
             if self.min_area > 1:
                 raise ValueError(
-                    "min_iou: expected no min_area beside it, which changes a mask as much as it has spots"
+                    "min_iou: expected no min_area beside it, because the spots that it drops count as wrong pixels"
                 )
 
     @property
