@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from .._exceptions import TransportError
+from .locks import try_lock
 
 __all__ = ["MAX_JOB_BYTES", "NO_JOB", "job_difference", "job_line", "lock_job"]
 
@@ -49,11 +50,5 @@ def lock_job(file: IO[bytes], path: Path) -> None:
     Raises:
         TransportError: another process has the lock.
     """
-    try:
-        import fcntl
-    except ImportError:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as exc:
-        raise TransportError(f"{str(path)!r}: another process is writing to the same target") from exc
+    if try_lock(file) is False:
+        raise TransportError(f"{str(path)!r}: another process is writing to the same target")
