@@ -169,10 +169,12 @@ def _set_spans(words: Words, keys: Int64, first_row: int, edges: _Edges, grid: G
     starts, stops = keys[0::2], keys[1::2]
     start = grid.span_start[starts & column_mask]
     stop = grid.span_stop[stops & column_mask]
-    base = (((starts >> column_bits) & row_mask) - first_row) * (words_per_row * 64)
     shown = stop > start
     if not shown.all():
-        start, stop, base = start[shown], stop[shown], base[shown]
+        starts, start, stop = starts[shown], start[shown], stop[shown]
+        if not start.size:
+            return
+    base = (((starts >> column_bits) & row_mask) - first_row) * (words_per_row * 64)
     low = base + start
     high = base + stop - 1
     low_word, high_word = low >> _6, high >> _6

@@ -52,6 +52,8 @@ class Axis:
         self.size: Final = self.samples.size
         """Raster pixels along the axis."""
         self.is_identity: Final = self.size == native
+        self.bounds: Final = (int(samples[0]), int(samples[-1])) if self.size else (native, -1)
+        """The smallest and the largest of `samples`; nothing lies between the two if there are none."""
 
     @cached_property
     def is_ascending(self) -> bool:

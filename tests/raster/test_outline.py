@@ -16,7 +16,7 @@ from support import Rasterizer, geometry_of, points_between
 
 from alphastream_gpu._geometry.segments import segments_of
 from alphastream_gpu._raster import outline
-from alphastream_gpu._raster.grid import grid_of
+from alphastream_gpu._raster.grid import crop_of, grid_of
 
 Channel = list[tuple[int, int]]
 EDGE = 2048
@@ -144,6 +144,29 @@ def test_huge_frames_come_in_chunks(
     assert np.array_equal(np.sort(np.concatenate(parts)), np.sort(whole))
     monkeypatch.setattr(outline, "_CHUNK_PIXELS", 3)  # shorter than a segment; segments are never split
     assert np.array_equal(np.sort(np.concatenate(list(outline.outline_pixels(segments, grid)))), np.sort(whole))
+
+
+def test_the_segments_near_a_part() -> None:
+    """Those whose box meets the box of the part, also at its edges."""
+    rng = np.random.default_rng(3)
+    geometry = geometry_of(rng.integers(-10, 74, (40, 3, 2)).tolist())
+    segments = segments_of(geometry)
+    for _ in range(200):
+        left, top = rng.integers(0, 64, 2).tolist()
+        columns, rows = range(left, int(rng.integers(left, 64)) + 1), range(top, int(rng.integers(top, 64)) + 1)
+        columns, rows = columns[:40], rows[:40]
+        expected = [
+            at
+            for at, (ax, ay, bx, by) in enumerate(zip(*map(np.ndarray.tolist, segments[:4]), strict=True))
+            if max(ax, bx) >= columns[0]
+            and min(ax, bx) <= columns[-1]
+            and max(ay, by) >= rows[0]
+            and min(ay, by) <= rows[-1]
+        ]
+        near = outline._near(segments, crop_of((64, 64), (64, 64), columns, rows))
+        assert near is not None
+        assert near.tolist() == expected
+    assert outline._near(segments, crop_of((64, 64), (64, 64), range(64), range(64))) is None
 
 
 def test_lines_outside_the_window_give_nothing() -> None:
