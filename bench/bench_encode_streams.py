@@ -22,6 +22,8 @@ from alphastream_gpu import encode, rasterize
 from alphastream_gpu._encoding import prepare_encoder
 from alphastream_gpu._raster.compiled import twin
 
+REPEATS = 4
+"""Of the sample: eight seconds. In a stream of two seconds, starting threads and opening files count too."""
 LONG = 10_000
 """Frames whose encoding must take no more memory than that of a few hundred."""
 
@@ -45,7 +47,7 @@ def test_two_cores(benchmark: Any, masks: list[npt.NDArray[Any]], tmp_path: Path
     def seconds(cores: list[int]) -> float:
         os.sched_setaffinity(0, cores)  # of this thread, and of those that it starts
         started = time.perf_counter()
-        encode(masks, tmp_path / "out.asvp", jobs=len(cores))
+        encode(masks * REPEATS, tmp_path / "out.asvp", jobs=len(cores))
         return time.perf_counter() - started
 
     try:
@@ -55,7 +57,8 @@ def test_two_cores(benchmark: Any, masks: list[npt.NDArray[Any]], tmp_path: Path
         os.sched_setaffinity(0, every)
     one, two = min(pair[0] for pair in times), min(pair[1] for pair in times)
     report("encode: two cores / one", one / two, 1.8, "x", at_least=True)
-    facts["  frames a second"] = f"{len(masks) / one:.0f} and {len(masks) / two:.0f}"
+    n_frames = len(masks) * REPEATS
+    facts["  frames a second"] = f"{n_frames / one:.0f} and {n_frames / two:.0f}"
 
 
 def test_memory(benchmark: Any, tmp_path: Path) -> None:

@@ -41,7 +41,8 @@ def statistics(
     Compute figures of each frame of streams: area, bounding box, centroid, channels, points, bytes.
 
     Args:
-        sources: a source as for :func:`alphastream_gpu.open`, or a list of sources.
+        sources: a source as for :func:`alphastream_gpu.open`, or a list of sources. A source that is listed twice has
+            its rows once.
         fields: which figures, of ``"area"``, ``"box"``, ``"centroid"``, ``"channels"``, ``"points"`` and ``"bytes"``.
             Only bytes need no frame to be read; only area, box and centroid need a mask.
         frames: the frames of each stream: ``(start, stop)``, or a text such as ``"0:1000"``; all if omitted. The range

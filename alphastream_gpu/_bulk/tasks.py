@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from .._arrays import MaskArray, stream_of
 from .._exceptions import GLUnavailableError
+from .._geometry.bits import count_set, pack, words_of
 from .._geometry.frame import FrameGeometry
 from .._raster import rasterize_packed
 from .._raster.coverage import packed_by
@@ -34,7 +35,6 @@ __all__ = [
     "moments_of",
     "statistics_of",
     "verification_of",
-    "words_of",
 ]
 
 Columns: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -117,7 +117,7 @@ def statistics_of(array: MaskArray, start: int, stop: int, *, fields: Sequence[s
                 if name in found:
                     found[name][place] = value
         elif has_area:
-            found["area"][place] = _count(rasterize_packed(geometry, size, native_size=array.native_size))
+            found["area"][place] = count_set(rasterize_packed(geometry, size, native_size=array.native_size))
         if "channels" in found:
             found["channels"][place] = geometry.channel_count
         if "points" in found:
@@ -155,9 +155,9 @@ def iou_of(array: MaskArray, other: MaskArray, start: int, stop: int) -> Columns
     for place, (one, two) in enumerate(pairs):
         first = rasterize_packed(one, array.shape[:0:-1], native_size=array.native_size)
         second = rasterize_packed(two, other.shape[:0:-1], native_size=other.native_size)
-        differing, union = _count(first ^ second), _count(first | second)
+        differing, union = count_set(first ^ second), count_set(first | second)
         found["differing_pixels"][place] = differing
-        found["area"][place], found["other_area"][place] = _count(first), _count(second)
+        found["area"][place], found["other_area"][place] = count_set(first), count_set(second)
         iou[place] = 1.0 - differing / union if union else 1.0
     return {"iou": iou, **found}
 
@@ -194,18 +194,8 @@ def verification_of(
     found = np.zeros(max(0, stop - start), np.int64)
     with _maker(method, array.native_size) as made, _maker(against, array.native_size) as expected:
         for place, geometry in enumerate(_geometries(array, start, stop)):
-            found[place] = _count(made(geometry) ^ expected(geometry))
+            found[place] = count_set(made(geometry) ^ expected(geometry))
     return {"differing_pixels": found}
-
-
-def words_of(packed: npt.NDArray[np.uint8]) -> Words:
-    """A packed mask in words. A row whose bytes fill no whole words is copied."""
-    height, n_bytes = packed.shape
-    if n_bytes % 8:
-        padded = np.zeros((height, n_bytes + 7 & ~7), np.uint8)
-        padded[:, :n_bytes] = packed
-        packed = padded
-    return packed.view("<u8").astype(np.uint64, copy=False)
 
 
 def moments_of(words: Words) -> dict[str, float]:
@@ -243,13 +233,6 @@ def _geometries(array: MaskArray, start: int, stop: int) -> Iterator[FrameGeomet
         yield from batch
 
 
-def _count(packed: npt.NDArray[np.uint8]) -> int:
-    flat = packed.reshape(-1)
-    whole = flat.size & ~7
-    count = int(np.bitwise_count(flat[:whole].view(np.uint64)).sum(dtype=np.int64))
-    return count + int(np.bitwise_count(flat[whole:]).sum(dtype=np.int64))
-
-
 @contextmanager
 def _maker(method: str, native_size: tuple[int, int]) -> Iterator[Callable[[FrameGeometry], npt.NDArray[np.uint8]]]:
     """What makes packed native masks by a method."""
@@ -267,4 +250,4 @@ def _maker(method: str, native_size: tuple[int, int]) -> Iterator[Callable[[Fram
             raise GLUnavailableError(
                 f"{method}: expected exact masks, found wrong ones in the self-check, by {context.info['GL_RENDERER']}"
             )
-        yield lambda geometry: np.packbits(renderer.read(renderer.render(geometry)) != 0, axis=1, bitorder="little")
+        yield lambda geometry: pack(renderer.read(renderer.render(geometry)))

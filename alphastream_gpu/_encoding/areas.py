@@ -1,7 +1,7 @@
 """
 Areas: removes small components and fills small holes, and compares a mask with its rasterization.
 
-A module of kernels: numba compiles it (_runtime/kernels.py), and the tests also run it as plain Python. All functions
+A module of kernels: numba compiles it (_runtime/kernels.py), and the tests also run it as plain Python. Most functions
 work on a room (borders.py), in which a pixel is set if it is not 0.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["SIGNATURES", "farthest_difference", "flip_small_regions", "is_equal"]
+__all__ = ["SIGNATURES", "count_pixels", "farthest_difference", "flip_small_regions", "is_equal"]
 
 Bytes = npt.NDArray[np.uint8]
 Long = npt.NDArray[np.int64]
@@ -24,6 +24,7 @@ _VISITED = 64
 SIGNATURES = {
     "flip_small_regions": "(uint8[::1], int64, int64[::1], int64, boolean)",
     "is_equal": "(uint64[:, ::1], uint8[:, ::1])",
+    "count_pixels": "(uint64[::1], uint64[::1])",
     "farthest_difference": "(uint8[:, ::1], uint8[:, ::1], float64)",
 }
 
@@ -99,6 +100,35 @@ def is_equal(words: Words, bits: Bytes) -> bool:
         if differing != 0:
             return False
     return True
+
+
+def count_pixels(first: Words, second: Words) -> tuple[int, int]:
+    """
+    Compare two packed masks.
+
+    Args:
+        first: uint64 (n,), 64 pixels each.
+        second: likewise.
+
+    Returns:
+        The number of pixels that are set in one of them or in both, and the number of those that differ.
+    """
+    n_set = n_differing = np.uint64(0)
+    for k in range(len(first)):
+        n_set += _set_bits(first[k] | second[k])
+        n_differing += _set_bits(first[k] ^ second[k])
+    return int(n_set), int(n_differing)
+
+
+def _set_bits(word: np.uint64) -> np.uint64:
+    """How many bits of a word are set: sums of two bits, of four, of eight, of all."""
+    word -= (word >> np.uint64(1)) & np.uint64(0x5555555555555555)
+    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    word += word >> np.uint64(8)
+    word += word >> np.uint64(16)
+    word += word >> np.uint64(32)
+    return word & np.uint64(127)
 
 
 def farthest_difference(room: Bytes, mask: Bytes, limit: float) -> float:

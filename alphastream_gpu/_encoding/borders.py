@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MARGIN", "SIGNATURES", "find_anchors", "find_changes", "normalize", "trace"]
+__all__ = ["MARGIN", "SIGNATURES", "find_anchors", "normalize", "trace", "unpack"]
 
 Int = npt.NDArray[np.int32]
 Long = npt.NDArray[np.int64]
@@ -51,11 +51,38 @@ _EAST = 4
 """Likewise of the east crack."""
 
 SIGNATURES = {
+    "unpack": "(uint8[:, ::1], int64, uint64[:, ::1])",
     "normalize": "(uint64[::1],)",
-    "find_changes": "(uint64[::1], boolean[::1])",
-    "trace": "(uint8[::1], int64[::1], int64)",
+    "trace": "(uint8[::1], uint64[::1], int64)",
     "find_anchors": "(int32[::1], int32[::1], int64[::1], boolean[::1], uint8[::1], uint8[:, ::1])",
 }
+
+
+def unpack(bits: Bytes, width: int, words: Words) -> None:
+    """
+    Fill a room with a packed mask.
+
+    Args:
+        bits: uint8 (height, ceil(width / 8)), the lowest bit leftmost. Bits at the end of a row that are no pixels are
+            ignored.
+        width: in pixels.
+        words: uint64 (height + 2, stride / 8), a room, eight pixels each. All of it is written.
+    """
+    pixels_of = np.zeros(256, np.uint64)
+    for byte in range(256):
+        for k in range(8):
+            pixels_of[byte] |= np.uint64((byte >> k) & 1) << np.uint64(8 * k)
+    height, n = bits.shape
+    last = 255 >> (-width % 8)
+    words[0] = 0
+    words[height + 1] = 0
+    for y in range(height):
+        row = words[y + 1]
+        row[: MARGIN // 8] = 0
+        row[n + MARGIN // 8 :] = 0
+        for k in range(n):
+            row[k + MARGIN // 8] = pixels_of[bits[y, k]]
+        row[n - 1 + MARGIN // 8] = pixels_of[bits[y, n - 1] & last]
 
 
 def normalize(words: Words) -> int:
@@ -85,26 +112,13 @@ def normalize(words: Words) -> int:
     return 1 if not_full == 0 else 2
 
 
-def find_changes(words: Words, is_changed: Any) -> None:
-    """
-    Find the words in which a pixel differs from the pixel before it.
-
-    Args:
-        words: uint64 (n,), a room of 0 and 1.
-        is_changed: bool (n,), written. The first word must be unset.
-    """
-    one, seven = np.uint64(8), np.uint64(56)
-    for k in range(1, len(words)):
-        is_changed[k] = words[k] != ((words[k] << one) | (words[k - 1] >> seven))
-
-
-def trace(room: Bytes, changed: Long, stride: int) -> tuple[Int, Int, Long, Any, Bytes]:
+def trace(room: Bytes, words: Words, stride: int) -> tuple[Int, Int, Long, Any, Bytes]:
     """
     Walk all borders. The room's pixels are marked; it must be filled again before another walk.
 
     Args:
         room: uint8 (n,), flat, of 0 and 1. n is a multiple of 8. The first and the last row are unset.
-        changed: int64 (m,), rising: the words that :func:`find_changes` finds.
+        words: uint64 (n / 8,), the same memory.
         stride: pixels of a row of the room.
 
     Returns:
@@ -116,7 +130,7 @@ def trace(room: Bytes, changed: Long, stride: int) -> tuple[Int, Int, Long, Any,
     places, is_west = np.empty(4096, np.int64), np.empty(4096, np.uint8)
     offsets, is_hole = np.zeros(64, np.int64), np.zeros(64, np.bool_)
     n, size = 0, 0
-    for word in changed:
+    for word in _changes(words):
         for place in range(word << 3, (word + 1) << 3):
             is_outer = room[place] != 0
             if is_outer == (room[place - 1] != 0):
@@ -134,6 +148,15 @@ def trace(room: Bytes, changed: Long, stride: int) -> tuple[Int, Int, Long, Any,
     for b in range(n):
         _coordinates(places, offsets[b], offsets[b + 1], stride, x, y)
     return x, y, offsets[: n + 1].copy(), is_hole[:n].copy(), is_west[:size].copy()
+
+
+def _changes(words: Words) -> Long:
+    """The words in which a pixel differs from the pixel before it, rising. The first word must be unset."""
+    one, seven = np.uint64(8), np.uint64(56)
+    is_changed = np.zeros(len(words), np.bool_)
+    for k in range(1, len(words)):
+        is_changed[k] = words[k] != ((words[k] << one) | (words[k - 1] >> seven))
+    return np.flatnonzero(is_changed)
 
 
 def _walk(

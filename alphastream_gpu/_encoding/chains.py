@@ -4,12 +4,13 @@ Chains: finds the borders of a mask, and prepares them as chains for the search 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from .._geometry.aligned import aligned_zeros
+from .._geometry.aligned import aligned_empty, aligned_zeros
 from .borders import MARGIN
 from .compiled import kernels
 
@@ -33,12 +34,8 @@ class Room:
     """
 
     def __init__(self, mask: npt.NDArray[np.bool_] | Bytes) -> None:
-        self.height, self.width = mask.shape
-        self.stride = MARGIN + (self.width // 8 + 1) * 8
-        self.flat: Bytes = aligned_zeros(((self.height + 2) * self.stride,))
-        """uint8, with a length that is a multiple of 8."""
-        self.pixels: Bytes = self.flat.reshape(self.height + 2, self.stride)
-        """uint8 (height + 2, stride), the same memory. Pixel (x, y) is at ``[y + 1, x + MARGIN]``."""
+        height, width = mask.shape
+        self._use(height, width, aligned_zeros)
         self.pixels[1:-1, MARGIN : MARGIN + self.width] = mask
         if kernels().normalize(self.flat.view(np.uint64)) == 2:
             found = np.unique(mask)
@@ -46,6 +43,27 @@ class Room:
                 f"mask: expected the values 0 and 1, or 0 and 255, found {_shown(found)}; pass threshold= to choose"
                 " which values are set"
             )
+
+    @classmethod
+    def of_packed(cls, bits: Bytes, width: int) -> Room:
+        """A room for a mask that is packed as by ``rasterize_packed``; the bits after a row's end are ignored."""
+        room = cls.__new__(cls)
+        room._use(len(bits), width, aligned_empty)
+        kernels().unpack(bits, width, room.words)
+        return room
+
+    def _use(self, height: int, width: int, allocate: Callable[[tuple[int]], Bytes]) -> None:
+        self.height, self.width = height, width
+        self.stride = MARGIN + (width // 8 + 1) * 8
+        self.flat: Bytes = allocate(((height + 2) * self.stride,))
+        """uint8, with a length that is a multiple of 8."""
+        self.pixels: Bytes = self.flat.reshape(height + 2, self.stride)
+        """uint8 (height + 2, stride), the same memory. Pixel (x, y) is at ``[y + 1, x + MARGIN]``."""
+
+    @property
+    def words(self) -> npt.NDArray[np.uint64]:
+        """uint64 (height + 2, stride / 8), the same memory: eight pixels each."""
+        return self.flat.view(np.uint64).reshape(self.height + 2, -1)
 
     def copy(self) -> Room:
         """A copy, in which no border was walked."""
@@ -87,7 +105,7 @@ class Room:
 
     def is_equal(self, bits: Bytes) -> bool:
         """Whether a mask, packed as by ``rasterize_packed``, has the same set pixels."""
-        return bool(kernels().is_equal(self.flat.view(np.uint64).reshape(self.height + 2, -1), bits))
+        return bool(kernels().is_equal(self.words, bits))
 
     def farthest_difference(self, mask: Bytes, limit: float) -> float:
         """How far a differing pixel is from this mask's border, in pixels; inf if it is farther than `limit`."""
@@ -114,10 +132,7 @@ class Chains:
     def of(cls, room: Room) -> Chains:
         """Find the borders of a mask."""
         compiled = kernels()
-        words = room.flat.view(np.uint64)
-        is_changed = np.zeros(len(words), np.bool_)
-        compiled.find_changes(words, is_changed)
-        x, y, offsets, is_hole, is_west = compiled.trace(room.flat, np.flatnonzero(is_changed), room.stride)
+        x, y, offsets, is_hole, is_west = compiled.trace(room.flat, room.flat.view(np.uint64), room.stride)
         if is_hole.any():
             anchors = compiled.find_anchors(x, y, offsets, is_hole, is_west, room.pixels)
         else:

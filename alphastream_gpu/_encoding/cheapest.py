@@ -4,17 +4,18 @@ Cheapest: finds the cheapest closed path over the segments of exact.py.
 A module of kernels: numba compiles it (_runtime/kernels.py), and the tests also run it as plain Python.
 
 Nodes are in the order of the chain, so one pass over the segments finds the cheapest path to each node. A segment costs
-the bits of its two bytes.
+the bits of its two bytes. How many bits a byte takes depends on the paths, so they are searched several times.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["SIGNATURES", "cheapest_paths"]
+__all__ = ["SIGNATURES", "cheapest_paths", "learned_costs"]
 
 Int = npt.NDArray[np.int32]
 Long = npt.NDArray[np.int64]
@@ -24,9 +25,13 @@ Floats = npt.NDArray[np.float64]
 SIGNATURES = {
     "cheapest_paths": (
         "(int32[::1], int32[::1], int64[::1], boolean[::1], int64[::1], int64[::1], int64, int64, int64[::1],"
-        " int16[::1], int32[::1], float64[::1])"
+        " int16[::1], int32[::1], float64[::1], float64[::1], int64)"
     ),
+    "learned_costs": "(int32[::1], int32[::1], int64[::1], float64[::1])",
 }
+
+_MOST_BITS = 14.0
+"""deflate's codes have at most 15 bits (RFC 1951, 3.2.7), and a byte that never occurs needs no code at all."""
 
 
 def cheapest_paths(
@@ -42,20 +47,73 @@ def cheapest_paths(
     lengths: Short,
     codes: Int,
     costs: Floats,
+    prior: Floats,
+    n_rounds: int,
 ) -> tuple[Int, Int, Long, Long, Floats]:
     """
-    Find the cheapest closed path round each of some chains.
+    Find the cheapest closed path round each of some chains. Several rounds learn the costs from the paths before.
 
     Args:
         x, y, offsets, is_hole, starts, straight, first, stop: as for exact.py's ``find_segments``.
         begins, lengths, codes: as it returns them.
-        costs: float64 (256,): bits that a byte takes, 0 or more.
+        costs: float64 (256,): bits that a byte takes in the first round, 0 or more.
+        prior: as for :func:`learned_costs`.
+        n_rounds: 1 or more.
 
     Returns:
         ``(x, y, places, ends, bits)``. x, y: int32 (m,), the vertices. places: int64 (m,), the index of a vertex in the
         chains, -1 for a corner. ends: int64 (stop - first + 1,): the vertices of the i-th border are ``ends[i]`` to
         ``ends[i + 1]``. bits: float64 (stop - first,), the costs of the paths. New arrays.
     """
+    found = _paths(x, y, offsets, is_hole, starts, straight, first, stop, begins, lengths, codes, costs)
+    for _ in range(n_rounds - 1):
+        learned = learned_costs(found[0], found[1], found[3], prior)
+        found = _paths(x, y, offsets, is_hole, starts, straight, first, stop, begins, lengths, codes, learned)
+    return found
+
+
+def learned_costs(x: Int, y: Int, ends: Long, prior: Floats) -> Floats:
+    """
+    Learn the costs of bytes from the steps of paths round the same mask.
+
+    The bits of a byte are those of an ideal code for the frequencies, -log2 p.
+
+    Args:
+        x, y, ends: the vertices of the paths, as :func:`cheapest_paths` returns them.
+        prior: float64 (256,), above 0: bytes that are counted beside those of the steps.
+
+    Returns:
+        float64 (256,), 0..14 bits. A new array.
+    """
+    counts = prior.copy()
+    for b in range(len(ends) - 1):
+        for k in range(ends[b] + 1, ends[b + 1]):
+            counts[(x[k] - x[k - 1]) & 255] += 1.0
+            counts[(y[k] - y[k - 1]) & 255] += 1.0
+    total = 0.0
+    for byte in range(256):
+        total += counts[byte]
+    costs = np.empty(256, np.float64)
+    for byte in range(256):
+        costs[byte] = min(-math.log2(counts[byte] / total), _MOST_BITS)
+    return costs
+
+
+def _paths(
+    x: Int,
+    y: Int,
+    offsets: Long,
+    is_hole: Any,
+    starts: Long,
+    straight: Long,
+    first: int,
+    stop: int,
+    begins: Long,
+    lengths: Short,
+    codes: Int,
+    costs: Floats,
+) -> tuple[Int, Int, Long, Long, Floats]:
+    """The cheapest paths at given costs."""
     longest = 0
     for b in range(first, stop):
         longest = max(longest, offsets[b + 1] - offsets[b])

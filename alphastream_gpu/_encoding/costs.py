@@ -1,5 +1,5 @@
 """
-Costs: estimates how many bits each byte of a polystream will take after compression.
+Costs: how many bits each byte of a polystream takes after compression, before any byte of a mask's paths is known.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FIRST_COSTS", "learned_costs"]
+__all__ = ["FIRST_COSTS", "PRIOR"]
 
 Costs = npt.NDArray[np.float64]
 
 _PRIOR_BYTES: Final = 6.0
-"""The weight of the first costs beside the bytes that were counted, in bytes."""
-_MOST_BITS: Final = 14.0
-"""deflate's codes have at most 15 bits (RFC 1951, 3.2.7), and a byte that never occurs needs no code at all."""
+"""The weight of the first costs beside the bytes that are counted."""
 
 
 def _first_costs() -> Costs:
@@ -31,22 +29,5 @@ def _first_costs() -> Costs:
 FIRST_COSTS: Final = _first_costs()
 """float64 (256,): bits of each byte, before any is known."""
 
-_PRIOR: Final = np.exp2(-FIRST_COSTS) * (_PRIOR_BYTES / np.exp2(-FIRST_COSTS).sum())
-"""The part of each byte in that weight."""
-
-
-def learned_costs(steps: npt.NDArray[np.uint8]) -> Costs:
-    """
-    Learn the costs from the steps of paths round the same mask.
-
-    The bits of a byte are those of an ideal code for the frequencies, -log2 p.
-
-    Args:
-        steps: uint8 (n,), in any order.
-
-    Returns:
-        float64 (256,), 0..14 bits.
-    """
-    shares = (np.bincount(steps, minlength=256) + _PRIOR) / (len(steps) + _PRIOR_BYTES)
-    bits: Costs = np.minimum(-np.log2(shares), _MOST_BITS)
-    return bits
+PRIOR: Final = _PRIOR_BYTES * np.exp2(-FIRST_COSTS) / np.exp2(-FIRST_COSTS).sum()
+"""float64 (256,): bytes with the frequencies of these costs, which are counted beside those of a mask's own paths."""

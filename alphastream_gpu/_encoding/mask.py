@@ -16,15 +16,17 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from .._geometry.bits import words_of
 from .._geometry.frame import FrameGeometry, check_geometry
 from .._geometry.size import check_size
 from .._raster.coverage import rasterize, rasterize_packed
 from .blocks import check_effort, encode_block
 from .chains import Chains, Room
-from .costs import FIRST_COSTS, learned_costs
+from .compiled import kernels
+from .costs import FIRST_COSTS
 from .paths import ExactPaths, Paths, cheaper_of, tolerant_paths, unit_steps
 
-__all__ = ["MaskEncoder", "encode_mask", "optimize_geometry"]
+__all__ = ["MaskEncoder", "count_pixels", "encode_mask", "optimize_geometry"]
 
 Mask = npt.NDArray[np.bool_] | npt.NDArray[np.uint8]
 Costs = npt.NDArray[np.float64]
@@ -151,7 +153,38 @@ class MaskEncoder:
             raise ValueError(
                 f"mask: expected {expected} pixels, as native_size or the first mask, found {size[0]} x {size[1]}"
             )
-        geometry = self._encoded(binary, size)
+        return self._next(Room(binary), size)
+
+    def encode_packed(self, bits: npt.NDArray[np.uint8]) -> FrameGeometry:
+        """
+        Encode the next mask, with eight pixels in a byte.
+
+        Args:
+            bits: uint8 (height, ceil(width / 8)), as :func:`rasterize_packed` returns it, of the native size. Bits at
+                the end of a row that are no pixels are ignored.
+
+        Returns:
+            What :meth:`encode` returns for the same mask.
+
+        Raises:
+            ValueError: the native size is not known, or the mask has another size.
+            TypeError: the mask is no array of uint8.
+            ImportError: numba is not installed; the message has the command that installs it.
+        """
+        if not isinstance(bits, np.ndarray) or bits.dtype != np.uint8:
+            found = f"an array of {bits.dtype}" if isinstance(bits, np.ndarray) else type(bits).__name__
+            raise TypeError(f"bits: expected an array of uint8, found {found}")
+        if self._native_size is None:
+            raise ValueError("native_size: packed masks do not tell their width; pass it to MaskEncoder")
+        width, height = self._native_size
+        if bits.shape != (height, -(-width // 8)):
+            raise ValueError(
+                f"bits: expected the shape {(height, -(-width // 8))} for {width} x {height} pixels, found {bits.shape}"
+            )
+        return self._next(Room.of_packed(np.ascontiguousarray(bits), width), self._native_size)
+
+    def _next(self, room: Room, size: tuple[int, int]) -> FrameGeometry:
+        geometry = self._encoded(room, size)
         self._last_points = geometry.points
         return geometry
 
@@ -162,8 +195,7 @@ class MaskEncoder:
     def __repr__(self) -> str:
         return f"<MaskEncoder {self._native_size} tolerance={self._tolerance:g} effort={self._effort}>"
 
-    def _encoded(self, mask: Mask, size: tuple[int, int]) -> FrameGeometry:
-        room = Room(mask)
+    def _encoded(self, room: Room, size: tuple[int, int]) -> FrameGeometry:
         if self._min_area > 1:
             room.remove_small(self._min_area, 0)
         tolerance = self._tolerance
@@ -222,6 +254,17 @@ def optimize_geometry(geometry: FrameGeometry, native_size: tuple[int, int], eff
     return found if len(encode_block(found.to_payload(), effort)) < len(old) else geometry
 
 
+def count_pixels(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> tuple[int, int]:
+    """
+    Compare two masks of one size, packed as by ``rasterize_packed``.
+
+    Returns:
+        The number of pixels that are set in one of them or in both, and the number of those that differ.
+    """
+    n_set, n_differing = kernels().count_pixels(words_of(first).reshape(-1), words_of(second).reshape(-1))
+    return n_set, n_differing
+
+
 def _exact(room: Room, size: tuple[int, int], effort: int) -> FrameGeometry:
     """The geometry of the room's mask, verified."""
     chains = Chains.of(room)
@@ -237,12 +280,10 @@ def _exact(room: Room, size: tuple[int, int], effort: int) -> FrameGeometry:
 def _search(chains: Chains, effort: int) -> FrameGeometry:
     """The exact geometry of a mask, not verified."""
     forward = ExactPaths(chains, _SLACK[effort])
-    if not forward.is_kept:
-        return forward.cheapest(FIRST_COSTS)[0].geometry(is_exact=True)
-    *_, last = _rounds(lambda costs: forward.cheapest(costs)[0], _ROUNDS[effort])
     # The last round is the best but for a byte or two, so the others are not compressed.
-    geometry = last.geometry(is_exact=True)
-    if effort < 3:
+    paths, _ = forward.cheapest(FIRST_COSTS, _ROUNDS[effort] if forward.is_kept else 1)
+    geometry = paths.geometry(is_exact=True)
+    if effort < 3 or not forward.is_kept:
         return geometry
     reversed_chains, order = chains.backward()
     backward = ExactPaths(reversed_chains, _SLACK[effort])
@@ -251,7 +292,7 @@ def _search(chains: Chains, effort: int) -> FrameGeometry:
         return cheaper_of(forward.cheapest(costs), backward.cheapest(costs), order)
 
     return min(
-        (geometry, *(paths.geometry(is_exact=True) for paths in _rounds(cheaper, _ROUNDS[effort]))), key=_block_bytes
+        (geometry, *(found.geometry(is_exact=True) for found in _rounds(cheaper, _ROUNDS[effort]))), key=_block_bytes
     )
 
 
@@ -260,7 +301,7 @@ def _rounds(search: Callable[[Costs], Paths], n_rounds: int) -> Iterator[Paths]:
     paths = search(FIRST_COSTS)
     yield paths
     for _ in range(n_rounds - 1):
-        paths = search(learned_costs(paths.steps()))
+        paths = search(paths.learned_costs())
         yield paths
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from .._geometry.frame import FrameGeometry
 from .chains import Chains
 from .compiled import kernels
-from .costs import FIRST_COSTS
+from .costs import FIRST_COSTS, PRIOR
 
 __all__ = ["ExactPaths", "Paths", "cheaper_of", "tolerant_paths", "unit_steps"]
 
@@ -41,13 +41,10 @@ class Paths:
     ends: Long
     """int64 (borders + 1,): the vertices of border b are ``ends[b]`` to ``ends[b + 1]``."""
 
-    def steps(self) -> npt.NDArray[np.uint8]:
-        """The bytes of the steps within the paths, those in x and then those in y. uint8 (m,)."""
-        is_step = np.ones(len(self.x), np.bool_)
-        is_step[self.ends[:-1]] = False
-        low_x, low_y = self.x.astype(np.uint8), self.y.astype(np.uint8)  # the difference of the lowest bytes is enough
-        is_step = is_step[1:]
-        return np.concatenate(((low_x[1:] - low_x[:-1])[is_step], (low_y[1:] - low_y[:-1])[is_step]))
+    def learned_costs(self) -> Costs:
+        """The bits that a byte takes in a polystream of these paths. float64 (256,)."""
+        costs: Costs = kernels().learned_costs(self.x, self.y, self.ends, PRIOR)
+        return costs
 
     def geometry(self, *, is_exact: bool) -> FrameGeometry:
         """Make one channel of each component."""
@@ -91,12 +88,13 @@ class ExactPaths:
         """Whether :meth:`cheapest` takes little time, because the segments are kept."""
         return self._segments is not None
 
-    def cheapest(self, costs: Costs) -> tuple[Paths, Costs]:
+    def cheapest(self, costs: Costs, n_rounds: int = 1) -> tuple[Paths, Costs]:
         """
         The cheapest paths.
 
         Args:
             costs: float64 (256,): bits that a byte takes.
+            n_rounds: search so often, each time with the costs that the paths before have; 1 unless :attr:`is_kept`.
 
         Returns:
             The paths, and the bits of each, float64 (borders,).
@@ -104,10 +102,13 @@ class ExactPaths:
         parts = []
         for first, stop in self._batches:
             segments = self._segments or self._found(first, stop)
-            parts.append(kernels().cheapest_paths(*self._common, first, stop, *segments, costs))
-        x, y, places, bits = (np.concatenate([part[i] for part in parts]) for i in (0, 1, 2, 4))
-        counts = np.concatenate([np.diff(part[3]) for part in parts])
-        return Paths(self._chains, x, y, places, _sums(counts)), bits
+            parts.append(kernels().cheapest_paths(*self._common, first, stop, *segments, costs, PRIOR, n_rounds))
+        if len(parts) == 1:
+            x, y, places, ends, bits = parts[0]
+        else:
+            x, y, places, bits = (np.concatenate([part[i] for part in parts]) for i in (0, 1, 2, 4))
+            ends = _sums(np.concatenate([np.diff(part[3]) for part in parts]))
+        return Paths(self._chains, x, y, places, ends), bits
 
     def _found(self, first: int, stop: int) -> tuple[Long, npt.NDArray[np.int16], Int]:
         found: tuple[Long, npt.NDArray[np.int16], Int] = kernels().find_segments(

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._exceptions import mapped_errors
+from .._geometry.bits import pack
 from .._writing.whole_file import sync_folder
 from .drawing import Drawing
 from .pieces import Target
@@ -68,7 +69,7 @@ class FlatTarget(Target):
                 file = stack.enter_context(open(self._part, "r+b"))
                 file.seek(self._place_of(piece))
             for mask in drawing.into(piece):
-                data = (np.packbits(mask, axis=1, bitorder="little") if self._is_packed else mask).data
+                data = (pack(mask) if self._is_packed else mask).data
                 found = zlib.crc32(data, found)
                 with mapped_errors(f"writing {str(self._path)!r}"):
                     file.write(data)

@@ -14,6 +14,7 @@ from typing import IO, Final
 import numpy as np
 
 from .._exceptions import mapped_errors
+from .._geometry.bits import pack
 from .._inputs.npy import PACKED_MEMBER, WIDTH_MEMBER
 from .._writing.whole_file import whole_file
 from .drawing import Drawing
@@ -52,7 +53,7 @@ def write_npz(
             member.write(npy_header(shape))
             for done, mask in enumerate(drawing.ahead(frames, jobs)):
                 tell(done)
-                member.write((np.packbits(mask, axis=1, bitorder="little") if is_packed else mask).data)
+                member.write((pack(mask) if is_packed else mask).data)
     tell(len(frames))
 
 

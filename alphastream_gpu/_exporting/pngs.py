@@ -12,9 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .._exceptions import TransportError, mapped_errors
+from .._geometry.bits import pack
 from .._writing.whole_file import sync_folder
 from .drawing import Drawing, Mask
 from .faults import needed, writing
@@ -100,7 +99,7 @@ def _png_of(mask: Mask, bits: int) -> bytes:
     from PIL import Image
 
     if bits == 1:  # packed here: Pillow's own conversion to one bit dithers
-        picture = Image.frombytes("1", mask.shape[::-1], np.packbits(mask, axis=1).tobytes())
+        picture = Image.frombytes("1", mask.shape[::-1], pack(mask, bitorder="big").tobytes())
     else:
         picture = Image.frombuffer("L", mask.shape[::-1], mask, "raw", "L", 0, 1)
     file = io.BytesIO()

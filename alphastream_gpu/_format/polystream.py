@@ -188,22 +188,21 @@ def encode_payload(points: npt.NDArray[np.int32], channel_offsets: npt.NDArray[n
             is outside -128..127. The message names the channel and the point.
     """
     offsets = channel_offsets.astype(np.int64)
-    lengths = np.diff(offsets)
+    lengths = offsets[1:] - offsets[:-1]
     n_channels = len(lengths)
     if n_channels and lengths.min() < 1:
         raise ValueError(f"channel {int(lengths.argmin())} has no point; the format needs at least a base point")
     firsts = offsets[:-1]
     wide = points.astype(np.int64)
     bases = wide[firsts]
-    bad = (bases < 0) | (bases > 0xFFFF)
-    if bad.any():
-        channel = int(bad.any(axis=1).argmax())
+    if bases.size and (bases.min() < 0 or bases.max() > 0xFFFF):
+        channel = int(((bases < 0) | (bases > 0xFFFF)).any(axis=1).argmax())
         raise ValueError(f"channel {channel} starts at {tuple(bases[channel].tolist())}, outside 0..65535")
-    steps = np.diff(wide, axis=0, prepend=wide[:1])
+    steps = np.empty_like(wide)
+    np.subtract(wide[1:], wide[:-1], out=steps[1:])
     steps[firsts] = 0
-    bad = (steps < -128) | (steps > 127)
-    if bad.any():
-        point = int(bad.any(axis=1).argmax())
+    if steps.size and (steps.min() < -128 or steps.max() > 127):
+        point = int(((steps < -128) | (steps > 127)).any(axis=1).argmax())
         channel = int(np.searchsorted(offsets, point, side="right")) - 1
         step = tuple(steps[point].tolist())
         raise ValueError(

@@ -227,7 +227,7 @@ def _as_int32(values: npt.ArrayLike, name: str) -> npt.NDArray[np.int32]:
         array = array.astype(np.int32)  # np.asarray([]) is float64
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected integers, found {array.dtype}")
-    if array.size and (array.min() < _INT32.min or array.max() > _INT32.max):
+    if array.dtype != np.int32 and array.size and (array.min() < _INT32.min or array.max() > _INT32.max):
         raise ValueError(f"{name}: expected values that fit int32, found {array.min()}..{array.max()}")
     return _frozen(np.array(array, dtype=np.int32, order="C"))
 

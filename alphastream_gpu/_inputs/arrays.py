@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .._exceptions import DecodeError
+from .._geometry.bits import unpack
 from .._geometry.size import check_size
 from .frames import Matte, Reader
 from .options import InputOptions
@@ -232,7 +233,7 @@ class PackedReader(Reader):
     def read(self, first: int) -> Iterator[Matte]:
         for frame in self._frames(first):
             bits = np.ascontiguousarray(as_array(frame))
-            yield np.unpackbits(bits, axis=1, count=self.size[0], bitorder="little").view(np.bool_)
+            yield unpack(bits, self.size[0])
 
     @classmethod
     def of(cls, name: str, stack: Any, options: InputOptions) -> PackedReader:

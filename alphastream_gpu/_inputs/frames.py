@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._exceptions import ClosedError
+from .._geometry.bits import pack
 from .options import InputOptions
 from .shape import Shaper
 
@@ -66,6 +67,15 @@ class Frames(ABC):
             DecodeError: the content is damaged. All masks before the damage have been yielded.
             TransportError: the file cannot be read.
             ValueError: a frame needs an option that was not given, or an iterator would have to be read twice.
+        """
+
+    @abstractmethod
+    def packed_from(self, index: int) -> Iterator[npt.NDArray[np.uint8]]:
+        """
+        Iterate as :meth:`read_from` does, with eight pixels in a byte.
+
+        Yields:
+            uint8 (height, ceil(width / 8)), as of ``rasterize_packed``; the caller owns the array.
         """
 
     @abstractmethod
@@ -140,11 +150,19 @@ class Opened(Frames):
         self.notes = reader.notes
 
     def read_from(self, index: int) -> Iterator[Mask]:
-        if index < 0:
-            raise ValueError(f"index: expected 0 or more, found {index}")
-        return self._masks(index)
+        # A copy: a mask may be the caller's, or the reader's own memory.
+        return (np.array(mask, dtype=np.bool_, order="C") for mask in self._masks(index))
+
+    def packed_from(self, index: int) -> Iterator[npt.NDArray[np.uint8]]:
+        return map(pack, self._masks(index))
 
     def _masks(self, index: int) -> Iterator[Mask]:
+        """The masks, each valid until the next one is asked for, and not to be written."""
+        if index < 0:
+            raise ValueError(f"index: expected 0 or more, found {index}")
+        return self._shaped(index)
+
+    def _shaped(self, index: int) -> Iterator[Mask]:
         self._check_open()
         left = None if self._options.frames is None else self._options.frames - index
         if left is not None and left <= 0:

@@ -59,7 +59,7 @@ class Shaper:
             matte: bool or numbers (height, width) of the size given.
 
         Returns:
-            bool (height, width) of :attr:`size`, C-contiguous; the caller owns it.
+            bool (height, width) of :attr:`size`: a new array, or `matte` itself or a view of it.
         """
         if _size_of(matte) != self._matte_size:
             raise ValueError(f"expected a picture of {_shown(self._matte_size)}, found {_shown(_size_of(matte))}")
@@ -74,7 +74,7 @@ class Shaper:
             is_set = _padded(is_set, self._eye_size)
         if self._is_doubled:
             return np.concatenate((is_set, is_set), axis=1)
-        return np.array(is_set, dtype=np.bool_, order="C")  # a copy: a bool matte may be the caller's
+        return is_set
 
     def _target(self, eye: tuple[int, int]) -> tuple[int, int]:
         native, fit = self._options.native_size, self._options.fit

@@ -5,7 +5,6 @@ encode: encodes the masks of any input to a stream file and verifies the file. A
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import time
@@ -20,14 +19,13 @@ from .._config import Config
 from .._encoding import prepare_encoder
 from .._exceptions import DecodeError, mapped_errors
 from .._format.cipher import AsvrKey
-from .._geometry.frame import FrameGeometry
 from .._inputs import Frames, InputOptions, open_frames
 from .._raster.coverage import rasterize_packed
 from .._runtime.workers import in_order, threads_of
 from .._stream.stream import AlphaStream
 from .encoding import FrameCoder, digest_of, encode_runs, in_runs
 from .report import EncodeProgress, EncodeReport, Tally
-from .spool import EncodedFrame, Spool, spool_path
+from .spool import Spool, spool_path
 from .whole_file import sync_folder
 from .writer import AsvpWriter, AsvrWriter
 
@@ -40,7 +38,7 @@ _SAMPLE_STEP: Final = 16
 """Of so many frames, one is read back for ``verify="sample"``."""
 _TELL_EVERY: Final = 64
 """Frames between two reports of progress, where a frame takes less than a millisecond."""
-_VERIFIED_FRAMES: Final = 64
+_VERIFIED_FRAMES: Final = 16
 """Frames that a thread verifies at a time; a multiple of the step of a sample."""
 
 
@@ -187,20 +185,24 @@ def _verify(
 ) -> int:
     """Read frames back from a file, and compare the hashes of their masks, in threads. Returns how many."""
 
-    def wrong(run: list[tuple[int, FrameGeometry, EncodedFrame]]) -> list[int]:
+    def wrong(indices: range) -> list[int]:
+        geometries = stream.read_batch(indices)
         return [
             index
-            for index, geometry, frame in run
-            if digest_of(rasterize_packed(geometry, native_size=native_size)) != frame.digest
+            for index, geometry in zip(indices, geometries, strict=True)
+            if digest_of(rasterize_packed(geometry, native_size=native_size)) != spool.digests[index]
         ]
 
+    n_frames = len(spool)
+    runs = (
+        range(n_frames)[first : first + _VERIFIED_FRAMES * step : step]
+        for first in range(0, n_frames, _VERIFIED_FRAMES * step)
+    )
+    tell(EncodeProgress("verifying", 0, n_frames))
     with AlphaStream(config=Config(native_size=native_size, prefetch_frames=0, ready_frames=0)) as stream:
         stream.load_source(path, key=key)
-        read = zip(range(len(spool)), stream.read_frames(), spool, strict=True)
-        runs = iter(lambda: list(itertools.islice(read, 0, _VERIFIED_FRAMES, step)), [])
-        verified = 0
-        tell(EncodeProgress("verifying", 0, len(spool)))
-        with closing(in_order(wrong, runs, jobs=n_jobs, name="alphastream-verify")) as found:
+        n_verified = 0
+        with closing(in_order(wrong, runs, jobs=n_jobs, name="alphastream-verify", may_call=True)) as found:
             for indices in found:
                 if indices:
                     raise DecodeError(
@@ -208,8 +210,8 @@ def _verify(
                         " file was not kept. Check the disk, and report this if it happens again",
                         frame_index=indices[0],
                     )
-                verified += _VERIFIED_FRAMES
-                tell(EncodeProgress("verifying", min(verified, len(spool)), len(spool)))
+                n_verified = min(n_verified + _VERIFIED_FRAMES * step, n_frames)
+                tell(EncodeProgress("verifying", n_verified, n_frames))
     return -(-len(spool) // step)
 
 
@@ -220,7 +222,7 @@ def _encode_frames(frames: Frames, coder: FrameCoder, spool: Spool, n_jobs: int,
         tell(EncodeProgress("encoding", done, frames.count))
 
     on_frames(0)
-    runs = in_runs(frames.read_from(0), coder.run_frames)
+    runs = in_runs(frames.packed_from(0), coder.run_frames)
     return encode_runs(runs, coder.encode, digest_of, spool, jobs=n_jobs, on_frames=on_frames)
 
 

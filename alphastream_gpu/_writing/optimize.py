@@ -12,11 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from .._config import Config
 from .._encoding import encode_block, optimize_geometry, prepare_encoder
 from .._format.cipher import AsvrKey
+from .._geometry.bits import count_set
 from .._geometry.frame import FrameGeometry
 from .._raster.coverage import rasterize_packed
 from .._runtime.workers import threads_of
@@ -134,5 +133,5 @@ def _smaller(native_size: tuple[int, int], effort: int, run: list[tuple[bytes, F
             new = geometry  # never seen; the old frame is right
         payloads = {geometry.to_payload(), new.to_payload()}
         block = min(old, *(encode_block(payload, effort) for payload in sorted(payloads)), key=len)
-        made.append(EncodedFrame(block, digest, digest_of(old), int(np.bitwise_count(bits).sum()), 0, 0, 0.0))
+        made.append(EncodedFrame(block, digest, digest_of(old), count_set(bits), 0, 0, 0.0))
     return made

@@ -9,10 +9,11 @@ and their frames are encoded again.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,7 @@ from .jobs import MAX_JOB_BYTES, NO_JOB, job_difference, job_line, lock_job
 
 __all__ = ["EncodedFrame", "Spool", "spool_path"]
 
-_FORMAT: Final = 2
+_FORMAT: Final = 3
 _RECORD: Final = struct.Struct("<II16s16sIIIf")
 """Bytes of the block, CRC-32 of all after these two fields, and the fields of :class:`EncodedFrame`."""
 _CHECKED: Final = 8
@@ -82,6 +83,8 @@ class Spool:
         """Where each record begins."""
         self.given: list[bytes] = []
         """The hashes of what the frames were made of, in their order."""
+        self.digests: list[bytes] = []
+        """The hashes of the masks that the frames give, in their order."""
         with mapped_errors(f"opening the spool {str(path)!r}"):
             self._file = open(path, "r+b" if path.exists() else "w+b")  # noqa: SIM115 - closed by __exit__
         try:
@@ -121,32 +124,28 @@ class Spool:
                 raise TransportError(f"reading the spool {str(self._path)!r}: frame at byte {start} is damaged now")
             yield frame
 
-    def add(self, frame: EncodedFrame) -> None:
+    def add(self, frames: Sequence[EncodedFrame]) -> None:
         """
-        Append a frame.
+        Append frames, and hand them to the system, so that they outlive this process.
 
         Raises:
             TransportError: writing failed.
         """
-        fields = (frame.digest, frame.given, frame.n_set, frame.n_differing, frame.bitmap_bytes, frame.farthest)
-        record = _RECORD.pack(len(frame.block), 0, *fields)[_CHECKED:] + frame.block
+        records = list(map(_record, frames))
         with mapped_errors(f"writing the spool {str(self._path)!r}"):
             start = self._file.seek(0, os.SEEK_END)
-            self._file.write(struct.pack("<II", len(frame.block), zlib.crc32(record)) + record)
-        self._starts.append(start)
-        self.given.append(frame.given)
-
-    def flush(self) -> None:
-        """Hand what was added to the system, so that it outlives this process."""
-        with mapped_errors(f"writing the spool {str(self._path)!r}"):
+            self._file.write(b"".join(records))
             self._file.flush()
+        self._starts += itertools.accumulate(map(len, records[:-1]), initial=start) if records else ()
+        self.given += [frame.given for frame in frames]
+        self.digests += [frame.digest for frame in frames]
 
     def cut(self, n_frames: int) -> None:
         """Forget the frames from `n_frames` on."""
         if n_frames < len(self._starts):
             with mapped_errors(f"writing the spool {str(self._path)!r}"):
                 self._file.truncate(self._starts[n_frames])
-            del self._starts[n_frames:], self.given[n_frames:]
+            del self._starts[n_frames:], self.given[n_frames:], self.digests[n_frames:]
 
     def remove(self) -> None:
         """Close and delete the file: its frames are in the target now."""
@@ -177,6 +176,7 @@ class Spool:
         while (frame := self._next()) is not None:
             self._starts.append(end)
             self.given.append(frame.given)
+            self.digests.append(frame.digest)
             end = self._file.tell()
         self._file.seek(end)
         self._file.truncate()
@@ -194,3 +194,9 @@ class Spool:
         if len(block) < n_bytes or zlib.crc32(block, zlib.crc32(fixed[_CHECKED:])) != checksum:
             return None
         return EncodedFrame(block, *fields)
+
+
+def _record(frame: EncodedFrame) -> bytes:
+    fields = (frame.digest, frame.given, frame.n_set, frame.n_differing, frame.bitmap_bytes, frame.farthest)
+    checked = _RECORD.pack(len(frame.block), 0, *fields)[_CHECKED:] + frame.block
+    return struct.pack("<II", len(frame.block), zlib.crc32(checked)) + checked

@@ -17,11 +17,12 @@ from .._comparing import difference_tile, png_of_tiles
 from .._encoding import prepare_encoder
 from .._format.block import inflate_block
 from .._format.polystream import MAX_PAYLOAD_BYTES
+from .._geometry.bits import pack
 from .._geometry.frame import FrameGeometry
 from .._inputs import InputOptions, open_frames
 from .._raster.coverage import rasterize
 from .encode import Progress
-from .encoding import FrameCoder, in_runs
+from .encoding import FrameCoder
 from .report import EncodeProgress, Tally
 
 __all__ = ["TRIAL_FRAMES", "TrialReport", "try_encoding"]
@@ -85,7 +86,7 @@ def try_encoding(source: object, options: InputOptions, progress: Progress, **ho
             raise ValueError(f"source: expected masks, found none ({frames.about})")
         progress(EncodeProgress("encoding", 0, len(masks)))
         started = time.monotonic()
-        encoded = coder.encode(next(in_runs(masks, len(masks))))
+        encoded = coder.encode(map(pack, masks))
         seconds = time.monotonic() - started
         progress(EncodeProgress("encoding", len(masks), len(masks)))
         tiles = []

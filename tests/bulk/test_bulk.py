@@ -43,7 +43,8 @@ from alphastream_gpu._bulk import files, tables
 from alphastream_gpu._bulk.opening import shown_source
 from alphastream_gpu._bulk.parts import Parts
 from alphastream_gpu._bulk.spans import checked_frames, gaps_between
-from alphastream_gpu._bulk.tasks import FIELDS, moments_of, words_of
+from alphastream_gpu._bulk.tasks import FIELDS, moments_of
+from alphastream_gpu._geometry.bits import words_of
 
 OTHER = small_stream(seed=7)
 DAMAGED = asvp_of(

@@ -16,7 +16,7 @@ from encoded import PLAIN, chains_of
 from masks import random_masks, unusual_masks
 
 from alphastream_gpu._encoding import borders, compiled
-from alphastream_gpu._encoding.chains import Chains
+from alphastream_gpu._encoding.chains import Chains, Room
 
 Chain = tuple[tuple[int, int], ...]
 
@@ -110,6 +110,18 @@ def test_normalize(values: tuple[int, int]) -> None:
         assert np.array_equal(words.view(np.uint8), expected)
 
 
+@pytest.mark.parametrize("width", [1, 7, 8, 9, 16, 20])
+def test_unpack(width: int) -> None:
+    """Whatever was in the room before, its margins are unset."""
+    rng = np.random.default_rng(width)
+    bits = rng.integers(0, 256, (5, -(-width // 8)), np.uint8)
+    expected = Room(np.unpackbits(bits, axis=1, count=width, bitorder="little").view(np.bool_))
+    for functions in (compiled.kernels(), PLAIN[borders]):
+        words = np.full(expected.words.shape, rng.integers(1, 1 << 63), np.uint64)
+        functions.unpack(bits, width, words)
+        assert np.array_equal(words, expected.words)
+
+
 @pytest.mark.parametrize("values", [(0, 1, 255), (0, 2), (0, 254), (0, 1, 2), (128, 128)])
 def test_other_values_are_found(values: tuple[int, ...]) -> None:
     for functions in (compiled.kernels(), PLAIN[borders]):
@@ -120,11 +132,8 @@ def test_other_values_are_found(values: tuple[int, ...]) -> None:
 
 def _traced(functions: SimpleNamespace, mask: np.ndarray) -> list[Any]:
     room = chains_of(mask).room.copy()
-    words = room.flat.view(np.uint64)
-    is_changed = np.zeros(len(words), np.bool_)
-    functions.find_changes(words, is_changed)
-    traced = functions.trace(room.flat, np.flatnonzero(is_changed), room.stride)
-    return [is_changed, *traced, functions.find_anchors(*traced, room.pixels), room.flat]
+    traced = functions.trace(room.flat, room.flat.view(np.uint64), room.stride)
+    return [*traced, functions.find_anchors(*traced, room.pixels), room.flat]
 
 
 def test_compiled_and_plain_functions_agree() -> None:

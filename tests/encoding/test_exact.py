@@ -17,7 +17,7 @@ from masks import random_masks
 
 from alphastream_gpu._encoding import cheapest, compiled, exact, starts
 from alphastream_gpu._encoding.chains import Chains
-from alphastream_gpu._encoding.costs import FIRST_COSTS
+from alphastream_gpu._encoding.costs import FIRST_COSTS, PRIOR
 from alphastream_gpu._encoding.paths import _DIVISORS as DIVISORS
 
 Point = tuple[int, int]
@@ -166,7 +166,7 @@ def _cheapest(chains: Chains, b: int, costs: np.ndarray, slack: float) -> tuple[
     functions = compiled.kernels()
     common = (*_common(chains, functions), b, b + 1)
     segments = functions.find_segments(*common, chains.stops(), chains.room.pixels, DIVISORS, FIRST_COSTS, slack)
-    found: tuple[np.ndarray, ...] = functions.cheapest_paths(*common, *segments, costs)
+    found: tuple[np.ndarray, ...] = functions.cheapest_paths(*common, *segments, costs, PRIOR, 1)
     return found
 
 
@@ -205,7 +205,7 @@ def test_what_is_left_out_in_long_runs_costs_nothing(monkeypatch: pytest.MonkeyP
             segments = PLAIN[exact].find_segments(
                 *common, chains.stops(), chains.room.pixels, DIVISORS, FIRST_COSTS, 1e6
             )
-            bits = compiled.kernels().cheapest_paths(*common, *segments, FIRST_COSTS)[4][0]
+            bits = compiled.kernels().cheapest_paths(*common, *segments, FIRST_COSTS, PRIOR, 1)[4][0]
             found.append((len(segments[1]), bits))
         assert found[0][1] == pytest.approx(found[1][1]), name
         assert found[0][0] < found[1][0], name
@@ -228,5 +228,6 @@ def test_compiled_and_plain_functions_agree() -> None:
         ):
             common = (*_common(chains, functions), 0, len(chains.is_hole))
             segments = functions.find_segments(*common, chains.stops(), chains.room.pixels, DIVISORS, FIRST_COSTS, 2.0)
-            results.append((*common[4:6], *segments, *functions.cheapest_paths(*common, *segments, FIRST_COSTS)))
+            paths = functions.cheapest_paths(*common, *segments, FIRST_COSTS, PRIOR, 3)
+            results.append((*common[4:6], *segments, *paths, functions.learned_costs(*paths[:2], paths[3], PRIOR)))
         assert same(*results)

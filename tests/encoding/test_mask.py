@@ -326,8 +326,8 @@ def test_unit_steps_are_written_if_the_search_is_wrong(
     """The search is broken: it leaves every third vertex out."""
     right = ExactPaths.cheapest
 
-    def wrong(self: ExactPaths, costs: Any) -> Any:
-        paths, bits = right(self, costs)
+    def wrong(self: ExactPaths, costs: Any, n_rounds: int = 1) -> Any:
+        paths, bits = right(self, costs, n_rounds)
         kept = (paths.places < 0) | (np.arange(len(paths.x)) % 3 > 0) | np.isin(paths.places, paths.chains.anchors)
         kept[paths.ends[:-1]] = True
         ends = np.concatenate(([0], np.cumsum(kept)))[paths.ends]
@@ -337,6 +337,40 @@ def test_unit_steps_are_written_if_the_search_is_wrong(
     for one in random_masks(40, seed=5):
         assert _is_exact(one)
     assert any("unit steps" in record.message for record in caplog.records)
+
+
+def test_packed_masks() -> None:
+    """The same geometry as of the mask in bytes, also with junk after the rows and with any strides."""
+    for one in random_masks(80, seed=7):
+        height, width = one.shape
+        bits = np.packbits(one, axis=1, bitorder="little")
+        junk = bits.copy()
+        junk[:, -1] |= 256 - (1 << ((width - 1) % 8 + 1))
+        expected = encode_mask(one)
+        encoder = MaskEncoder((width, height))
+        for packed in (bits, junk, np.asfortranarray(bits), bits[::-1].copy()[::-1]):
+            before = packed.copy()
+            found = encoder.encode_packed(packed)
+            assert (packed == before).all()
+            assert np.array_equal(found.points, expected.points)
+            assert np.array_equal(found.channel_offsets, expected.channel_offsets)
+    stable, other = (MaskEncoder((20, 20), tolerance=1.0) for _ in range(2))
+    for k in range(4):
+        one = np.hypot(*(np.mgrid[:20, :20] - 9.5)) < 6 + k / 3
+        found, expected = stable.encode_packed(np.packbits(one, axis=1, bitorder="little")), other.encode(one)
+        assert np.array_equal(found.points, expected.points)
+
+
+def test_packed_masks_are_checked() -> None:
+    encoder = MaskEncoder((20, 3))
+    for wrong in (np.zeros((3, 20), np.uint8), np.zeros((2, 3), np.uint8), np.zeros((3, 3, 1), np.uint8)):
+        with pytest.raises(ValueError, match=r"bits: expected the shape \(3, 3\) for 20 x 3 pixels, found"):
+            encoder.encode_packed(wrong)
+    for wrong in (np.zeros((3, 3), bool), [[0, 0, 0]] * 3, b"123456789"):
+        with pytest.raises(TypeError, match="bits: expected an array of uint8, found"):
+            encoder.encode_packed(wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="native_size: packed masks do not tell their width"):
+        MaskEncoder().encode_packed(np.zeros((3, 3), np.uint8))
 
 
 def test_unit_steps_are_exact() -> None:

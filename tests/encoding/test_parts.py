@@ -4,6 +4,7 @@ The smaller parts: splicing, small channels, areas, tolerant paths, costs, block
 
 from __future__ import annotations
 
+import math
 import zlib
 
 import numpy as np
@@ -15,9 +16,9 @@ from hypothesis import strategies as st
 from masks import random_masks
 
 from alphastream_gpu import FrameGeometry
-from alphastream_gpu._encoding import areas, blocks, compiled, encode_block, splice, tolerant
+from alphastream_gpu._encoding import areas, blocks, compiled, count_pixels, encode_block, splice, tolerant
 from alphastream_gpu._encoding.chains import Room
-from alphastream_gpu._encoding.costs import FIRST_COSTS, learned_costs
+from alphastream_gpu._encoding.costs import FIRST_COSTS, PRIOR
 from alphastream_gpu._encoding.paths import unit_steps
 from alphastream_gpu._format.block import inflate_block, pack_block
 
@@ -120,6 +121,22 @@ def test_rooms_are_compared_with_packed_masks(width: int) -> None:
                 assert not functions.is_equal(words, wrong)
 
 
+def test_pixels_are_counted_in_words() -> None:
+    rng = np.random.default_rng(4)
+    words = rng.integers(0, 1 << 64, (2, 50), np.uint64)
+    words[:, :4] = [[0, 1 << 63, (1 << 64) - 1, 1], [0, 1 << 63, 0, 1]]
+    first, second = ([int(word) for word in row] for row in words)
+    expected = (
+        sum((a | b).bit_count() for a, b in zip(first, second, strict=True)),
+        sum((a ^ b).bit_count() for a, b in zip(first, second, strict=True)),
+    )
+    for functions in (compiled.kernels(), PLAIN[areas]):
+        assert functions.count_pixels(words[0], words[1]) == expected
+    bits = rng.integers(0, 256, (2, 7, 3), np.uint8)  # rows that fill no whole words
+    union, differing = (int(np.bitwise_count(both).sum()) for both in (bits[0] | bits[1], bits[0] ^ bits[1]))
+    assert count_pixels(bits[0], bits[1]) == (union, differing)
+
+
 def test_compiled_and_plain_tolerant_paths_agree() -> None:
     for mask in random_masks(20, seed=3):
         chains = chains_of(mask[:20, :20])
@@ -168,11 +185,22 @@ def _distance(p: tuple[int, int], a: tuple[int, int], b: tuple[int, int]) -> flo
 
 
 def test_learned_costs_follow_the_frequencies() -> None:
-    steps = np.array([1] * 80 + [255] * 15 + [7] * 5, np.uint8)
-    costs = learned_costs(steps)
-    assert costs[1] < costs[255] < costs[7] < costs[100]
-    assert costs.min() >= 0
-    assert costs.max() <= 14
+    """The bits of an ideal code for the steps within the paths, which are counted beside the prior."""
+    mask = next(mask for mask in random_masks(60, seed=1) if len(chains_of(mask).is_hole) > 3)
+    paths = unit_steps(chains_of(mask))
+    counts = dict(enumerate(PRIOR.tolist()))
+    for begin, end in zip(paths.ends[:-1].tolist(), paths.ends[1:].tolist(), strict=True):
+        for axis in (paths.x.tolist(), paths.y.tolist()):
+            for k in range(begin + 1, end):
+                counts[(axis[k] - axis[k - 1]) % 256] += 1
+    expected = [min(14.0, math.log2(sum(counts.values()) / count)) for count in counts.values()]
+    costs = paths.learned_costs()
+    assert np.allclose(costs, expected)
+    assert costs[1] < costs[2] < costs[100] <= 14
+    assert PRIOR.sum() == pytest.approx(6)
+
+
+def test_first_costs() -> None:
     assert np.argmin(FIRST_COSTS) == 0
     assert np.allclose(FIRST_COSTS[1:128], FIRST_COSTS[:128:-1])
 

@@ -359,3 +359,18 @@ def test_fortran_order_in_npz(tmp_path: Path) -> None:
     np.savez(tmp_path / "f.npz", np.asfortranarray(MASKS))
     with pytest.raises(DecodeError, match="f.npz, arr_0.npy: Fortran order is not supported"):
         masks_of(tmp_path / "f.npz")
+
+
+def test_masks_are_copies_and_can_be_packed() -> None:
+    """A bool array of the caller is not written, and packed masks are those of the same frames."""
+    given = [np.asfortranarray(mask) for mask in MASKS]
+    with open_frames(given) as frames:
+        for mask in frames:
+            assert mask.flags.c_contiguous
+            mask[:] = True
+        assert (np.array(given) == MASKS).all()
+        for start in (0, 3):
+            packed = [bits.tolist() for bits in frames.packed_from(start)]
+            assert packed == np.packbits(MASKS[start:], axis=2, bitorder="little").tolist()
+        with pytest.raises(ValueError, match="index"):
+            frames.packed_from(-1)

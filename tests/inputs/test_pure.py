@@ -284,12 +284,6 @@ def test_set_is_above_the_threshold(dtype: Any) -> None:
         assert (shaped(matte, float(threshold)) == (matte.astype(float) > threshold)).all()
 
 
-def test_a_mask_is_a_copy() -> None:
-    mask = np.ones((2, 3), np.bool_)
-    shaped(mask)[:] = False
-    assert mask.all()
-
-
 @pytest.mark.parametrize(
     "way", [(a, b, c, d) for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1) for d in (-1, 0, 1)]
 )

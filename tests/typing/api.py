@@ -241,6 +241,7 @@ def encoding(key: AsvrKey, masks: Iterator[Mask], soft: npt.NDArray[np.float32])
     assert_type(alphastream_gpu.encode_mask(soft, 1.0, 9, threshold=0.5), FrameGeometry)
     encoder = MaskEncoder((64, 48), tolerance=1, effort=3, stable=False)
     assert_type(encoder.encode(next(masks)), FrameGeometry)
+    assert_type(encoder.encode_packed(alphastream_gpu.rasterize_packed(encoder.encode(next(masks)))), FrameGeometry)
     assert_type(encoder.native_size, tuple[int, int] | None)
     encoder.reset()
 

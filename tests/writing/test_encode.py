@@ -354,8 +354,9 @@ def test_a_spool_that_was_cut_at_any_byte(tmp_path: Path) -> None:
     path, job = tmp_path / "spool", {"kind": "test"}
     frames = [EncodedFrame(bytes([k]) * (5 + k), bytes([k] * 16), bytes([k + 1] * 16), 10, k, 0, 0.5) for k in range(4)]
     with Spool(path, job, resume=True) as spool:
-        for frame in frames:
-            spool.add(frame)
+        spool.add(frames[:1])
+        spool.add(frames[1:])
+        spool.add([])
     whole = path.read_bytes()
     head = whole.index(b"\n") + 1
     n_seen = set()
@@ -365,7 +366,7 @@ def test_a_spool_that_was_cut_at_any_byte(tmp_path: Path) -> None:
             n = len(spool)
             n_seen.add(n)
             assert list(spool) == frames[:n]
-            spool.add(frames[3])
+            spool.add(frames[3:])
             assert list(spool) == [*frames[:n], frames[3]]
     assert n_seen == {0, 1, 2, 3, 4}
     for place in range(head, len(whole)):
