@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import shutil
+import subprocess
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -187,6 +189,23 @@ def test_beside_videos(
         n_bytes += sum(packet.size for packet in stream.encode(None))
     mean = sum(len(encode_block(encode_mask(mask).to_payload())) for mask in some) / len(some)
     _compare(name, kind, n_bytes / len(some), mean)
+
+
+@pytest.mark.skipif(shutil.which("pbmtojbg") is None, reason="the program pbmtojbg is not installed (jbigkit-bin)")
+def test_beside_jbig(kind: str, masks: list[np.ndarray], benchmark: Any) -> None:
+    """JBIG1 alone may be smaller: an arithmetic coder that knows the pixels around each pixel. It has no bar."""
+    benchmark.pedantic(lambda: None, rounds=1)
+    some = masks[::12]
+    other = median(_jbig(mask) for mask in some)
+    facts[f"JBIG1, {kind}, bytes"] = f"{other:.0f}"
+    facts[f"exact / JBIG1, {kind}"] = f"{_bytes([encode_mask(mask) for mask in some]) / other:.3f} x"
+
+
+def _jbig(mask: np.ndarray) -> int:
+    """The bytes that the program writes for a portable bitmap: as few as it can, without layers of lower resolution."""
+    bitmap = b"P4 %d %d\n" % mask.shape[::-1] + np.packbits(mask != 0, axis=1).tobytes()
+    done = subprocess.run(["pbmtojbg", "-q"], input=bitmap, capture_output=True, check=True)
+    return len(done.stdout)
 
 
 def _compare(name: str, kind: str, other: float, mine: float) -> None:
