@@ -5,7 +5,7 @@ Frames: makes the sequence of masks of an input, and defines the interface of re
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from types import TracebackType
 from typing import Any, Self
@@ -38,6 +38,9 @@ class Frames(ABC):
     """How many masks __iter__ yields; None if that is not known before the end."""
     about: str
     """What was found and chosen, in one line."""
+    times: Sequence[float] | None
+    """For each mask, the time of the picture that it was made of, in seconds after the first picture of the input; None
+    if the input has no times."""
     notes: list[str]
     """What the user should know, such as repeated frames. Iterating may add notes."""
 
@@ -105,6 +108,8 @@ class Reader(ABC):
     count: int | None = None
     """How many frames there are; None if unknown."""
     fps: Fraction | None = None
+    times: Sequence[float] | None = None
+    """Seconds of each frame after the first; None if there are no times."""
     found: str
     """What was found and chosen, for `about`."""
 
@@ -146,6 +151,8 @@ class Opened(Frames):
         if reader.count is not None:
             left = reader.count - options.start
             self.count = left if options.frames is None else min(left, options.frames)
+        first = options.start
+        self.times = None if reader.times is None else reader.times[first : first + (self.count or 0)]
         self.about = "; ".join((reader.found, *self._shaper.chosen))
         self.notes = reader.notes
 

@@ -99,6 +99,7 @@ class VideoReader(Reader):
                 f"{len(self._shown)}; {repeated} repeated, {dropped} dropped"
             )
         self.count = len(self._shown)
+        self.times = [float((times[number] - times[0]) * base) for number in self._shown]
 
     def _found_way(self) -> tuple[int, int, int, int]:
         """How the picture is turned and cropped; FFmpeg's own decoders hand on how it is turned."""

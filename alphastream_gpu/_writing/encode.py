@@ -120,6 +120,7 @@ def encode(
             verified=verified,
             resumed_from=resumed,
             seconds=time.monotonic() - started,
+            source_times=None if frames.times is None else tuple(frames.times[: tally.n_frames]),
             **tally.figures(),
         )
 

@@ -63,6 +63,9 @@ class EncodeReport:
     """How long it took, in seconds."""
     bytes_before: int | None = None
     """Bytes of the stream that was optimized."""
+    source_times: tuple[float, ...] | None = None
+    """For each frame, the time of the picture that it was made of, in seconds after the first picture of a video; None
+    for inputs without times. Frame k is at k / fps seconds. The two differ where a variable rate was made constant."""
 
     @property
     def bytes_per_frame(self) -> float:

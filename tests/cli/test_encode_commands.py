@@ -77,6 +77,8 @@ def test_a_video(tmp_path: Path, out: Path) -> None:
     size = f"{out.stat().st_size:,}"
     assert re.fullmatch(rf"\S+: 40 frames of 64 x 48, 25 frames/s, {size} bytes, \d+ a frame, in \d+\.\d s", lines[1])
     assert lines[2:] == ["exact: no pixel differs", "verified: 40 frames read back"]
+    assert report_of("encode", video, "-o", out)["source_times"] == [k / 25 for k in range(40)]
+    assert report_of("encode", *(video, "-o", out), "--start", 5, "--frames", 2)["source_times"] == [5 / 25, 6 / 25]
     for stage in ("compile (the first time only)", "encode", "write", "verify"):
         assert re.search(rf"{re.escape(stage)}\s.*\b(40/40|1/1)\s", done.stderr), stage
 

@@ -177,6 +177,15 @@ def test_cropping_is_honoured(tmp_path: Path) -> None:
     assert (masks_of(path) == masks).all()
 
 
+def test_times(tmp_path: Path) -> None:
+    """Of the frames that are read, after the first frame of the video. Pictures and arrays have none."""
+    path = write_video(tmp_path / "t.mp4", gray_of(MASKS), codec="libx264", form="gray", rate=25)
+    with open_frames(path, InputOptions(start=2, frames=3)) as frames:
+        assert frames.times == pytest.approx([2 / 25, 3 / 25, 4 / 25])
+    with open_frames(MASKS) as frames:
+        assert frames.times is None
+
+
 def test_b_frames_come_in_the_order_of_their_times(tmp_path: Path) -> None:
     masks = moving_masks(40)
     options = {"qp": "0", "bf": "3", "g": "12"}
@@ -198,6 +207,7 @@ def test_a_variable_rate_becomes_constant(tmp_path: Path, name: str) -> None:
         assert "variable frame rate" in frames.notes[0]
         assert "9 frames became 10; 2 repeated, 1 dropped" in frames.notes[0]
         assert (all_of(frames) == masks[[0, 1, 2, 2, 2, 3, 5, 6, 7, 8]]).all()
+        assert frames.times == [ticks[number] / 1000 for number in (0, 1, 2, 2, 2, 3, 5, 6, 7, 8)]
         for index in (0, 3, 4, 5, 9, 10):
             rest = list(frames.read_from(index))
             assert len(rest) == 10 - index

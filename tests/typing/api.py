@@ -232,6 +232,7 @@ def encoding(key: AsvrKey, masks: Iterator[Mask], soft: npt.NDArray[np.float32])
     )
     report = alphastream_gpu.encode("matte.mp4", Path("a.asvp"), tolerance=1, options=options, jobs=2, progress=tell)
     assert_type(report, EncodeReport)
+    assert_type(report.source_times, tuple[float, ...] | None)
     assert_type((report.frames, report.fps, report.misfits), tuple[int, Fraction | None, tuple[int, ...]])
     assert_type((report.bytes_per_frame, report.native_size), tuple[float, tuple[int, int]])
     for source in (masks, [Path("a.png"), Path("b.png")], {0: {1: soft}}, soft):
