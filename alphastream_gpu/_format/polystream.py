@@ -50,6 +50,9 @@ MAX_PAYLOAD_BYTES: Final = 32 * 1024 * 1024
 _ONE: Final = np.array(1, _I8)
 _BIAS: Final = np.array(1 << 31, _I8)
 _BIAS_SCALAR: Final = np.int64(1 << 31)
+_LEAST_STEP: Final = np.array((128 << 32) + 128, _I8)
+"""Is added to steps, so that both halves of a valid one are 0..255."""
+_NOT_STEP: Final = np.array(~((0xFF << 32) + 0xFF), _I8)
 _EVEN_BYTES: Final = bytes(range(0, 256, 2))
 
 _PREPARED: Final = 8192
@@ -192,31 +195,41 @@ def encode_payload(points: npt.NDArray[np.int32], channel_offsets: npt.NDArray[n
     n_channels = len(lengths)
     if n_channels and lengths.min() < 1:
         raise ValueError(f"channel {int(lengths.argmin())} has no point; the format needs at least a base point")
+    if len(points) > MAX_PAYLOAD_BYTES // 2:
+        raise ValueError(f"{len(points)} points; the format holds at most {MAX_PAYLOAD_BYTES // 2} in a frame")
     firsts = offsets[:-1]
-    wide = points.astype(np.int64)
-    bases = wide[firsts]
+    bases = points[firsts]
     if bases.size and (bases.min() < 0 or bases.max() > 0xFFFF):
         channel = int(((bases < 0) | (bases > 0xFFFF)).any(axis=1).argmax())
         raise ValueError(f"channel {channel} starts at {tuple(bases[channel].tolist())}, outside 0..65535")
-    steps = np.empty_like(wide)
-    np.subtract(wide[1:], wide[:-1], out=steps[1:])
+    # x and y as one number, as in decoding. Its steps are exact: from the base on, no point can be 2^31 away.
+    both = np.ascontiguousarray(points, _I4).view(_I8)[:, 0] ^ _BIAS
+    steps = np.empty_like(both)
+    np.subtract(both[1:], both[:-1], out=steps[1:])
     steps[firsts] = 0
-    if steps.size and (steps.min() < -128 or steps.max() > 127):
-        point = int(((steps < -128) | (steps > 127)).any(axis=1).argmax())
-        channel = int(np.searchsorted(offsets, point, side="right")) - 1
-        step = tuple(steps[point].tolist())
-        raise ValueError(
-            f"channel {channel}: the step to its point {point - int(offsets[channel])} is {step}, outside -128..127;"
-            " add points in between"
-        )
+    steps += _LEAST_STEP
+    if (steps & _NOT_STEP).any():
+        raise ValueError(_unencodable_step(points, offsets))
+    steps = ((steps & 0xFF) | ((steps >> 24) & 0xFF00)) ^ 0x8080  # without the bias, as two bytes
     n_pairs = len(points) + n_channels
-    pairs = np.empty((n_pairs, 2), np.int8)
     starts = firsts + np.arange(n_channels)
     is_step = np.ones(n_pairs, bool)
     is_step[starts] = False
-    pairs[is_step] = steps
-    words = pairs.view(_U2)[:, 0]
+    words = np.empty(n_pairs, _U2)
+    words[is_step] = steps
     words[starts] = bases[:, 0]
     words[starts + 1] = bases[:, 1]
     sizes = ((lengths + 1) * 2).astype(_U4)
-    return _U32.pack(n_channels) + sizes.tobytes() + pairs.tobytes()
+    return _U32.pack(n_channels) + sizes.tobytes() + words.tobytes()
+
+
+def _unencodable_step(points: npt.NDArray[np.int32], offsets: npt.NDArray[np.int64]) -> str:
+    """What the first step is that does not fit, for a message."""
+    steps = np.diff(points.astype(np.int64), axis=0, prepend=0)
+    steps[offsets[:-1]] = 0
+    point = int(((steps < -128) | (steps > 127)).any(axis=1).argmax())
+    channel = int(np.searchsorted(offsets, point, side="right")) - 1
+    return (
+        f"channel {channel}: the step to its point {point - int(offsets[channel])} is {tuple(steps[point].tolist())},"
+        " outside -128..127; add points in between"
+    )

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 import struct
+from itertools import pairwise
 
 import numpy as np
 import oracle
@@ -168,3 +170,44 @@ def test_a_payload_must_be_bytes() -> None:
     for wrong in (5, "x", [1, 2]):
         with pytest.raises(TypeError):
             FrameGeometry.from_payload(wrong)  # type: ignore[arg-type]
+
+
+EDGES = [-(1 << 31), -(1 << 31) + 127, -129, -128, -1, 0, 1, 127, 128, 65535, 65536, (1 << 31) - 128, (1 << 31) - 1]
+"""Coordinates whose differences do not fit, wrap around int32, or borrow from x to y."""
+NUMBERS = st.one_of(st.integers(-150, 150), st.sampled_from(EDGES))
+
+
+def _problem_of(channels: list[list[tuple[int, int]]]) -> str | None:
+    """What the format cannot hold."""
+    for number, channel in enumerate(channels):
+        if not all(0 <= value <= 65535 for value in channel[0]):
+            return f"channel {number} starts at {channel[0]}, outside 0..65535"
+    for number, channel in enumerate(channels):
+        for k, (before, after) in enumerate(pairwise(channel), 1):
+            step = (after[0] - before[0], after[1] - before[1])
+            if not all(-128 <= part <= 127 for part in step):
+                return f"channel {number}: the step to its point {k} is {step}, outside -128..127"
+    return None
+
+
+@given(st.lists(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=5), max_size=4), st.integers(0, 150))
+def test_every_step_that_does_not_fit_is_found(channels: list[list[tuple[int, int]]], reach: int) -> None:
+    """By a loop over the points. With a reach, most points are near the one before."""
+    if reach:
+        for channel in channels:
+            channel[0] = tuple(abs(value) % 65536 for value in channel[0])  # type: ignore[assignment]
+            for k in range(1, len(channel)):
+                x, y = (before + value % reach for before, value in zip(channel[k - 1], channel[k], strict=True))
+                channel[k] = (x, y)
+    geometry, problem = geometry_of(channels), _problem_of(channels)
+    if problem is not None:
+        with pytest.raises(ValueError, match=re.escape(problem)):
+            geometry.to_payload()
+        return
+    expected = len(channels).to_bytes(4, "little")
+    expected += b"".join((2 * len(channel) + 2).to_bytes(4, "little") for channel in channels)
+    for channel in channels:
+        expected += b"".join(value.to_bytes(2, "little") for value in channel[0])
+        for before, after in pairwise(channel):
+            expected += bytes((b - a) & 255 for a, b in zip(before, after, strict=True))
+    assert geometry.to_payload() == expected
