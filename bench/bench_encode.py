@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from statistics import median
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import NATIVE, facts, report
-from masks import matte_like, sam_like
+from masks import matte_like, random_masks, sam_like, small_mask, unusual_masks
 from PIL import Image
 
 from alphastream_gpu import FrameGeometry, MaskEncoder, encode_mask, rasterize
@@ -76,6 +76,24 @@ def _compiled() -> Iterator[None]:
 
 def _bytes(geometries: Sequence[FrameGeometry]) -> float:
     return median(len(encode_block(geometry.to_payload())) for geometry in geometries)
+
+
+HARD: dict[str, Callable[[], Iterable[np.ndarray]]] = {
+    "masks of 4 x 4": lambda: map(small_mask, range(1 << 16)),
+    "random masks": lambda: random_masks(20_000, seed=11),
+    "pictures": lambda: unusual_masks(1024, 2048).values(),
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_exact(name: str, benchmark: Any) -> None:
+    benchmark.pedantic(lambda: None, rounds=1)
+    n_masks = n_differing = 0
+    for mask in HARD[name]():
+        got = rasterize(encode_mask(mask), native_size=mask.shape[::-1])
+        n_differing += int(((got != 0) != (mask != 0)).sum())
+        n_masks += 1
+    report(f"exact, {n_masks:,} {name}, pixels that differ", n_differing, 0, "pixels")
 
 
 def test_exact_bytes(kind: str, masks: list[np.ndarray], benchmark: Any) -> None:
