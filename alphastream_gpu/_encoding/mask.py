@@ -155,12 +155,12 @@ class MaskEncoder:
             )
         return self._next(Room(binary), size)
 
-    def encode_packed(self, bits: npt.NDArray[np.uint8]) -> FrameGeometry:
+    def encode_packed(self, mask: npt.NDArray[np.uint8]) -> FrameGeometry:
         """
         Encode the next mask, with eight pixels in a byte.
 
         Args:
-            bits: uint8 (height, ceil(width / 8)), as :func:`rasterize_packed` returns it, of the native size. Bits at
+            mask: uint8 (height, ceil(width / 8)), as :func:`rasterize_packed` returns it, of the native size. Bits at
                 the end of a row that are no pixels are ignored.
 
         Returns:
@@ -171,17 +171,17 @@ class MaskEncoder:
             TypeError: the mask is no array of uint8.
             ImportError: numba is not installed; the message has the command that installs it.
         """
-        if not isinstance(bits, np.ndarray) or bits.dtype != np.uint8:
-            found = f"an array of {bits.dtype}" if isinstance(bits, np.ndarray) else type(bits).__name__
-            raise TypeError(f"bits: expected an array of uint8, found {found}")
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.uint8:
+            found = f"an array of {mask.dtype}" if isinstance(mask, np.ndarray) else type(mask).__name__
+            raise TypeError(f"mask: expected an array of uint8, found {found}")
         if self._native_size is None:
             raise ValueError("native_size: packed masks do not tell their width; pass it to MaskEncoder")
         width, height = self._native_size
-        if bits.shape != (height, -(-width // 8)):
+        if mask.shape != (height, -(-width // 8)):
             raise ValueError(
-                f"bits: expected the shape {(height, -(-width // 8))} for {width} x {height} pixels, found {bits.shape}"
+                f"mask: expected the shape {(height, -(-width // 8))} for {width} x {height} pixels, found {mask.shape}"
             )
-        return self._next(Room.of_packed(np.ascontiguousarray(bits), width), self._native_size)
+        return self._next(Room.of_packed(np.ascontiguousarray(mask), width), self._native_size)
 
     def _next(self, room: Room, size: tuple[int, int]) -> FrameGeometry:
         geometry = self._encoded(room, size)

@@ -81,6 +81,7 @@ ONLY_PYTHON_TEXTS = (
     "verify: expected True",
     "out: expected an array of uint8",  # the caller's array
     "mask: expected bool or uint8",  # of encode_mask
+    "mask: expected an array of uint8",  # of MaskEncoder.encode_packed
     "found an asynchronous one",  # a client of dask
     "expected the address of a scheduler",
 )

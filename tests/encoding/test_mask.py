@@ -364,10 +364,10 @@ def test_packed_masks() -> None:
 def test_packed_masks_are_checked() -> None:
     encoder = MaskEncoder((20, 3))
     for wrong in (np.zeros((3, 20), np.uint8), np.zeros((2, 3), np.uint8), np.zeros((3, 3, 1), np.uint8)):
-        with pytest.raises(ValueError, match=r"bits: expected the shape \(3, 3\) for 20 x 3 pixels, found"):
+        with pytest.raises(ValueError, match=r"mask: expected the shape \(3, 3\) for 20 x 3 pixels, found"):
             encoder.encode_packed(wrong)
     for wrong in (np.zeros((3, 3), bool), [[0, 0, 0]] * 3, b"123456789"):
-        with pytest.raises(TypeError, match="bits: expected an array of uint8, found"):
+        with pytest.raises(TypeError, match="mask: expected an array of uint8, found"):
             encoder.encode_packed(wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="native_size: packed masks do not tell their width"):
         MaskEncoder().encode_packed(np.zeros((3, 3), np.uint8))
