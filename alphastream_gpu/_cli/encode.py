@@ -66,7 +66,7 @@ def encoder_options(function: Callable[..., T]) -> Callable[..., T]:
 @encoder_options
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on where a killed run stopped.")
 @click.option("--dry-run", is_flag=True, help="Encode thirty frames; write OUT.png, a contact sheet, and no stream.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, with the times of a video's frames.")
 @click.option("--scene-id", type=click.IntRange(0, 0xFFFFFFFF), help="ASVR: the stream's scene number.")
 @click.option("--stream-version", default="1.5.0", show_default=True, callback=ascii_text, help="ASVR: its version.")
 @click.option("--target-name", callback=ascii_text, help="ASVR: the name to encrypt under, if not that of OUT.")

@@ -181,7 +181,8 @@ class MaskEncoder:
             raise ValueError(
                 f"mask: expected the shape {(height, -(-width // 8))} for {width} x {height} pixels, found {mask.shape}"
             )
-        return self._next(Room.of_packed(np.ascontiguousarray(mask), width), self._native_size)
+        # The compiled functions take arrays that can be written, although they write only to others.
+        return self._next(Room.of_packed(np.require(mask, requirements=("C", "W")), width), self._native_size)
 
     def _next(self, room: Room, size: tuple[int, int]) -> FrameGeometry:
         geometry = self._encoded(room, size)
@@ -256,7 +257,7 @@ def optimize_geometry(geometry: FrameGeometry, native_size: tuple[int, int], eff
 
 def count_pixels(first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8]) -> tuple[int, int]:
     """
-    Compare two masks of one size, packed as by ``rasterize_packed``.
+    Compare two masks of one size, packed as by ``rasterize_packed``, both writable.
 
     Returns:
         The number of pixels that are set in one of them or in both, and the number of those that differ.

@@ -188,21 +188,24 @@ def encode_payload(points: npt.NDArray[np.int32], channel_offsets: npt.NDArray[n
 
     Raises:
         ValueError: the format cannot hold these points: a channel has no points, a base is outside 0..65535, or a step
-            is outside -128..127. The message names the channel and the point.
+            is outside -128..127. The message names the channel and the point. Or the payload is longer than
+            :data:`MAX_PAYLOAD_BYTES`.
     """
     offsets = channel_offsets.astype(np.int64)
     lengths = offsets[1:] - offsets[:-1]
     n_channels = len(lengths)
     if n_channels and lengths.min() < 1:
         raise ValueError(f"channel {int(lengths.argmin())} has no point; the format needs at least a base point")
-    if len(points) > MAX_PAYLOAD_BYTES // 2:
-        raise ValueError(f"{len(points)} points; the format holds at most {MAX_PAYLOAD_BYTES // 2} in a frame")
+    n_pairs = len(points) + n_channels
+    n_bytes = 4 + 4 * n_channels + 2 * n_pairs
+    if n_bytes > MAX_PAYLOAD_BYTES:
+        raise ValueError(f"expected a payload of at most {MAX_PAYLOAD_BYTES} bytes, found {n_bytes} bytes")
     firsts = offsets[:-1]
     bases = points[firsts]
     if bases.size and (bases.min() < 0 or bases.max() > 0xFFFF):
         channel = int(((bases < 0) | (bases > 0xFFFF)).any(axis=1).argmax())
         raise ValueError(f"channel {channel} starts at {tuple(bases[channel].tolist())}, outside 0..65535")
-    # x and y as one number, as in decoding. Its steps are exact: from the base on, no point can be 2^31 away.
+    # x and y as one number, as in decoding. Its steps are exact: with so few points, none can be 2^31 from its base.
     both = np.ascontiguousarray(points, _I4).view(_I8)[:, 0] ^ _BIAS
     steps = np.empty_like(both)
     np.subtract(both[1:], both[:-1], out=steps[1:])
@@ -211,7 +214,6 @@ def encode_payload(points: npt.NDArray[np.int32], channel_offsets: npt.NDArray[n
     if (steps & _NOT_STEP).any():
         raise ValueError(_unencodable_step(points, offsets))
     steps = ((steps & 0xFF) | ((steps >> 24) & 0xFF00)) ^ 0x8080  # without the bias, as two bytes
-    n_pairs = len(points) + n_channels
     starts = firsts + np.arange(n_channels)
     is_step = np.ones(n_pairs, bool)
     is_step[starts] = False

@@ -76,7 +76,8 @@ class FrameGeometry:
         Encode as a payload. Geometry from :meth:`from_payload` gives the same bytes again.
 
         Raises:
-            ValueError: the format cannot hold a step or a base point. The message names the channel and the point.
+            ValueError: the format cannot hold a step or a base point. The message names the channel and the point. Or
+                the payload would be longer than 32 MiB.
         """
         return encode_payload(self._points, self._channel_offsets)
 

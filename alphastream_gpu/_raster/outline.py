@@ -45,10 +45,10 @@ def outline_pixels(segments: Segments, grid: Grid) -> Iterator[Int64]:
         int64 (k,): indices into the flattened raster, ``row * grid.x.size + column``, with repeats. A real frame gives
         one array, a huge one several.
     """
-    near = _near(segments, grid)
-    for at in range(0, segments.n_segments if near is None else near.size, _CHUNK_SEGMENTS):
-        part = slice(at, at + _CHUNK_SEGMENTS)
-        runs = _Runs(segments, part if near is None else near[part], grid)
+    for at in range(0, segments.n_segments, _CHUNK_SEGMENTS):
+        runs = _Runs(segments, _near(segments, slice(at, at + _CHUNK_SEGMENTS), grid), grid)
+        if not runs.count.size:
+            continue
         behind = np.add.accumulate(runs.count)
         total = int(behind[-1])
         if 0 < total <= _CHUNK_PIXELS:
@@ -62,20 +62,21 @@ def outline_pixels(segments: Segments, grid: Grid) -> Iterator[Int64]:
                     yield runs.pixels(part, np.add.accumulate(runs.count[part]))
 
 
-def _near(segments: Segments, grid: Grid) -> Int64 | None:
+def _near(segments: Segments, part: slice, grid: Grid) -> slice | Int64:
     """
-    Which segments have a box that meets the smallest box of the samples. None if that box is not much smaller than the
-    box of the frame: then it would hardly pay to look.
+    The segments, of a part of them, that have a box that meets the smallest box of the samples. The whole part if the
+    box of the samples is not much smaller than the box of the frame: then it would hardly pay to look.
     """
     (left, right), (top, bottom), box = grid.x.bounds, grid.y.bounds, segments.box
     if 2 * (right - left + 1) * (bottom - top + 1) >= (box.right - box.left + 1) * (box.bottom - box.top + 1):
-        return None
-    ax, ay, bx, by = segments.ax, segments.ay, segments.bx, segments.by
+        return part
+    ax, ay, bx, by = segments.ax[part], segments.ay[part], segments.bx[part], segments.by[part]
     near = np.maximum(ax, bx) >= left
     near &= np.minimum(ax, bx) <= right
     near &= np.maximum(ay, by) >= top
     near &= np.minimum(ay, by) <= bottom
-    return np.flatnonzero(near)
+    indices: Int64 = np.flatnonzero(near) + part.start
+    return indices
 
 
 class _Runs:

@@ -39,7 +39,7 @@ _SAMPLE_STEP: Final = 16
 _TELL_EVERY: Final = 64
 """Frames between two reports of progress, where a frame takes less than a millisecond."""
 _VERIFIED_FRAMES: Final = 16
-"""Frames that a thread verifies at a time; a multiple of the step of a sample."""
+"""Frames that a thread reads back at a time."""
 
 
 def encode(
@@ -186,34 +186,26 @@ def _verify(
 ) -> int:
     """Read frames back from a file, and compare the hashes of their masks, in threads. Returns how many."""
 
-    def wrong(indices: range) -> list[int]:
-        geometries = stream.read_batch(indices)
-        return [
-            index
-            for index, geometry in zip(indices, geometries, strict=True)
-            if digest_of(rasterize_packed(geometry, native_size=native_size)) != spool.digests[index]
-        ]
+    def verify(indices: range) -> int:
+        for index, geometry in zip(indices, stream.read_batch(indices), strict=True):
+            if digest_of(rasterize_packed(geometry, native_size=native_size)) != spool.digests[index]:
+                raise DecodeError(
+                    f"frame {index}: read back from the new file, it gives another mask than was encoded; the file was"
+                    " not kept. Check the disk, and report this if it happens again",
+                    frame_index=index,
+                )
+        return len(indices)
 
-    n_frames = len(spool)
-    runs = (
-        range(n_frames)[first : first + _VERIFIED_FRAMES * step : step]
-        for first in range(0, n_frames, _VERIFIED_FRAMES * step)
-    )
+    n_frames, n_verified, run = len(spool), 0, _VERIFIED_FRAMES * step
+    runs = (range(first, min(first + run, n_frames), step) for first in range(0, n_frames, run))
     tell(EncodeProgress("verifying", 0, n_frames))
     with AlphaStream(config=Config(native_size=native_size, prefetch_frames=0, ready_frames=0)) as stream:
         stream.load_source(path, key=key)
-        n_verified = 0
-        with closing(in_order(wrong, runs, jobs=n_jobs, name="alphastream-verify", may_call=True)) as found:
-            for indices in found:
-                if indices:
-                    raise DecodeError(
-                        f"frame {indices[0]}: read back from the new file, it gives another mask than was encoded; the"
-                        " file was not kept. Check the disk, and report this if it happens again",
-                        frame_index=indices[0],
-                    )
-                n_verified = min(n_verified + _VERIFIED_FRAMES * step, n_frames)
-                tell(EncodeProgress("verifying", n_verified, n_frames))
-    return -(-len(spool) // step)
+        with closing(in_order(verify, runs, jobs=n_jobs, name="alphastream-verify", may_call=True)) as counts:
+            for count in counts:
+                n_verified += count
+                tell(EncodeProgress("verifying", min(n_verified * step, n_frames), n_frames))
+    return n_verified
 
 
 def _encode_frames(frames: Frames, coder: FrameCoder, spool: Spool, n_jobs: int, tell: Progress) -> int:

@@ -1,7 +1,7 @@
 """
-Locks: an open file can be locked, so that other processes know that it is in use.
+Locks: an open file can be locked, so that other processes of this host know that it is in use.
 
-The end of a process unlocks its files. So a file that is not locked belongs to no process that is alive.
+The end of a process unlocks its files. Whether other hosts see a lock depends on the file system.
 """
 
 from __future__ import annotations

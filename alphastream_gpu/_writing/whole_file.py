@@ -6,18 +6,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import secrets
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 from .locks import try_lock
 
 __all__ = ["sync_folder", "whole_file"]
-
-_TOKEN_BYTES: Final = 8
-"""Of the random part in a temporary name."""
 
 
 @contextlib.contextmanager
@@ -27,7 +24,8 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
     After an exception, including one from the block, `path` is unchanged. Only if the last step, the sync of the
     folder, fails, the new file is in place. The new file is created beside `path`, because a rename works only within a
-    file system. If the process is killed, that file stays; the next call for the same `path` removes it.
+    file system. If the process is killed, that file stays. The next call for the same `path` on this host removes it,
+    if files can be locked there.
 
     Args:
         path: the path of a regular file, which need not exist. A symbolic link is replaced, not followed.
@@ -35,9 +33,9 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         OSError: the file cannot be created, written, synced or renamed.
     """
-    _remove_left(path)
     with contextlib.ExitStack() as held:
         temporary, file = _new_file(path, held)
+        made = os.fstat(file.fileno())
         try:
             with file:
                 yield file
@@ -45,43 +43,68 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except BaseException:
-            _unlink(temporary)
+            _remove(temporary, made)
             raise
     sync_folder(path.parent)
 
 
 def _new_file(path: Path, held: contextlib.ExitStack) -> tuple[Path, IO[bytes]]:
-    """A new file beside `path`, which is locked until `held` ends: after the rename, not at the file's end."""
-    while True:
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(_TOKEN_BYTES)}.tmp")
-        with contextlib.ExitStack() as undo:
-            # Not mkstemp: the finished file would keep its mode 0600. Mode "x" applies the caller's umask.
-            file = undo.enter_context(open(temporary, "xb"))
-            undo.callback(_unlink, temporary)
-            is_locked = try_lock(file)
-            # Between its creation and its lock, another process could take the file for one that is left over. It then
-            # holds the lock, or the name is gone: the next round makes another file.
-            if is_locked is None or (is_locked and os.fstat(file.fileno()).st_nlink):
-                if is_locked:
+    """
+    A new file beside `path`.
+
+    Usually, its name is the only one that processes of this host use for `path`, and it is locked until `held` ends:
+    after the rename, and not at the file's end. So if there is such a file and it is not locked, its process was
+    killed. Locks need not reach other hosts, which use other names. Where nothing can be locked, and beside a process
+    that writes to the same `path`, the name is random, and nobody removes that file.
+    """
+    if os.name == "posix":
+        host = zlib.crc32(os.uname().nodename.encode())
+        temporary = path.with_name(f".{path.name}.{host:08x}.tmp")
+        for _ in range(2):  # again, after one was removed, or if another process was faster
+            _remove_left(temporary)
+            with contextlib.suppress(FileExistsError), contextlib.ExitStack() as undo:
+                file = undo.enter_context(_created(temporary))
+                # Before its lock, another process may take the file for one that is left, and remove it.
+                undo.callback(_remove_unless_taken, temporary, file)
+                if try_lock(file) and _is_at(temporary, os.fstat(file.fileno())):
                     held.callback(os.close, os.dup(file.fileno()))  # a lock ends with the last of its descriptors
-                undo.pop_all()
-                return temporary, file
+                    undo.pop_all()
+                    return temporary, file
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    return temporary, _created(temporary)
 
 
-def _remove_left(path: Path) -> None:
-    """Remove what processes that were killed left beside `path`: files that nobody has locked."""
-    is_left = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{{2 * _TOKEN_BYTES}}}\.tmp").fullmatch
-    with contextlib.suppress(OSError), os.scandir(path.parent) as entries:  # a help only: the caller's step goes on
-        for entry in entries:
-            if is_left(entry.name) and entry.is_file(follow_symlinks=False):
-                with contextlib.suppress(OSError), open(entry.path, "rb") as file:
-                    if try_lock(file):
-                        os.unlink(entry.path)
+def _created(path: Path) -> IO[bytes]:
+    """A file that did not exist. Not by mkstemp, because the finished file would keep its mode 0600."""
+    return open(path, "xb")
 
 
-def _unlink(path: Path) -> None:
+def _remove_left(temporary: Path) -> None:
+    """Remove the file of a process that was killed. A file that is locked, or cannot be locked, stays."""
+    with contextlib.suppress(OSError), open(temporary, "r+b") as file:  # NFS locks no file that is open for reading
+        if try_lock(file):
+            _remove(temporary, os.fstat(file.fileno()))
+
+
+def _remove_unless_taken(temporary: Path, file: IO[bytes]) -> None:
+    """Remove a file, unless another process has locked it, which then removes it."""
     with contextlib.suppress(OSError):
-        path.unlink()
+        if try_lock(file) is not False:
+            _remove(temporary, os.fstat(file.fileno()))
+
+
+def _remove(path: Path, file: os.stat_result) -> None:
+    """Remove a file, unless another process has put another one there."""
+    with contextlib.suppress(OSError):
+        if _is_at(path, file):
+            os.unlink(path)
+
+
+def _is_at(path: Path, file: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(file, os.lstat(path))
+    except FileNotFoundError:
+        return False
 
 
 def sync_folder(folder: Path) -> None:

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from masks import matte_like, random_masks, sam_like, small_mask, unusual_masks
-from support import channels_of, frames, geometry_of
+from support import channels_of, frames, geometry_of, sample_geometries
 
 import alphastream_gpu
 from alphastream_gpu import FrameGeometry, MaskEncoder, encode_mask, rasterize
@@ -155,6 +155,16 @@ def test_refused_arguments(one: np.ndarray, options: dict[str, Any], error: type
     with pytest.raises(error) as caught:
         encode_mask(one, **options)
     assert words in str(caught.value)
+
+
+def test_more_rounds_find_fewer_bytes() -> None:
+    """The costs that are learned in the second round of effort 2 fit the mask."""
+    masks = [sam_like(rasterize(geometry), 1) for geometry in sample_geometries()[::20]]
+    one, two = (
+        sum(len(encode_block(MaskEncoder(effort=effort).encode(mask).to_payload())) for mask in masks)
+        for effort in (1, 2)
+    )
+    assert two < 0.995 * one
 
 
 @pytest.mark.parametrize("effort", [0, 4, 1.5, "2"])
@@ -348,7 +358,8 @@ def test_packed_masks() -> None:
         junk[:, -1] |= 256 - (1 << ((width - 1) % 8 + 1))
         expected = encode_mask(one)
         encoder = MaskEncoder((width, height))
-        for packed in (bits, junk, np.asfortranarray(bits), bits[::-1].copy()[::-1]):
+        read_only = np.frombuffer(bits.tobytes(), np.uint8).reshape(bits.shape)
+        for packed in (bits, junk, np.asfortranarray(bits), bits[::-1].copy()[::-1], read_only):
             before = packed.copy()
             found = encoder.encode_packed(packed)
             assert (packed == before).all()

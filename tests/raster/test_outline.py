@@ -163,10 +163,12 @@ def test_the_segments_near_a_part() -> None:
             and max(ay, by) >= rows[0]
             and min(ay, by) <= rows[-1]
         ]
-        near = outline._near(segments, crop_of((64, 64), (64, 64), columns, rows))
-        assert near is not None
-        assert near.tolist() == expected
-    assert outline._near(segments, crop_of((64, 64), (64, 64), range(64), range(64))) is None
+        for part in (slice(0, 500), slice(30, 70)):
+            near = outline._near(segments, part, crop_of((64, 64), (64, 64), columns, rows))
+            assert not isinstance(near, slice)
+            assert near.tolist() == [at for at in expected if part.start <= at < part.stop]
+    part = slice(0, 500)
+    assert outline._near(segments, part, crop_of((64, 64), (64, 64), range(64), range(64))) is part
 
 
 def test_lines_outside_the_window_give_nothing() -> None:

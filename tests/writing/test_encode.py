@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ from support import SAMPLE, asvp_of, block_of, payload_of, sample_geometries
 
 import alphastream_gpu
 from alphastream_gpu import (
+    AlphaStream,
     AsvrKey,
     Config,
     DecodeError,
     EncodeProgress,
+    FrameGeometry,
     InputOptions,
     TransportError,
     compare,
@@ -344,6 +346,32 @@ def test_two_jobs_for_one_target(tmp_path: Path) -> None:
         pytest.raises(TransportError, match="another process is writing to the same target"),
     ):
         Spool(spool_path(target), job, resume=True)
+
+
+def test_the_frames_of_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sixteenth is read back and compared."""
+    read: list[int] = []
+    right = AlphaStream.read_batch
+
+    def read_batch(self: AlphaStream, indices: Iterable[int]) -> list[FrameGeometry]:
+        read.extend(indices)
+        return right(self, indices)
+
+    monkeypatch.setattr(AlphaStream, "read_batch", read_batch)
+    masks = [MASKS[k % len(MASKS)] for k in range(300)]
+    done: list[int] = []
+
+    def tell(progress: EncodeProgress) -> None:
+        if progress.stage == "verifying":
+            done.append(progress.done)
+
+    assert encode(masks, tmp_path / "out.asvp", verify="sample", progress=tell).verified == 19
+    assert sorted(read) == list(range(0, 300, 16))
+    assert done == sorted(done)
+    assert done[-1] == 300
+    read.clear()
+    assert encode(masks[:40], tmp_path / "out.asvp").verified == 40
+    assert sorted(read) == list(range(40))
 
 
 # Spools.

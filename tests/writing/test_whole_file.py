@@ -4,11 +4,13 @@ Whole file: a target is complete or unchanged, and what a killed process left be
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import signal
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import IO
 
@@ -30,8 +32,6 @@ with whole_file(Path(sys.argv[1])) as file:
 """
 HAS_LOCKS = importlib.util.find_spec("fcntl") is not None
 needs_locks = pytest.mark.skipif(not HAS_LOCKS, reason="this system cannot tell whether a file is in use")
-ODD = "a[1].{2}*.bin"
-"""A name whose characters mean something in patterns."""
 
 
 def names(folder: Path) -> list[str]:
@@ -43,16 +43,22 @@ def write(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+def own(path: Path) -> Path:
+    """The temporary file of this host."""
+    return path.with_name(f".{path.name}.{zlib.crc32(os.uname().nodename.encode()):08x}.tmp")
+
+
 @needs_locks
-@pytest.mark.parametrize("name", ["out.mkv", ODD])
+@pytest.mark.parametrize("name", ["out.mkv", "a[1].{2}*.bin"])
 def test_a_killed_process(tmp_path: Path, name: str) -> None:
     """While it lives, its file stays. After its death, the next call for the same target removes it."""
     target = tmp_path / name
     with subprocess.Popen([sys.executable, "-c", HANGS, str(target)], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == b"open\n"
+        assert names(tmp_path) == [own(target).name]
         write(target, b"whole")
-        assert len(names(tmp_path)) == 2, "the file of a process that is alive was removed"
+        assert names(tmp_path) == sorted([own(target).name, name]), "the file of a process that is alive was removed"
         child.send_signal(signal.SIGKILL)
     write(tmp_path / "other", b"")
     assert len(names(tmp_path)) == 3, "the file of another target was removed"
@@ -62,24 +68,22 @@ def test_a_killed_process(tmp_path: Path, name: str) -> None:
 
 
 @needs_locks
-def test_only_names_of_its_own_are_removed(tmp_path: Path) -> None:
-    kept = [
-        ".out.tmp",
-        ".out.0123.tmp",
-        ".out.0123456789ABCDEF.tmp",
-        ".out.b.0123456789abcdef.tmp",
-        "out.0123456789abcdef.tmp",
-        ".xout.0123456789abcdef.tmp",
-    ]
-    for one in kept:
-        (tmp_path / one).write_bytes(b"theirs")
-    (tmp_path / ".out.0123456789abcdef.tmp").write_bytes(b"left")
-    (tmp_path / "elsewhere").write_bytes(b"theirs")
-    (tmp_path / ".out.1123456789abcdef.tmp").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / ".out.2123456789abcdef.tmp").mkdir()
-    write(tmp_path / "out", b"whole")
-    found = {*kept, "out", "elsewhere", ".out.1123456789abcdef.tmp", ".out.2123456789abcdef.tmp"}
-    assert names(tmp_path) == sorted(found)
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_what_is_no_file_of_ours(tmp_path: Path, kind: str) -> None:
+    """Files of other hosts, whose locks are not seen here, are not touched, and neither is what a link leads to."""
+    target = tmp_path / "out"
+    others = [tmp_path / ".out.01234567.tmp", tmp_path / ".out.0123456789abcdef.tmp", tmp_path / "elsewhere"]
+    for one in others:
+        one.write_bytes(b"theirs")
+    if kind == "folder":
+        own(target).mkdir()
+        others.append(own(target))
+    else:
+        own(target).symlink_to(tmp_path / "elsewhere")
+        others.append(own(target))
+    write(target, b"whole")
+    assert names(tmp_path) == sorted([target.name, *(one.name for one in others)])
+    assert all(one.is_dir() or one.read_bytes() == b"theirs" for one in others)
 
 
 @needs_locks
@@ -87,32 +91,58 @@ def test_a_file_that_is_taken_for_a_left_one(tmp_path: Path, monkeypatch: pytest
     """Another process can find a file before its lock. Then another file is made."""
     asked: list[str] = []
 
-    def takes_two(file: IO[bytes]) -> bool | None:
+    def found_before(file: IO[bytes]) -> bool | None:
         asked.append(str(file.name))
-        if len(asked) == 1:
-            return False
-        if len(asked) == 2:
+        if len(asked) == 1:  # it was removed, and there is another one in its place, of a process that is alive
             os.unlink(file.name)
-        return try_lock(file)
+            Path(file.name).write_bytes(b"theirs")
+            return try_lock(file)
+        return False
 
-    monkeypatch.setattr(module, "try_lock", takes_two)
+    monkeypatch.setattr(module, "try_lock", found_before)
     write(tmp_path / "out", b"whole")
-    assert len(set(asked)) == 3
-    assert names(tmp_path) == ["out"]
+    assert (tmp_path / "out").read_bytes() == b"whole"
+    assert own(tmp_path / "out").read_bytes() == b"theirs"
+    assert len(names(tmp_path)) == 2
+
+
+@needs_locks
+def test_the_lock_ends_after_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def replace(source: Path, target: Path) -> None:
+        module._remove_left(source)  # by another process
+        os.rename(source, target)
+
+    monkeypatch.setattr(module.os, "replace", replace)
+    write(tmp_path / "out", b"whole")
     assert (tmp_path / "out").read_bytes() == b"whole"
 
 
-def test_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [None, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int | None) -> None:
     """Where nobody can tell whether a file is in use, nothing is removed."""
-    left = tmp_path / ".out.0123456789abcdef.tmp"
-    left.write_bytes(b"left")
+    target = tmp_path / "out"
+    own(target).write_bytes(b"left")
+    if error is None:
+        monkeypatch.setitem(sys.modules, "fcntl", None)
+    else:
 
-    def none(file: IO[bytes]) -> None:
-        return None
+        def refused(*_: object) -> None:
+            raise OSError(error, "no locks")
 
-    monkeypatch.setattr(module, "try_lock", none)
-    write(tmp_path / "out", b"whole")
-    assert names(tmp_path) == sorted([left.name, "out"])
+        monkeypatch.setattr("fcntl.flock", refused)
+    write(target, b"whole")
+    write(tmp_path / "other", b"whole")
+    assert names(tmp_path) == sorted([own(target).name, "other", "out"])
+    assert own(target).read_bytes() == b"left"
+
+
+def test_other_errors_of_locks_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> None:
+        raise OSError(errno.EIO, "the disk")
+
+    monkeypatch.setattr("fcntl.flock", failing)
+    with pytest.raises(OSError, match="the disk"):
+        write(tmp_path / "out", b"whole")
 
 
 def test_a_failed_block(tmp_path: Path) -> None:
