@@ -56,9 +56,10 @@ HOST_PACKAGES: Final = (
     *("libxcb-cursor0", "libxcb-icccm4", "libxcb-image0", "libxcb-keysyms1", "libxcb-randr0", "libxcb-render-util0"),
     *("libxcb-shape0", "libxcb-xkb1"),
     *("libvulkan1", "mesa-vulkan-drivers"),
+    "ffmpeg",  # another reader of exported videos
 )
 """What the examples' and the C library's host programs need: compilers and Mono, an X server without a monitor, the
-libraries that toolkits load, Vulkan with Mesa's software driver."""
+libraries that toolkits load, Vulkan with Mesa's software driver. Also the program that examines exported videos."""
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,21 @@ What the tests of exports share: a small stream with masks of odd sizes, and wha
 
 from __future__ import annotations
 
+import json
+import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from hosts import need
 from inputfiles import masks_of
 
 import alphastream_gpu
 from alphastream_gpu import AsvpWriter, Config, ExportReport, encode_mask
 
-__all__ = ["CONFIG", "MASKS", "SIZE", "back", "exported", "stream_file"]
+__all__ = ["CONFIG", "MASKS", "SIZE", "back", "exported", "probed", "stream_file"]
 
 SIZE = (61, 47)
 """Not a multiple of 8, nor of 2."""
@@ -55,3 +58,13 @@ def exported(source: Path, target: Path, **options: Any) -> ExportReport:
 def back(target: object, **options: Any) -> npt.NDArray[np.bool_]:
     """The masks that ``encode`` reads from a target."""
     return masks_of(str(target), **options)
+
+
+def probed(path: Path) -> dict[str, Any]:
+    """What ffprobe says of the video in a file. It counts the frames that it can decode."""
+    program = need("ffprobe", "it is in the package ffmpeg")
+    options = ["-v", "error", "-count_frames", "-select_streams", "v", "-show_streams", "-of", "json"]
+    streams = json.loads(subprocess.run([program, *options, path], capture_output=True, check=True).stdout)["streams"]
+    assert len(streams) == 1
+    found: dict[str, Any] = streams[0]
+    return found

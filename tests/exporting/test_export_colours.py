@@ -17,7 +17,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
-from exported import back, exported
+from exported import back, exported, probed
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -202,6 +202,13 @@ def test_what_ffmpeg_says_of_the_videos(source: Path, video: Path, tmp_path: Pat
             if codec == "prores":
                 assert stream.codec_context.codec_tag == "ap4h"
             assert len(list(file.decode(stream))) == N_FRAMES
+        found = probed(tmp_path / name)
+        assert (found["codec_name"], found["nb_read_frames"]) == (codec, str(N_FRAMES))
+        assert found["pix_fmt"].startswith(form)
+        if codec == "vp9":
+            assert {key.lower(): text for key, text in found["tags"].items()}["alpha_mode"] == "1"
+        if codec == "prores":
+            assert found["codec_tag_string"] == "ap4h"
 
 
 # Colours, audio, metadata.
