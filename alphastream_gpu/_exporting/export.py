@@ -78,8 +78,8 @@ def export(
     4444. ``.mp4``: H.264 with the mask beside the colours. docs/formats.md has all layouts.
 
     While it runs, a journal beside the target says what is done. If the process is killed, the same call goes on from
-    there, and writes the same bytes as a call without interruption. The target appears when it is complete; of a folder
-    of pictures, each picture does. An npz file is begun anew.
+    there, and writes the same bytes as a call without interruption; x264 itself rarely writes others. The target
+    appears when it is complete; of a folder of pictures, each picture does. An npz file is begun anew.
 
     Args:
         source: the stream, as :func:`open` takes it.

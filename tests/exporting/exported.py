@@ -18,7 +18,7 @@ from inputfiles import masks_of
 import alphastream_gpu
 from alphastream_gpu import AsvpWriter, Config, ExportReport, encode_mask
 
-__all__ = ["CONFIG", "MASKS", "SIZE", "back", "exported", "probed", "stream_file"]
+__all__ = ["CONFIG", "MASKS", "SIZE", "back", "exported", "probed", "same_export", "stream_file"]
 
 SIZE = (61, 47)
 """Not a multiple of 8, nor of 2."""
@@ -68,3 +68,19 @@ def probed(path: Path) -> dict[str, Any]:
     assert len(streams) == 1
     found: dict[str, Any] = streams[0]
     return found
+
+
+def same_export(made: Path, whole: Path, **how: Any) -> bool:
+    """
+    Whether a continued export wrote what one without interruption did: the same bytes. Of H.264, the same masks, sizes
+    and times: x264 itself writes other bytes for the same pictures once in thousands of times, on a busy machine.
+    """
+    if made.read_bytes() == whole.read_bytes():
+        return True
+    videos = [probed(path) for path in (made, whole)]
+    names = ("codec_name", "nb_read_frames", "pix_fmt", "width", "height", "time_base", "start_pts", "duration_ts")
+    return (
+        videos[0]["codec_name"] == "h264"
+        and all(videos[0].get(name) == videos[1].get(name) for name in names)
+        and bool((back(made, **how) == back(whole, **how)).all())
+    )
