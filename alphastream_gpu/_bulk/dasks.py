@@ -156,7 +156,7 @@ class _Job:
 
     def run(self, tasks: Iterable[Task], *, one_by_one: bool = False) -> Iterator[tuple[Task, Outcome | None]]:
         """
-        Each task with its result; None for a task that was given up because its workers ended.
+        Each task with its result; None for a task whose workers ended, or whose result was lost with a worker.
 
         Args:
             tasks: are taken one by one.
@@ -207,6 +207,8 @@ class _Job:
             except distributed.KilledWorker:
                 return None
             except _CANCELLED as exc:
+                if self._is_connected:
+                    return None
                 raise _gone() from exc
             except Exception as exc:
                 return Failure.of(task.part, exc)
@@ -215,7 +217,14 @@ class _Job:
             if isinstance(error, distributed.KilledWorker):
                 return None
             return Failure.of(task.part, error)
+        if self._is_connected:  # a worker was killed after it had finished the task, before its result was fetched
+            return None
         raise _gone()
+
+    @property
+    def _is_connected(self) -> bool:
+        """Whether the client still has its scheduler. If not, it has cancelled all futures."""
+        return bool(self._client.status == "running")
 
 
 @contextlib.contextmanager
