@@ -83,7 +83,7 @@ def tolerant_paths(
         weight: bits for each square pixel of distance.
 
     Returns:
-        ``(x, y, places, ends)`` as of exact.py's ``cheapest_paths``, for all borders.
+        ``(x, y, places, ends)`` as of cheapest.py's ``cheapest_paths``, for all borders.
     """
     longest, n_borders = 0, len(is_hole)
     for b in range(n_borders):

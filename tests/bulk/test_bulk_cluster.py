@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -80,6 +81,23 @@ def deadly(array: Any, start: int, stop: int, **options: Any) -> Any:
     if start == 20:
         os.kill(os.getpid(), signal.SIGKILL)
     return slow(array, start, stop, **options)
+
+
+@pytest.mark.parametrize("fetching", [False, True])
+@pytest.mark.parametrize("status", ["running", "connecting", "closed"])
+def test_a_result_that_is_lost_with_its_worker(status: str, fetching: bool) -> None:
+    """The client cancels the future of a worker that ended, and all futures if the scheduler is gone."""
+
+    def result() -> None:
+        raise asyncio.CancelledError
+
+    future = SimpleNamespace(status="finished" if fetching else "cancelled", result=result)
+    job = dasks._Job(SimpleNamespace(status=status))
+    if status == "running":
+        assert job._outcome(SimpleNamespace(), future) is None  # type: ignore[arg-type]
+    else:
+        with pytest.raises(TransportError, match="the scheduler is gone"):
+            job._outcome(SimpleNamespace(), future)  # type: ignore[arg-type]
 
 
 def killing_at(n_frames: int, kill: Callable[[], object]) -> Callable[[int, int], None]:
